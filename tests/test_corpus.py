@@ -1,0 +1,139 @@
+"""Listing laws: sorted, each URI once, deterministic ids, and one clear line for what cannot be listed."""
+
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vidray.corpus import UNSEEN, list_corpus
+from vidray.errors import UsageError
+from vidray.storage import local_path, open_uri
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.mp4", "a.MKV", "deep/er/c.webm", "notes.txt", ".hidden/d.mp4", "deep/.e.mp4"):
+        path = tmp_path / "media" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "media"
+
+
+def names(listing, top):
+    return [os.path.relpath(video.uri, top) for video in listing.videos]
+
+
+def test_a_directory_is_listed_recursively_without_hidden_files(folder):
+    listing = list_corpus(str(folder))
+    assert names(listing, folder) == ["a.MKV", "b.mp4", "deep/er/c.webm"]
+    assert listing.skipped_files == 3
+    assert [video.size_bytes for video in listing.videos] == [5, 5, 14]
+
+
+def test_a_glob_takes_what_matches(folder):
+    assert names(list_corpus(f"{folder}/*.mp4"), folder) == ["b.mp4"]
+    assert names(list_corpus(f"{folder}/**/*.webm"), folder) == ["deep/er/c.webm"]
+
+
+def test_a_single_file_needs_no_known_suffix(folder):
+    (folder / "clip").write_bytes(b"x")
+    assert names(list_corpus(str(folder / "clip")), folder) == ["clip"]
+
+
+def test_limit_takes_the_first_of_the_sorted_listing(folder):
+    assert names(list_corpus(str(folder), limit=2), folder) == ["a.MKV", "b.mp4"]
+
+
+def test_ids_are_the_same_again_and_change_with_the_file(folder):
+    first = list_corpus(str(folder)).videos
+    assert first == list_corpus(str(folder)).videos
+    (folder / "b.mp4").write_bytes(b"longer than it was")
+    second = list_corpus(str(folder)).videos
+    assert [a.video_id == b.video_id for a, b in zip(first, second, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize("corpus", ["nothing-there", "nothing-there.csv", "*.mp4"])
+def test_what_is_not_there_is_a_usage_error(tmp_path, corpus):
+    with pytest.raises(UsageError, match=r"no such file|no video or audio files"):
+        list_corpus(str(tmp_path / corpus))
+
+
+def test_a_folder_without_media_says_what_it_holds(tmp_path):
+    (tmp_path / "readme.txt").write_text("hello")
+    with pytest.raises(UsageError, match="1 other files there are not media"):
+        list_corpus(str(tmp_path))
+
+
+def manifest(path, rows):
+    table = pa.Table.from_pylist(rows)
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    elif path.suffix == ".csv":
+        pa.csv.write_csv(table, path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_manifests_carry_spans_sizes_and_metadata(tmp_path, suffix):
+    rows = [
+        {"uri": "s3://bucket/b.mp4", "size_bytes": 7, "etag": '"e1"', "start_s": 5.0, "end_s": 6.5, "tag": "late"},
+        {"uri": "s3://bucket/b.mp4", "size_bytes": 7, "etag": '"e1"', "start_s": 0.0, "end_s": 2.0, "tag": "early"},
+        {"uri": "s3://bucket/a.mp4", "size_bytes": 9, "etag": '"e2"', "start_s": 1.0, "end_s": 2.0, "tag": "other"},
+    ]
+    listing = list_corpus(manifest(tmp_path / f"m{suffix}", rows))
+    a, b = listing.videos
+    assert (a.uri, a.size_bytes, a.fingerprint, a.spans) == ("s3://bucket/a.mp4", 9, "etag:e2", ((1.0, 2.0),))
+    assert b.spans == ((0.0, 2.0), (5.0, 6.5))
+    assert [row["tag"] for row in b.metadata] == ["early", "late"]
+    assert not listing.warnings
+
+
+def test_text_manifests_and_relative_uris(folder):
+    (folder / "list.txt").write_text("b.mp4\n\n  deep/er/c.webm  \nmissing.mp4\n")
+    listing = list_corpus(str(folder / "list.txt"))
+    assert names(listing, folder) == ["b.mp4", "deep/er/c.webm", "missing.mp4"]
+    assert listing.videos[2].fingerprint == UNSEEN
+
+
+def test_a_uri_given_twice_counts_once_with_a_warning(folder):
+    (folder / "list.txt").write_text("b.mp4\nb.mp4\n")
+    listing = list_corpus(str(folder / "list.txt"))
+    assert len(listing.videos) == 1
+    assert "1 rows name a video or span again" in listing.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\na.mp4\n", "needs a column 'uri', found path"),
+        ("uri,start_s,end_s\na.mp4,5,3\n", "row 1: a span needs 0 <= start_s < end_s, got 5 and 3"),
+        ("uri,start_s,end_s\na.mp4,5,\n", "row 1: a span needs"),
+        ("uri,n\n,1\n", "row 1: uri must be a path or URL"),
+        ("uri\n", "has no rows"),
+    ],
+)
+def test_malformed_manifests_say_where_and_what(tmp_path, text, message):
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        list_corpus(str(path))
+
+
+def test_names_that_are_not_utf8_stay_readable(tmp_path):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    with open(name, "wb") as file:
+        file.write(b"data")
+    (video,) = list_corpus(str(tmp_path)).videos
+    assert video.uri.encode()
+    assert os.fsencode(local_path(video.uri)) == name
+    with open_uri(video.uri) as file:
+        assert file.read() == b"data"
+
+
+def test_unknown_storage_is_a_usage_error():
+    with pytest.raises(UsageError, match="no storage 'nosuch://'"):
+        list_corpus("nosuch://bucket/x")

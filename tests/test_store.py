@@ -1,0 +1,113 @@
+"""The store's laws: a reader sees whole parts only, and what is done twice writes the same bytes."""
+
+import pyarrow as pa
+import pytest
+
+from vidray.errors import SpecMismatchError, StoreError
+from vidray.store import CLIPS, ERRORS, SliceKey, Store, features_schema, staged_schema
+
+COLUMNS = pa.schema([("embedding", pa.list_(pa.float32(), 2))])
+
+
+def staged(first: int, stop: int, failed: tuple[int, ...] = ()) -> pa.Table:
+    rows = [
+        {
+            "clip_id": f"c{n}",
+            "video_id": "v",
+            "uri": "/v.mp4",
+            "start_s": float(n),
+            "end_s": n + 1.0,
+            "embedding": None if n in failed else [float(n), 0.5],
+            "stage": "decode" if n in failed else None,
+            "kind": "corrupt" if n in failed else None,
+            "message": "broken" if n in failed else None,
+        }
+        for n in range(first, stop)
+    ]
+    return pa.Table.from_pylist(rows, staged_schema(COLUMNS))
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    yield Store(str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}/store")
+
+
+def stage_part(store: Store) -> list[SliceKey]:
+    keys = [SliceKey(0, 0, 0, 2), SliceKey(0, 0, 1, 2), SliceKey(0, 1, 0, 1)]
+    store.stage("x", keys[0], staged(0, 3, failed=(1,)))
+    store.stage("x", keys[1], staged(3, 5))
+    store.stage("x", keys[2], staged(5, 6, failed=(5,)))
+    return keys
+
+
+def test_publishing_splits_successes_and_failures_in_plan_order(store):
+    keys = stage_part(store)
+    assert store.staged("x") == set(keys)
+    assert store.publish("x", 0, keys, COLUMNS) == (4, 2)
+    features, errors = store.read("features/x", 0), store.read("errors/x", 0)
+    assert features["clip_id"].to_pylist() == ["c0", "c2", "c3", "c4"]
+    assert errors["clip_id"].to_pylist() == ["c1", "c5"]
+    assert features.schema == features_schema(COLUMNS)
+    assert errors.schema == ERRORS
+    assert store.staged("x") == set()
+    assert store.parts("features/x") == [0]
+
+
+def test_publishing_does_not_depend_on_how_the_slices_were_cut(store):
+    store.publish("x", 0, stage_part(store), COLUMNS)
+    one = [store.folder.read_bytes(f"{kind}/x/part-00000.parquet") for kind in ("features", "errors")]
+    key = SliceKey(0, 0, 0, 1)
+    store.stage("x", key, staged(0, 6, failed=(1, 5)))
+    store.publish("x", 0, [key], COLUMNS)
+    assert one == [store.folder.read_bytes(f"{kind}/x/part-00000.parquet") for kind in ("features", "errors")]
+
+
+def test_a_write_that_fails_leaves_what_was_there(store):
+    store.folder.write_bytes("file", b"before")
+
+    def write_half():
+        with store.folder.writing("file") as file:
+            file.write(b"half")
+            raise RuntimeError("the worker dies")
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert store.folder.read_bytes("file") == b"before"
+    assert list(store.folder.sizes()) == ["file"]
+
+
+def test_another_plan_is_refused_with_the_remedy(store):
+    plan = {"planner": "fixed_stride", "clip_length_s": 10.0}
+    store.settle_plan(plan)
+    store.settle_plan(dict(plan))
+    with pytest.raises(SpecMismatchError, match=r"clip_length_s 10.0, not 5.0; use the same, or another STORE"):
+        store.settle_plan({**plan, "clip_length_s": 5.0})
+
+
+def test_another_extractor_under_the_same_name_is_refused_with_the_remedy(store):
+    store.check_spec("x", {"name": "x", "weights": "a"})
+    store.write_spec("x", {"name": "x", "weights": "a"})
+    store.check_spec("x", {"name": "x", "weights": "a"})
+    with pytest.raises(SpecMismatchError, match=r'weights "a", not "b"; .*--as NAME'):
+        store.check_spec("x", {"name": "x", "weights": "b"})
+
+
+def test_a_store_of_another_format_is_refused(store):
+    store.folder.write_bytes("vidray.json", b'{"format": 99}')
+    with pytest.raises(StoreError, match="store format 99"):
+        store.config()
+
+
+def test_damaged_files_are_named(store):
+    store.folder.write_bytes("vidray.json", b"not json")
+    with pytest.raises(StoreError, match=r"vidray\.json: cannot be read"):
+        store.config()
+    store.folder.write_bytes("clips/part-00000.parquet", b"not parquet")
+    with pytest.raises(StoreError, match=r"part-00000\.parquet"):
+        store.read("clips", 0)
+
+
+def test_large_parts_are_cut_into_row_groups(store):
+    rows = pa.table({name: pa.nulls(20_000, CLIPS.field(name).type) for name in CLIPS.names})
+    assert store.write("clips", 3, (rows.slice(n, 7000) for n in range(0, 20_000, 7000)), CLIPS) == 20_000
+    assert store.rows("clips", 3) == 20_000

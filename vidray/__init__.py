@@ -1,0 +1,49 @@
+"""vidray turns a corpus of videos into Parquet feature tables and a retrieval index, on Ray.
+
+The names below are the public API; each is imported when it is first used, so that `import vidray` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vidray.extractors import resolve
+    from vidray.extractors.protocol import Extractor
+    from vidray.pipeline import extract, plan
+    from vidray.planners import FixedStride
+    from vidray.search import build_index, open_index, search
+    from vidray.verify import verify
+
+_HOMES = {
+    "Extractor": "vidray.extractors.protocol",
+    "FixedStride": "vidray.planners",
+    "build_index": "vidray.search",
+    "extract": "vidray.pipeline",
+    "open_index": "vidray.search",
+    "plan": "vidray.pipeline",
+    "resolve": "vidray.extractors",
+    "search": "vidray.search",
+    "verify": "vidray.verify",
+}
+
+__all__ = [
+    "Extractor",
+    "FixedStride",
+    "build_index",
+    "extract",
+    "open_index",
+    "plan",
+    "resolve",
+    "search",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("vidray")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vidray' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

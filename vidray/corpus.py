@@ -1,0 +1,208 @@
+"""Listing videos: a file, a directory, a glob or a manifest on any fsspec URL. Opens no media."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from vidray.errors import UsageError
+from vidray.media import Span, Video
+from vidray.storage import filesystem, is_local, to_uri
+
+MEDIA_SUFFIXES = frozenset(
+    ".3g2 .3gp .aac .ac3 .aif .aiff .asf .avi .divx .f4v .flac .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4a "
+    ".m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpe .mpeg .mpg .mts .mxf .nut .oga .ogg .ogm .ogv .opus .qt .rm .rmvb .ts .vob "
+    ".wav .weba .webm .wma .wmv .y4m".split()
+)
+MANIFEST_SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})
+RESERVED_COLUMNS = frozenset({"uri", "size_bytes", "etag", "start_s", "end_s"})
+UNSEEN = "unseen"
+"""The fingerprint of a file that a manifest names and the storage does not show."""
+LOOKUPS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a corpus holds.
+
+    Attributes:
+        videos: Sorted by URI, each URI once.
+        warnings: One line each, for a person.
+        skipped_files: Files of a directory that are not media by their name.
+    """
+
+    videos: tuple[Video, ...]
+    warnings: tuple[str, ...] = ()
+    skipped_files: int = 0
+
+
+@dataclass
+class _Entry:
+    """A URI while a manifest is read: its rows come one by one."""
+
+    size_bytes: int | None = None
+    fingerprint: str | None = None
+    rows: dict[Span | None, Mapping[str, object]] = field(default_factory=dict)
+
+
+def list_corpus(corpus: str, *, limit: int | None = None, known: frozenset[str] = frozenset()) -> Listing:
+    """List the videos of a corpus, sorted by URI; at most `limit` of them.
+
+    URIs in `known` are listed without asking the storage about them.
+
+    Raises:
+        UsageError: There is no such corpus, its manifest is malformed, or it holds no media.
+    """
+    fs, path = filesystem(corpus)
+    if any(mark in path for mark in "*?[") and not fs.exists(path):
+        files = {name: info for name, info in fs.glob(path, detail=True).items() if info["type"] == "file"}
+        return _of_files(fs, files, corpus, limit)
+    try:
+        info = fs.info(path)
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{corpus}: no such file or folder: {_reason(e)}") from e
+    if info["type"] == "directory":
+        files = fs.find(path, detail=True)
+        media = {name: found for name, found in files.items() if _is_media(name, path)}
+        return _of_files(fs, media, corpus, limit, skipped=len(files) - len(media))
+    if PurePosixPath(path).suffix.lower() in MANIFEST_SUFFIXES:
+        return _of_manifest(fs, path, corpus, limit, known)
+    return _of_files(fs, {path: info}, corpus, limit)
+
+
+def video_id(uri: str, fingerprint: str) -> str:
+    """32 hexadecimal digits; another URI or content is another video."""
+    return hashlib.blake2b(f"{uri}\0{fingerprint}".encode(), digest_size=16).hexdigest()
+
+
+def _is_media(name: str, top: str) -> bool:
+    inside = PurePosixPath(name.removeprefix(top.rstrip("/") + "/"))
+    hidden = any(step.startswith(".") for step in inside.parts)
+    return not hidden and inside.suffix.lower() in MEDIA_SUFFIXES
+
+
+def _of_files(
+    fs: Any, files: Mapping[str, Mapping[str, Any]], corpus: str, limit: int | None, *, skipped: int = 0
+) -> Listing:
+    if not files:
+        seen = f"; {skipped} other files there are not media by their name" if skipped else ""
+        raise UsageError(f"{corpus}: no video or audio files{seen}")
+    videos = [_video(to_uri(fs, name), info.get("size"), _fingerprint(info)) for name, info in files.items()]
+    videos.sort(key=lambda video: video.uri)
+    return Listing(videos=tuple(videos[:limit]), skipped_files=skipped)
+
+
+def _video(uri: str, size_bytes: int | None, fingerprint: str) -> Video:
+    return Video(video_id=video_id(uri, fingerprint), uri=uri, size_bytes=size_bytes, fingerprint=fingerprint)
+
+
+def _fingerprint(info: Mapping[str, Any]) -> str:
+    etag = info.get("ETag") or info.get("etag")
+    if etag:
+        return _etag(etag)
+    changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or ""
+    return f"size:{info.get('size')}:mtime:{changed}"
+
+
+def _etag(etag: object) -> str:
+    quotes = '"'
+    return f"etag:{str(etag).strip(quotes)}"
+
+
+def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: frozenset[str]) -> Listing:
+    table = _read_manifest(fs, path, corpus)
+    if "uri" not in table.column_names:
+        raise UsageError(f"{corpus}: a manifest needs a column 'uri', found {', '.join(table.column_names)}")
+    base = "" if is_local(corpus) else to_uri(fs, path).rsplit("/", 1)[0]
+    folder = path.rsplit("/", 1)[0]
+    entries: dict[str, _Entry] = {}
+    repeated = 0
+    for number, row in enumerate(table.to_pylist(), start=1):
+        where = f"{corpus} row {number}"
+        uri = _absolute(row["uri"], base or folder, where)
+        span = _span(row, where)
+        entry = entries.setdefault(uri, _Entry())
+        if span in entry.rows or (entry.rows and (span is None or None in entry.rows)):
+            repeated += 1
+            continue
+        entry.rows[span] = {name: value for name, value in row.items() if name not in RESERVED_COLUMNS}
+        entry.size_bytes = row.get("size_bytes") if entry.size_bytes is None else entry.size_bytes
+        if row.get("etag"):
+            entry.fingerprint = _etag(row["etag"])
+    if not entries:
+        raise UsageError(f"{corpus}: the manifest has no rows")
+    wanted = sorted(entries)[:limit]
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
+        videos = list(pool.map(lambda uri: _look_up(uri, entries[uri], uri in known), wanted))
+    warnings = (f"{corpus}: {repeated} rows name a video or span again; each counts once",) if repeated else ()
+    return Listing(videos=tuple(videos), warnings=warnings)
+
+
+def _read_manifest(fs: Any, path: str, corpus: str) -> pa.Table:
+    suffix = PurePosixPath(path).suffix.lower()
+    try:
+        with fs.open(path, "rb") as file:
+            if suffix == ".parquet":
+                return pq.read_table(file)
+            if suffix == ".csv":
+                text = pa.csv.ConvertOptions(column_types={"uri": pa.string(), "etag": pa.string()})
+                return pa.csv.read_csv(file, convert_options=text)
+            if suffix == ".jsonl":
+                return pa.json.read_json(file)
+            lines = file.read().decode().splitlines()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{corpus}: cannot be read as a {suffix} manifest: {_reason(e)}") from e
+    return pa.table({"uri": pa.array([line.strip() for line in lines if line.strip()], pa.string())})
+
+
+def _absolute(uri: object, base: str, where: str) -> str:
+    if not isinstance(uri, str) or not uri:
+        raise UsageError(f"{where}: uri must be a path or URL, got {uri!r}")
+    if "://" in uri or uri.startswith("/"):
+        return uri
+    return f"{base}/{uri}"
+
+
+def _span(row: Mapping[str, Any], where: str) -> Span | None:
+    start_s, end_s = row.get("start_s"), row.get("end_s")
+    if start_s is None and end_s is None:
+        return None
+    if start_s is None or end_s is None or not 0 <= float(start_s) < float(end_s) < float("inf"):
+        raise UsageError(f"{where}: a span needs 0 <= start_s < end_s, got {start_s} and {end_s}")
+    return float(start_s), float(end_s)
+
+
+def _look_up(uri: str, entry: _Entry, is_known: bool) -> Video:
+    size_bytes, fingerprint = entry.size_bytes, entry.fingerprint
+    if fingerprint is None and not is_known:
+        try:
+            fs, path = filesystem(uri)
+            info = fs.info(path)
+            size_bytes, fingerprint = info.get("size"), _fingerprint(info)
+        except OSError:
+            fingerprint = UNSEEN
+    fingerprint = fingerprint or UNSEEN
+    spans = sorted(span for span in entry.rows if span is not None)
+    return Video(
+        video_id=video_id(uri, fingerprint),
+        uri=uri,
+        size_bytes=size_bytes,
+        fingerprint=fingerprint,
+        spans=tuple(spans),
+        metadata=tuple(entry.rows[span] for span in spans or [None]),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+

@@ -1,0 +1,213 @@
+"""The values that pass between the rooms: videos, clips, samplings and samples.
+
+All are frozen. This module knows no codec, no file and no Ray.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Span = tuple[float, float]
+"""A half-open span [start_s, end_s) in seconds on a video's presentation clock."""
+
+TIME_SLACK_S = 1e-6
+"""Two times nearer than a microsecond are one: decimal seconds have no exact float64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One listed file, not yet opened.
+
+    Attributes:
+        video_id: 32 hexadecimal digits from the URI and the fingerprint; a changed file is another video.
+        uri: An absolute path, or a URL that fsspec opens.
+        size_bytes: The size by the listing, None where the storage does not say.
+        fingerprint: What tells one content from another without reading it: an etag, else size and mtime.
+        spans: The clips that a manifest asks for; empty where the planner decides.
+        metadata: A manifest's other columns, for each span, or one entry for the video as a whole.
+    """
+
+    video_id: str
+    uri: str
+    size_bytes: int | None
+    fingerprint: str
+    spans: tuple[Span, ...] = ()
+    metadata: tuple[Mapping[str, object], ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What the headers of one file say.
+
+    Attributes:
+        duration_s: From the first picture (first sound, where there is no picture) to the end of the last stream.
+        fps: Average pictures a second; None without a picture.
+        width: Of the picture as displayed: rotated, with square pixels; None without a picture.
+        height: Likewise.
+        rotation: Degrees clockwise by which the coded picture is turned for display: 0, 90, 180 or 270.
+        video_codec: FFmpeg's name of the codec, None without a picture.
+        audio_codec: FFmpeg's name of the codec, None without sound.
+        sample_rate: Of the sound in hertz, None without sound.
+    """
+
+    duration_s: float
+    fps: float | None
+    width: int | None
+    height: int | None
+    rotation: int
+    video_codec: str | None
+    audio_codec: str | None
+    sample_rate: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A span [start_s, end_s) of one video.
+
+    Attributes:
+        clip_id: 32 hexadecimal digits from the video's id and the span.
+        clip_index: Place among the clips of its video, from 0.
+    """
+
+    clip_id: str
+    video_id: str
+    uri: str
+    clip_index: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize:
+    """How a network wants its pictures: scaled, then cut out around the centre. torchvision's rules for both.
+
+    Attributes:
+        size: The shorter side in pixels, keeping the aspect ratio, or (height, width).
+        crop: (height, width) around the centre, None for all of the picture.
+        interpolation: Of the scaling.
+        antialias: Whether shrinking averages over all source pixels, as PIL and torchvision's image presets do;
+            torchvision's video presets do not.
+    """
+
+    size: int | tuple[int, int]
+    crop: tuple[int, int] | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRate:
+    """Pictures at start_s, start_s + 1/fps, ... of a clip: ragged, one `Frames` a clip.
+
+    Attributes:
+        fps: Pictures a second.
+        resize: None for pictures as displayed.
+    """
+
+    fps: float
+    resize: Resize | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameWindows:
+    """Evenly spaced windows of a fixed number of pictures: static, one `Windows` a clip.
+
+    A clip of one window's length or less has one window, which repeats its last picture where the clip is shorter.
+
+    Attributes:
+        frames: Pictures in a window.
+        fps: Pictures a second inside a window.
+        resize: As in `FrameRate`.
+        max_windows: How many windows a long clip has at most.
+    """
+
+    frames: int
+    fps: float
+    resize: Resize | None = None
+    max_windows: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """All of a clip's sound, mixed down to one channel.
+
+    Attributes:
+        sample_rate: In hertz; the sound is resampled to it.
+    """
+
+    sample_rate: int
+
+
+Sampling = FrameRate | FrameWindows | Audio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """The pictures of one clip by a `FrameRate`.
+
+    Attributes:
+        times_s: float64 (T,), the wanted times on the video's presentation clock.
+        frames: uint8 (T, H, W, 3), RGB; the picture on display at each of these times.
+    """
+
+    times_s: npt.NDArray[np.float64]
+    frames: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """The pictures of one clip by a `FrameWindows`.
+
+    Attributes:
+        times_s: float64 (W, T).
+        frames: uint8 (W, T, H, W, 3), RGB.
+    """
+
+    times_s: npt.NDArray[np.float64]
+    frames: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """The sound of one clip by an `Audio`.
+
+    Attributes:
+        samples: float32 (N,), mono, in [-1, 1]; N = round((end_s - start_s) * sample_rate). Silence where the clip
+            has a picture but no sound yet, or no longer.
+        sample_rate: In hertz.
+    """
+
+    samples: npt.NDArray[np.float32]
+    sample_rate: int
+
+
+Samples = Frames | Windows | Sound
+
+
+def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: float) -> npt.NDArray[np.float64]:
+    """The wanted times of a clip: float64 (T,) for a `FrameRate`, (W, T) for `FrameWindows`.
+
+    Times of a `FrameRate` lie in [start_s, end_s), at least one. A window's times may run past end_s, where the clip
+    is shorter than the window.
+    """
+    length_s = end_s - start_s
+    if isinstance(sampling, FrameRate):
+        count = max(1, math.ceil((length_s - TIME_SLACK_S) * sampling.fps))
+        return start_s + np.arange(count, dtype=np.float64) / sampling.fps
+    window_s = sampling.frames / sampling.fps
+    windows = min(sampling.max_windows, max(1, math.floor((length_s + TIME_SLACK_S) / window_s)))
+    firsts = start_s + (np.arange(windows) + 0.5) * (length_s / windows) - window_s / 2
+    firsts = np.maximum(firsts, start_s)
+    within = np.arange(sampling.frames, dtype=np.float64) / sampling.fps
+    return np.asarray(firsts[:, None] + within[None, :], dtype=np.float64)
+
+
+def sample_count(sampling: Audio, start_s: float, end_s: float) -> int:
+    """How many samples of sound a clip has."""
+    return max(1, round((end_s - start_s) * sampling.sample_rate))

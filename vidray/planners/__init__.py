@@ -1,0 +1,6 @@
+"""Planners: how a video becomes clips, and how clips become units of work."""
+
+from vidray.planners.stride import FixedStride, clip_id, clips_of
+from vidray.planners.units import Block, Part, Slice, blocks_of, parts_of, slices_of
+
+__all__ = ["Block", "FixedStride", "Part", "Slice", "blocks_of", "clip_id", "clips_of", "parts_of", "slices_of"]

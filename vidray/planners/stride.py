@@ -1,0 +1,69 @@
+"""Clips of a fixed length at a fixed stride."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from vidray.errors import UsageError
+from vidray.media import Clip, Span, Video
+
+SHORTEST_CLIP_S = 0.1
+"""What is left at the end of a video and shorter than this belongs to the clip before it."""
+
+
+@dataclass(frozen=True)
+class FixedStride:
+    """Clips [0, length), [stride, stride + length), ... of a video; the last one ends at its end."""
+
+    length_s: float = 10.0
+    stride_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_CLIP_S <= self.length_s < float("inf"):
+            raise UsageError(f"clip length must be at least {SHORTEST_CLIP_S} s, got {self.length_s}")
+        if self.stride_s is not None and not SHORTEST_CLIP_S <= self.stride_s < float("inf"):
+            raise UsageError(f"stride must be at least {SHORTEST_CLIP_S} s, got {self.stride_s}")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        stride_s = self.length_s if self.stride_s is None else self.stride_s
+        return {"planner": "fixed_stride", "clip_length_s": self.length_s, "stride_s": stride_s}
+
+    def spans(self, duration_s: float) -> list[Span]:
+        """The spans of a video that lasts `duration_s` seconds; at least one."""
+        stride_s = self.length_s if self.stride_s is None else self.stride_s
+        spans: list[Span] = []
+        for index in range(max(1, int(duration_s / stride_s) + 1)):
+            start_s = round(index * stride_s, 6)
+            if spans and (spans[-1][1] >= duration_s or duration_s - start_s < SHORTEST_CLIP_S):
+                break
+            end_s = min(round(start_s + self.length_s, 6), duration_s)
+            spans.append((start_s, end_s))
+        first_s, last_s = spans[-1]
+        if 0 < duration_s - last_s < SHORTEST_CLIP_S:
+            spans[-1] = (first_s, duration_s)
+        return spans
+
+
+def clip_id(video_id: str, start_s: float, end_s: float) -> str:
+    """32 hexadecimal digits from the video and the span, to the microsecond."""
+    key = f"{video_id}\0{round(start_s * 1e6)}\0{round(end_s * 1e6)}"
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def clips_of(video: Video, duration_s: float, planner: FixedStride) -> list[Clip]:
+    """The clips of one video in order of time: a manifest's own spans as they stand there, else the planner's."""
+    spans = list(video.spans) or planner.spans(duration_s)
+    return [
+        Clip(
+            clip_id=clip_id(video.video_id, start_s, end_s),
+            video_id=video.video_id,
+            uri=video.uri,
+            clip_index=index,
+            start_s=start_s,
+            end_s=end_s,
+        )
+        for index, (start_s, end_s) in enumerate(spans)
+    ]

@@ -1,0 +1,132 @@
+"""Units of work: parts of the listing, blocks of a part's clips, slices of a block for one extractor.
+
+All three are functions of the corpus and the sampling alone, so that a second run finds the first one's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
+
+from vidray.media import Audio, Clip, FrameRate, FrameWindows, Resize, Sampling, Span, Video, sample_count, sample_times
+
+T = TypeVar("T")
+
+PART_VIDEOS = 1000
+PART_BYTES = 8 << 30
+UNKNOWN_SIZE_BYTES = 64 << 20
+BLOCK_CLIPS = 64
+BLOCK_S = 160.0
+SLICE_BYTES = 64_000_000
+
+PictureSize = tuple[int, int]
+"""(height, width) of a video as displayed; (0, 0) without a picture."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of the sorted listing; one file per table."""
+
+    number: int
+    videos: tuple[Video, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of neighbouring clips of one part."""
+
+    part: int
+    number: int
+    clips: tuple[Clip, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A run of a block's clips, [first, stop), that one extractor works on at once."""
+
+    index: int
+    count: int
+    first: int
+    stop: int
+
+
+def parts_of(videos: Sequence[Video], free_numbers: Iterator[int]) -> list[Part]:
+    """Close a part after 1000 videos or 8 GiB, whichever comes first."""
+    return [Part(next(free_numbers), run) for run in _runs(videos, PART_VIDEOS, PART_BYTES, _listed_bytes)]
+
+
+def blocks_of(part: int, clips: Sequence[Clip]) -> list[Block]:
+    """Close a block after 64 clips or 160 seconds."""
+    runs = _runs(clips, BLOCK_CLIPS, BLOCK_S, lambda clip: clip.end_s - clip.start_s)
+    return [Block(part, number, run) for number, run in enumerate(runs)]
+
+
+def slices_of(spans: Sequence[Span], sampling: Sampling, sizes: Sequence[PictureSize]) -> list[Slice]:
+    """Cut a block into slices of at most 64 MB decoded, at least one clip each.
+
+    Args:
+        spans: Of the block's clips.
+        sampling: The extractor's.
+        sizes: (height, width) of each clip's video.
+    """
+    costs = [decoded_bytes(sampling, span, size) for span, size in zip(spans, sizes, strict=True)]
+    cuts = [0]
+    held = 0
+    for index, cost in enumerate(costs):
+        if held and held + cost > SLICE_BYTES:
+            cuts.append(index)
+            held = 0
+        held += cost
+    cuts.append(len(costs))
+    count = len(cuts) - 1
+    return [Slice(index, count, first, stop) for index, (first, stop) in enumerate(zip(cuts, cuts[1:], strict=False))]
+
+
+def decoded_bytes(sampling: Sampling, span: Span, size: PictureSize) -> int:
+    """How many bytes the samples of one clip take, at most."""
+    if isinstance(sampling, Audio):
+        return 4 * sample_count(sampling, *span)
+    height, width = picture_size(sampling, size)
+    return sample_times(sampling, *span).size * height * width * 3
+
+
+def picture_size(sampling: FrameRate | FrameWindows, size: PictureSize) -> PictureSize:
+    """(height, width) of the pictures that a sampling delivers from pictures of this size."""
+    resize = sampling.resize
+    if resize is None:
+        return size
+    return resize.crop or _scaled(resize, size)
+
+
+def _scaled(resize: Resize, size: PictureSize) -> PictureSize:
+    if isinstance(resize.size, tuple):
+        return resize.size
+    short, long = sorted(size)
+    other = int(resize.size * long / short) if short else resize.size
+    return (resize.size, other) if size[0] <= size[1] else (other, resize.size)
+
+
+def _listed_bytes(video: Video) -> float:
+    return UNKNOWN_SIZE_BYTES if video.size_bytes is None else video.size_bytes
+
+
+def _runs(items: Sequence[T], most: int, budget: float, cost: Callable[[T], float]) -> Iterator[tuple[T, ...]]:
+    """Cut a sequence into runs; a run is closed as soon as it has `most` items or its costs reach the budget."""
+    run: list[T] = []
+    spent = 0.0
+    for item in items:
+        run.append(item)
+        spent += cost(item)
+        if len(run) == most or spent >= budget:
+            yield tuple(run)
+            run, spent = [], 0.0
+    if run:
+        yield tuple(run)
+
+
+def by_video(clips: Sequence[Clip]) -> Iterator[tuple[str, list[Clip]]]:
+    """Neighbouring clips of the same video together."""
+    for uri, run in groupby(clips, key=lambda clip: clip.uri):
+        yield uri, list(run)

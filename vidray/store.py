@@ -1,0 +1,267 @@
+"""The store: the only owner of the layout and the schemas on disk. Plain Parquet on any fsspec URL.
+
+Law, per extractor: rows(features) + rows(errors) == rows(clips). A part's features file is written last and never
+changes: it is the commit. What is staged is a checkpoint that no reader looks at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidray.errors import SpecMismatchError, StoreError
+from vidray.storage import Folder
+
+FORMAT = 1
+PROBE = "_probe"
+ROW_GROUP_ROWS = 8192
+
+VIDEOS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("status", pa.string()),
+        ("duration_s", pa.float64()),
+        ("fps", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("rotation", pa.int32()),
+        ("video_codec", pa.string()),
+        ("audio_codec", pa.string()),
+        ("sample_rate", pa.int32()),
+    ]
+)
+CLIPS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("clip_index", pa.int32()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("part", pa.int32()),
+        ("block", pa.int32()),
+    ]
+)
+IDENTITY = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+    ]
+)
+FAILURE = pa.schema([("stage", pa.string()), ("kind", pa.string()), ("message", pa.string())])
+ERRORS = pa.schema([*IDENTITY, *FAILURE])
+PROBE_ERRORS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *FAILURE])
+WARNING = pa.field("decode_warning", pa.string())
+
+_PART = re.compile(r"part-(\d{5,})\.parquet$")
+_SLICE = re.compile(r"part-(\d{5,})/block-(\d{4,})\.s(\d+)of(\d+)\.parquet$")
+
+
+@dataclass(frozen=True, order=True)
+class SliceKey:
+    """One staged file: a run of clips inside a block, for one extractor."""
+
+    part: int
+    block: int
+    index: int
+    count: int
+
+    @property
+    def file(self) -> str:
+        return f"part-{self.part:05d}/block-{self.block:04d}.s{self.index:02d}of{self.count:02d}.parquet"
+
+
+def part_file(table: str, part: int) -> str:
+    """The name of one part of a table, relative to the store: `clips/part-00000.parquet`."""
+    return f"{table}/part-{part:05d}.parquet"
+
+
+def features_schema(columns: pa.Schema) -> pa.Schema:
+    return pa.schema([*IDENTITY, *columns, WARNING])
+
+
+def staged_schema(columns: pa.Schema) -> pa.Schema:
+    """A staged slice holds successes and failures in plan order; `kind` tells them apart."""
+    return pa.schema([*features_schema(columns), *FAILURE])
+
+
+class Store:
+    """A store at an fsspec URL; the folder need not exist yet."""
+
+    def __init__(self, url: str) -> None:
+        self.folder = Folder(url)
+        self.url = self.folder.url
+
+
+    def config(self) -> dict[str, Any] | None:
+        """What `vidray.json` says; None for a store that is not there."""
+        if not self.folder.exists("vidray.json"):
+            return None
+        config = self._json("vidray.json")
+        if config.get("format") != FORMAT:
+            raise StoreError(
+                f"{self.url}: store format {config.get('format')!r}, this vidray reads {FORMAT}; upgrade vidray"
+            )
+        return config
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        self._write_json("vidray.json", config)
+
+    def settle_plan(self, plan: Mapping[str, Any]) -> None:
+        """Write the plan's configuration down, or refuse another than the store has."""
+        config = self.config()
+        if config is None:
+            self.write_config({"format": FORMAT, "plan": dict(plan)})
+        elif config["plan"] != plan:
+            raise SpecMismatchError(
+                f"{self.url} is planned with {_differences(config['plan'], plan)}; use the same, or another STORE"
+            )
+
+    def spec(self, table: str) -> dict[str, Any] | None:
+        name = f"features/{table}/_spec.json"
+        return self._json(name) if self.folder.exists(name) else None
+
+    def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
+        """Refuse an extractor that is not the one that made the table."""
+        known = self.spec(table)
+        if known is not None and known != spec:
+            raise SpecMismatchError(
+                f"{self.url}/features/{table} was made with {_differences(known, spec)}; "
+                f"give the new table a name of its own with --as NAME"
+            )
+
+    def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
+        if self.spec(table) is None:
+            self._write_json(f"features/{table}/_spec.json", spec)
+
+    def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
+        self._write_json(f"runs/{run_id}.json", record)
+
+
+    def parts(self, table: str) -> list[int]:
+        """The published parts of a table, in order."""
+        return sorted(parts_in(self.folder.sizes(table), table))
+
+    def tables(self, kind: str) -> list[str]:
+        """The names below `features/`, `errors/`, ...; `_probe` is not among them."""
+        names = {name.split("/")[1] for name in self.folder.sizes(kind) if name.count("/") >= 2}
+        return sorted(names - {PROBE})
+
+    def read(self, table: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+        name = part_file(table, part)
+        try:
+            with self.folder.open(name) as file:
+                return pq.read_table(file, columns=None if columns is None else list(columns))
+        except (pa.ArrowInvalid, FileNotFoundError) as e:
+            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+
+    def rows(self, table: str, part: int) -> int:
+        """How many rows a part has, from its footer."""
+        with self.folder.open(part_file(table, part)) as file:
+            return int(pq.read_metadata(file).num_rows)
+
+    def write(self, table: str, part: int, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> int:
+        """Publish one part; the rows are streamed, the file appears whole. Returns its rows."""
+        tables = [batches] if isinstance(batches, pa.Table) else batches
+        rows = 0
+        with (
+            self.folder.writing(part_file(table, part)) as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            for group in _row_groups(tables, schema):
+                rows += group.num_rows
+                writer.write_table(group)
+        return rows
+
+
+    def staged(self, table: str) -> set[SliceKey]:
+        """The slices of one extractor that are staged; one listing."""
+        keys = set()
+        for name in self.folder.sizes(f"_staging/{table}"):
+            if match := _SLICE.search(name):
+                keys.add(SliceKey(*map(int, match.groups())))
+        return keys
+
+    def stage(self, table: str, key: SliceKey, rows: pa.Table) -> None:
+        with self.folder.writing(f"_staging/{table}/{key.file}") as file:
+            pq.write_table(rows, file, compression="zstd")
+
+    def read_staged(self, table: str, key: SliceKey) -> pa.Table:
+        with self.folder.open(f"_staging/{table}/{key.file}") as file:
+            return pq.read_table(file)
+
+    def publish(self, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> tuple[int, int]:
+        """Commit one part of one extractor from its staged slices: errors first, then features, then clean up.
+
+        Returns the rows of features and of errors. Done twice, it writes the same bytes.
+        """
+        failed = self.write(f"errors/{table}", part, self._staged_rows(table, slices, failed=True), ERRORS)
+        schema = features_schema(columns)
+        done = self.write(f"features/{table}", part, self._staged_rows(table, slices, failed=False), schema)
+        self.folder.remove_tree(f"_staging/{table}/part-{part:05d}")
+        return done, failed
+
+    def clear_staging(self) -> None:
+        self.folder.remove_tree("_staging")
+
+    def _staged_rows(self, table: str, slices: Sequence[SliceKey], *, failed: bool) -> Iterator[pa.Table]:
+        for key in sorted(slices):
+            rows = self.read_staged(table, key)
+            has_failed = rows["kind"].is_valid()
+            yield rows.filter(has_failed) if failed else rows.filter(pa.compute.invert(has_failed))
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self.folder.read_bytes(name))
+        except (ValueError, OSError) as e:
+            raise StoreError(f"{self.url}/{name}: cannot be read: {e}") from e
+        if not isinstance(value, dict):
+            raise StoreError(f"{self.url}/{name}: not a JSON object")
+        return value
+
+    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        self.folder.write_bytes(name, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def parts_in(names: Iterable[str], table: str) -> set[int]:
+    """The part numbers among file names relative to the store."""
+    found = (_PART.fullmatch(name.removeprefix(f"{table}/")) for name in names)
+    return {int(match[1]) for match in found if match}
+
+
+def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Rows regrouped, so that the bytes of a part depend on its rows and not on how they were staged."""
+    held: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        held.append(table.select(schema.names).cast(schema))
+        count += table.num_rows
+        while count >= ROW_GROUP_ROWS:
+            joined = pa.concat_tables(held).combine_chunks()
+            yield joined.slice(0, ROW_GROUP_ROWS)
+            held = [joined.slice(ROW_GROUP_ROWS)]
+            count -= ROW_GROUP_ROWS
+    if count:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
+    return ", ".join(f"{name} {_short(known.get(name))}, not {_short(asked.get(name))}" for name in names)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
