@@ -29,7 +29,7 @@ def staged(first: int, stop: int, failed: tuple[int, ...] = ()) -> pa.Table:
 
 @pytest.fixture(params=["local", "memory"])
 def store(request, tmp_path):
-    yield Store(str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}/store")
+    return Store(str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}/store")
 
 
 def stage_part(store: Store) -> list[SliceKey]:
@@ -78,10 +78,11 @@ def test_a_write_that_fails_leaves_what_was_there(store):
 
 def test_another_plan_is_refused_with_the_remedy(store):
     plan = {"planner": "fixed_stride", "clip_length_s": 10.0}
-    store.settle_plan(plan)
-    store.settle_plan(dict(plan))
+    store.check_plan(plan)
+    store.write_config(plan)
+    store.check_plan(dict(plan))
     with pytest.raises(SpecMismatchError, match=r"clip_length_s 10.0, not 5.0; use the same, or another STORE"):
-        store.settle_plan({**plan, "clip_length_s": 5.0})
+        store.check_plan({**plan, "clip_length_s": 5.0})
 
 
 def test_another_extractor_under_the_same_name_is_refused_with_the_remedy(store):
@@ -90,6 +91,13 @@ def test_another_extractor_under_the_same_name_is_refused_with_the_remedy(store)
     store.check_spec("x", {"name": "x", "weights": "a"})
     with pytest.raises(SpecMismatchError, match=r'weights "a", not "b"; .*--as NAME'):
         store.check_spec("x", {"name": "x", "weights": "b"})
+
+
+def test_the_same_weights_from_another_place_are_the_same_extractor(store):
+    store.write_spec("x", {"name": "x", "weights": {"source": "/a.pth", "sha256": "1"}})
+    store.check_spec("x", {"name": "x", "weights": {"source": "/b.pth", "sha256": "1"}})
+    with pytest.raises(SpecMismatchError):
+        store.check_spec("x", {"name": "x", "weights": {"source": "/a.pth", "sha256": "2"}})
 
 
 def test_a_store_of_another_format_is_refused(store):

@@ -17,7 +17,7 @@ def identity(*numbers: int) -> list[dict]:
 @pytest.fixture
 def store(tmp_path):
     store = Store(str(tmp_path))
-    store.settle_plan({"planner": "fixed_stride"})
+    store.write_config({"planner": "fixed_stride"})
     for part, numbers in ((0, range(4)), (1, range(4, 6))):
         rows = [{**row, "clip_index": 0, "part": part, "block": 0} for row in identity(*numbers)]
         store.write("clips", part, pa.Table.from_pylist(rows, CLIPS), CLIPS)

@@ -19,10 +19,13 @@ from vidray.media import Span, Video
 from vidray.storage import filesystem, is_local, to_uri
 
 MEDIA_SUFFIXES = frozenset(
-    ".3g2 .3gp .aac .ac3 .aif .aiff .asf .avi .divx .f4v .flac .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4a "
-    ".m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpe .mpeg .mpg .mts .mxf .nut .oga .ogg .ogm .ogv .opus .qt .rm .rmvb .ts .vob "
-    ".wav .weba .webm .wma .wmv .y4m".split()
-)
+    {
+        ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".asf", ".avi", ".divx", ".f4v", ".flac", ".flv", ".gif",
+        ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4a", ".m4v", ".mka", ".mkv", ".mov",
+        ".mp2", ".mp3", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".oga", ".ogg", ".ogm", ".ogv", ".opus",
+        ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wav", ".weba", ".webm", ".wma", ".wmv", ".y4m",
+    }
+)  # fmt: skip
 MANIFEST_SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})
 RESERVED_COLUMNS = frozenset({"uri", "size_bytes", "etag", "start_s", "end_s"})
 UNSEEN = "unseen"
@@ -198,11 +201,10 @@ def _look_up(uri: str, entry: _Entry, is_known: bool) -> Video:
         size_bytes=size_bytes,
         fingerprint=fingerprint,
         spans=tuple(spans),
-        metadata=tuple(entry.rows[span] for span in spans or [None]),
+        metadata=tuple(entry.rows[span] for span in spans) or tuple(entry.rows.values()),
     )
 
 
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text or type(error).__name__
-

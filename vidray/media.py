@@ -13,8 +13,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from vidray.errors import DecodeError
+
 Span = tuple[float, float]
 """A half-open span [start_s, end_s) in seconds on a video's presentation clock."""
+
+PictureSize = tuple[int, int]
+"""(height, width) of a video as displayed; (0, 0) without a picture."""
 
 TIME_SLACK_S = 1e-6
 """Two times nearer than a microsecond are one: decimal seconds have no exact float64."""
@@ -211,3 +216,17 @@ def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: floa
 def sample_count(sampling: Audio, start_s: float, end_s: float) -> int:
     """How many samples of sound a clip has."""
     return max(1, round((end_s - start_s) * sampling.sample_rate))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What one clip gave.
+
+    Attributes:
+        samples: For each sampling its samples; None where the clip has nothing of the kind (no sound, or no picture in
+            this span); a DecodeError where it should have had something.
+        warning: One line on what was damaged, None if nothing was.
+    """
+
+    samples: Mapping[Sampling, Samples | DecodeError | None]
+    warning: str | None

@@ -104,7 +104,6 @@ class Store:
         self.folder = Folder(url)
         self.url = self.folder.url
 
-
     def config(self) -> dict[str, Any] | None:
         """What `vidray.json` says; None for a store that is not there."""
         if not self.folder.exists("vidray.json"):
@@ -116,15 +115,14 @@ class Store:
             )
         return config
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        self._write_json("vidray.json", config)
+    def write_config(self, plan: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
+        """Write down how videos become clips, and the Arrow types of a manifest's other columns."""
+        self._write_json("vidray.json", {"format": FORMAT, "plan": dict(plan), "metadata": dict(metadata or {})})
 
-    def settle_plan(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan's configuration down, or refuse another than the store has."""
+    def check_plan(self, plan: Mapping[str, Any]) -> None:
+        """Refuse another plan's configuration than the store has."""
         config = self.config()
-        if config is None:
-            self.write_config({"format": FORMAT, "plan": dict(plan)})
-        elif config["plan"] != plan:
+        if config is not None and config["plan"] != plan:
             raise SpecMismatchError(
                 f"{self.url} is planned with {_differences(config['plan'], plan)}; use the same, or another STORE"
             )
@@ -136,7 +134,7 @@ class Store:
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         """Refuse an extractor that is not the one that made the table."""
         known = self.spec(table)
-        if known is not None and known != spec:
+        if known is not None and _by_content(known) != _by_content(spec):
             raise SpecMismatchError(
                 f"{self.url}/features/{table} was made with {_differences(known, spec)}; "
                 f"give the new table a name of its own with --as NAME"
@@ -148,7 +146,6 @@ class Store:
 
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         self._write_json(f"runs/{run_id}.json", record)
-
 
     def parts(self, table: str) -> list[int]:
         """The published parts of a table, in order."""
@@ -184,7 +181,6 @@ class Store:
                 rows += group.num_rows
                 writer.write_table(group)
         return rows
-
 
     def staged(self, table: str) -> set[SliceKey]:
         """The slices of one extractor that are staged; one listing."""
@@ -255,6 +251,16 @@ def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Ta
             count -= ROW_GROUP_ROWS
     if count:
         yield pa.concat_tables(held).combine_chunks()
+
+
+def _by_content(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec without where its weights lay: the same weights from another place make the same table."""
+    weights = spec.get("weights") or {}
+    if not weights.get("sha256"):
+        return dict(spec)
+    settings = {name: value for name, value in (spec.get("settings") or {}).items() if name != "weights"}
+    origin = str(spec.get("extractor")).partition("@")[0]
+    return {**spec, "weights": weights["sha256"], "settings": settings, "extractor": origin}
 
 
 def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -7,10 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from typing import TypeVar
 
-from vidray.media import Audio, Clip, FrameRate, FrameWindows, Resize, Sampling, Span, Video, sample_count, sample_times
+from vidray.media import (
+    Audio,
+    Clip,
+    FrameRate,
+    FrameWindows,
+    PictureSize,
+    Resize,
+    Sampling,
+    Span,
+    Video,
+    sample_count,
+    sample_times,
+)
 
 T = TypeVar("T")
 
@@ -20,9 +32,6 @@ UNKNOWN_SIZE_BYTES = 64 << 20
 BLOCK_CLIPS = 64
 BLOCK_S = 160.0
 SLICE_BYTES = 64_000_000
-
-PictureSize = tuple[int, int]
-"""(height, width) of a video as displayed; (0, 0) without a picture."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ def slices_of(spans: Sequence[Span], sampling: Sampling, sizes: Sequence[Picture
         held += cost
     cuts.append(len(costs))
     count = len(cuts) - 1
-    return [Slice(index, count, first, stop) for index, (first, stop) in enumerate(zip(cuts, cuts[1:], strict=False))]
+    return [Slice(index, count, first, stop) for index, (first, stop) in enumerate(pairwise(cuts))]
 
 
 def decoded_bytes(sampling: Sampling, span: Span, size: PictureSize) -> int:
@@ -124,9 +133,3 @@ def _runs(items: Sequence[T], most: int, budget: float, cost: Callable[[T], floa
             run, spent = [], 0.0
     if run:
         yield tuple(run)
-
-
-def by_video(clips: Sequence[Clip]) -> Iterator[tuple[str, list[Clip]]]:
-    """Neighbouring clips of the same video together."""
-    for uri, run in groupby(clips, key=lambda clip: clip.uri):
-        yield uri, list(run)

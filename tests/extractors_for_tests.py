@@ -1,0 +1,74 @@
+"""Small extractors of a third party, as a user would write them next to a corpus job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from vidray.media import Audio, FrameRate, Frames, Resize, Sampling, Sound
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanColour:
+    """The mean colour of a clip's pictures."""
+
+    name: str = "mean_colour"
+    fps: float = 2.0
+    version: str = "1"
+
+    @property
+    def sampling(self) -> Sampling:
+        return FrameRate(fps=self.fps, resize=Resize(size=(36, 64)))
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("embedding", pa.list_(pa.float32(), 3)), ("pictures", pa.int32())])
+
+    def load(self, device: str):
+        def extract(batch: Sequence[Frames]) -> dict:
+            means = np.stack([frames.frames.mean((0, 1, 2)) for frames in batch]).astype(np.float32)
+            return {"embedding": means, "pictures": [len(frames.frames) for frames in batch]}
+
+        return extract
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loudness:
+    """The root mean square of a clip's sound."""
+
+    name: str = "loudness"
+
+    @property
+    def sampling(self) -> Sampling:
+        return Audio(sample_rate=8000)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("embedding", pa.list_(pa.float32(), 1))])
+
+    def load(self, device: str):
+        def extract(batch: Sequence[Sound]) -> dict:
+            return {"embedding": np.array([[np.sqrt((sound.samples**2).mean())] for sound in batch], np.float32)}
+
+        return extract
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailsOnDark(MeanColour):
+    """An extractor with a fault: it raises for pictures darker than a limit, of 255."""
+
+    name: str = "fails_on_dark"
+    limit: float = 20.0
+
+    def load(self, device: str):
+        extract = super().load(device)
+
+        def checked(batch: Sequence[Frames]) -> dict:
+            if any(0 < frames.frames.mean() < self.limit for frames in batch):
+                raise ValueError("too dark to tell")
+            return extract(batch)
+
+        return checked

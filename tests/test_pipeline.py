@@ -1,0 +1,291 @@
+"""The pipeline's laws on a real Ray: every pair accounted for, nothing done twice, the same bytes again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from corpora import BROKEN, MIXED, WITH_SOUND, write_mixed_corpus
+from extractors_for_tests import FailsOnDark, Loudness, MeanColour
+
+from vidray.errors import ClusterError, SpecMismatchError, UsageError
+from vidray.media import FrameRate, Sampling
+from vidray.pipeline import extract, plan
+from vidray.pipeline.cluster import Cluster, Placement, place
+from vidray.pipeline.extract import build_graph
+from vidray.pipeline.publish import Publisher
+from vidray.pipeline.tasks import part_work, tasks_of
+from vidray.planners import FixedStride
+from vidray.storage import Folder
+from vidray.store import Store
+from vidray.testing import SyntheticVideo, read_frame_number, write_video
+from vidray.verify import verify
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_ray_cluster():
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("mixed") / "corpus"
+    write_mixed_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def filled(mixed, tmp_path_factory) -> Path:
+    store = tmp_path_factory.mktemp("filled") / "store"
+    extract(str(mixed), str(store), extractors=[MeanColour(), Loudness()], planner=FixedStride(2.0))
+    return store
+
+
+@pytest.fixture
+def store(filled, tmp_path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "store"))
+
+
+def files(store: Path) -> dict[str, bytes]:
+    """Every file of a store but the records of runs, with its bytes."""
+    found = (path for path in sorted(store.rglob("*")) if path.is_file())
+    return {str(path.relative_to(store)): path.read_bytes() for path in found if path.parent.name != "runs"}
+
+
+def rows(store: Path, table: str) -> list[dict]:
+    source = Store(str(store))
+    return [row for part in source.parts(table) for row in source.read(table, part).to_pylist()]
+
+
+def test_every_pair_of_a_mixed_folder_is_accounted_for(filled):
+    found = verify(str(filled))
+    assert found.is_whole
+    assert (found.planned, found.done, found.failed) == (2 * 2 * len(MIXED), 2 * 2 * len(MIXED), 0)
+    failed = {Path(row["uri"]).name: row for row in rows(filled, "errors/_probe")}
+    assert set(failed) == set(BROKEN)
+    assert failed["empty.mkv"]["kind"] == "empty"
+    assert failed["garbage.mp4"]["kind"] == "not_media"
+    status = {Path(row["uri"]).name: row["status"] for row in rows(filled, "videos")}
+    assert status == dict.fromkeys(MIXED, "ok") | dict.fromkeys(BROKEN, "failed")
+
+
+def test_a_clip_without_sound_has_a_null_embedding_and_no_error(filled):
+    silent = {Path(row["uri"]).name for row in rows(filled, "features/loudness") if row["embedding"] is None}
+    assert silent == set(MIXED) - WITH_SOUND
+    assert rows(filled, "errors/loudness") == []
+
+
+def test_a_second_run_changes_nothing_and_starts_no_ray(mixed, store, monkeypatch):
+    before = files(store)
+    monkeypatch.setattr(Cluster, "connect", lambda self: pytest.fail("Ray was started"))
+    summary = extract(str(mixed), str(store), extractors=[MeanColour(), Loudness()], planner=FixedStride(2.0))
+    assert (summary.done, summary.failed, summary.skipped) == (0, 0, summary.planned)
+    assert summary.startup_s is None
+    assert files(store) == before
+    assert len(list((store / "runs").iterdir())) == 2
+
+
+def test_one_more_extractor_fills_only_its_own_table(mixed, store):
+    before = files(store)
+    extractors = [MeanColour(), Loudness(), MeanColour(name="again")]
+    summary = extract(str(mixed), str(store), extractors=extractors, planner=FixedStride(2.0))
+    clips = 2 * len(MIXED)
+    assert (summary.done, summary.skipped) == (clips, 2 * clips)
+    after = files(store)
+    assert {name: data for name, data in after.items() if "again" not in name} == before
+    assert verify(str(store)).is_whole
+
+
+def test_new_videos_go_into_new_parts(mixed, store, tmp_path):
+    before = files(store)
+    more = tmp_path / "more"
+    more.mkdir()
+    write_video(more / "new.mp4", SyntheticVideo(frames=20))
+    summary = extract(str(more), str(store), extractors=[MeanColour()], planner=FixedStride(2.0))
+    assert (summary.videos, summary.done) == (len(MIXED) + len(BROKEN) + 1, 1)
+    after = files(store)
+    assert {name: after[name] for name in before} == before
+    assert Store(str(store)).parts("clips") == [0, 1]
+
+
+def test_another_clip_length_or_extractor_is_refused(mixed, store):
+    before = files(store)
+    with pytest.raises(SpecMismatchError, match=r"clip_length_s 2.0, not 5.0"):
+        extract(str(mixed), str(store), extractors=[MeanColour()], planner=FixedStride(5.0))
+    with pytest.raises(SpecMismatchError, match="--as NAME"):
+        extract(str(mixed), str(store), extractors=[MeanColour(version="2")], planner=FixedStride(2.0))
+    assert files(store) == before
+
+
+def test_two_extractors_of_one_name_are_refused(mixed, tmp_path):
+    with pytest.raises(UsageError, match="would write the same table"):
+        extract(str(mixed), str(tmp_path / "s"), extractors=[MeanColour(), MeanColour(fps=1.0)])
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_run_that_ends_before_publishing_goes_on_from_what_is_staged(mixed, filled, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    options = {"extractors": [MeanColour(), Loudness()], "planner": FixedStride(2.0)}
+    with monkeypatch.context() as broken:
+        broken.setattr(Publisher, "_commit_when_whole", lambda self, awaited: None)
+        broken.setattr(Store, "clear_staging", lambda self: (_ for _ in ()).throw(ClusterError("the power is gone")))
+        with pytest.raises(ClusterError):
+            extract(str(mixed), str(store), **options)
+    assert not list(store.glob("features/*/*.parquet"))
+    staged = sorted((store / "_staging").rglob("*.parquet"))
+    assert len(staged) == 2
+    staged[0].unlink()
+    summary = extract(str(mixed), str(store), **options)
+    clips = 2 * len(MIXED)
+    assert (summary.done, summary.skipped) == (clips, clips)
+    assert files(store) == files(filled)
+
+
+def test_an_extractor_that_fails_on_a_clip_costs_that_clip(tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_video(corpus / "video.mp4", SyntheticVideo(frames=100))
+    store = tmp_path / "store"
+    extract(str(corpus), str(store), extractors=[MeanColour()], planner=FixedStride(0.5))
+    brightness = sorted(float(np.mean(row["embedding"])) for row in rows(store, "features/mean_colour"))
+    limit = (brightness[2] + brightness[3]) / 2
+    summary = extract(str(corpus), str(store), extractors=[FailsOnDark(limit=limit)], planner=FixedStride(0.5))
+    assert (summary.done, summary.failed) == (5, 3)
+    errors = rows(store, "errors/fails_on_dark")
+    assert {(row["stage"], row["kind"], row["message"]) for row in errors} == {
+        ("extract", "extractor", "ValueError: too dark to tell")
+    }
+    assert verify(str(store)).is_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameNumbers:
+    """Reads the numbers that synthetic pictures carry, with the height that tells their video."""
+
+    name: str = "numbers"
+
+    @property
+    def sampling(self) -> Sampling:
+        return FrameRate(fps=5.0)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("numbers", pa.list_(pa.int64())), ("height", pa.int64())])
+
+    def load(self, device):
+        def extract(batch):
+            numbers = [[read_frame_number(p) if p.any() else -1 for p in item.frames] for item in batch]
+            return {"numbers": numbers, "height": [item.frames.shape[1] for item in batch]}
+
+        return extract
+
+
+def test_each_row_is_of_its_own_clip(tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for index in range(6):
+        write_video(corpus / f"{index}.mp4", SyntheticVideo(frames=70, fps=10, height=64 + 16 * index))
+    extract(str(corpus), str(tmp_path / "store"), extractors=[FrameNumbers()], planner=FixedStride(1.5))
+    found = rows(tmp_path / "store", "features/numbers")
+    assert len(found) == 6 * 5
+    for row in found:
+        assert row["height"] == 64 + 16 * int(Path(row["uri"]).stem)
+        times = np.arange(row["start_s"], row["end_s"] - 1e-6, 0.2)
+        assert row["numbers"] == [int(time * 10 + 1e-6) for time in times]
+
+
+def test_the_graph_for_gpus_gives_what_the_one_for_cpus_gives(mixed, filled, tmp_path):
+    extractors = {"mean_colour": MeanColour(), "loudness": Loudness()}
+    store = Store(str(tmp_path / "store"))
+    plan(str(mixed), store.url, planner=FixedStride(2.0))
+    work = part_work(store, 0, extractors, {table: set() for table in extractors})
+    placement = Placement(decoders=2, extractors=1, gpus=0.0, memory_bytes=1 << 20)
+    receipts = build_graph(list(tasks_of(work.blocks, 2)), placement, store.url, extractors).take_all()
+    assert len(receipts) == 2
+    for table, keys in work.expected.items():
+        store.publish(table, 0, keys, extractors[table].schema)
+    whole = files(filled)
+    assert {name: data for name, data in files(Path(store.url)).items() if "features" in name} == {
+        name: data for name, data in whole.items() if "features" in name and "_spec" not in name
+    }
+
+
+def test_a_manifests_spans_and_metadata_are_kept(mixed, tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    video = mixed / "deeper" / "h264.mp4"
+    manifest.write_text(
+        f"uri,start_s,end_s,tag,weight\n{video},0.5,1.25,first,1\n{video},2,99,last,2\n{video},50,60,beyond,3\n"
+    )
+    store = tmp_path / "store"
+    summary = extract(str(manifest), str(store), extractors=[MeanColour()])
+    assert (summary.clips, summary.done, summary.failed) == (3, 2, 1)
+    clips = rows(store, "clips")
+    assert [(row["start_s"], row["end_s"], row["tag"], row["weight"]) for row in clips] == [
+        (0.5, 1.25, "first", 1),
+        (2.0, 99.0, "last", 2),
+        (50.0, 60.0, "beyond", 3),
+    ]
+    (error,) = rows(store, "errors/mean_colour")
+    assert error["kind"] == "empty"
+    assert "the video ends at 3" in error["message"]
+
+
+def test_metadata_whose_type_changes_is_kept_as_json(mixed, tmp_path):
+    store = tmp_path / "store"
+    for number, (name, value) in enumerate((("h264.ts", "7"), ("vp9.webm", "seven"))):
+        path = next(mixed.rglob(name))
+        manifest = tmp_path / f"{number}.csv"
+        manifest.write_text(f"uri,mark\n{path},{value}\n")
+        plan(str(manifest), str(store))
+    videos = rows(store, "videos")
+    assert [(row["mark"], row.get("mark_json")) for row in videos] == [(7, None), (None, '"seven"')]
+
+
+def test_a_store_that_a_node_does_not_see_ends_the_run(mixed, tmp_path, monkeypatch):
+    written = Folder.write_bytes
+
+    def elsewhere(self, name, data):
+        written(self, name, b"another store" if "token" in name else data)
+
+    monkeypatch.setattr(Folder, "write_bytes", elsewhere)
+    with pytest.raises(ClusterError, match=r"node .* sees another store at"):
+        extract(str(mixed), str(tmp_path / "store"), extractors=[MeanColour()])
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "expected"),
+    [
+        ({"CPU": 4, "memory": 64e9}, "auto", Placement(0, 4, 0.0, 2 << 30)),
+        ({"CPU": 64, "memory": 16e9}, "auto", Placement(0, 7, 0.0, 2 << 30)),
+        ({"CPU": 16, "GPU": 2, "memory": 64e9}, "auto", Placement(14, 2, 1.0, 2 << 30)),
+        ({"CPU": 16, "GPU": 0.5, "memory": 64e9}, "cuda", Placement(15, 1, 0.5, 2 << 30)),
+        ({"CPU": 16, "GPU": 2, "memory": 64e9}, "cpu", Placement(0, 16, 0.0, 2 << 30)),
+    ],
+)
+def test_placement_follows_what_the_cluster_has(resources, device, expected):
+    assert place(resources, device=device, extractors=2) == expected
+
+
+def test_a_gpu_that_is_not_there_is_a_usage_error():
+    with pytest.raises(UsageError, match="the cluster has no GPU"):
+        place({"CPU": 4}, device="cuda", extractors=1)
+
+
+def test_runs_keep_what_was_done(filled):
+    (record,) = (filled / "runs").iterdir()
+    held = json.loads(record.read_text())
+    assert held["counts"]["done"] == 4 * len(MIXED)
+    assert held["versions"]["ray"] == ray.__version__
+    assert set(held["extractors"]) == {"mean_colour", "loudness"}
+    assert dataclasses.asdict(FixedStride(2.0))["length_s"] == held["plan"]["clip_length_s"]

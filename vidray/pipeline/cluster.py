@@ -1,0 +1,225 @@
+"""The Ray cluster of a run: connect or start one, see that every node sees the store, choose where work goes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vidray.errors import ClusterError, UsageError
+from vidray.extractors.protocol import Extractor
+from vidray.storage import Folder, filesystem
+
+Device = Literal["auto", "cpu", "cuda"]
+
+SPARE_CPUS = 2
+"""Logical CPUs that a local cluster has beyond the machine's cores: publishing must not wait for a worker to end."""
+WORKER_BYTES = 1 << 30
+EXTRACTOR_BYTES = 512 << 20
+NODE_CHECK_S = 120.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where decoding and extracting run.
+
+    Attributes:
+        decoders: Workers that decode; 0 where decoding and extracting share one worker.
+        extractors: Workers that hold the networks.
+        gpus: What share of a GPU each of them takes; 0 on CPUs.
+        memory_bytes: What each of them reserves.
+    """
+
+    decoders: int
+    extractors: int
+    gpus: float
+    memory_bytes: int
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+
+def place(resources: Mapping[str, float], *, device: Device, extractors: int, spare_cpus: int = 0) -> Placement:
+    """Choose the placement from a cluster's total resources.
+
+    With GPUs, decoders on all CPUs feed one worker a GPU. On CPUs alone, each core decodes and extracts, so that no
+    core idles and no frame travels.
+
+    Raises:
+        UsageError: `device` is "cuda" and the cluster has no GPU.
+    """
+    cpus = max(1, int(resources.get("CPU", 1)) - spare_cpus)
+    gpus = resources.get("GPU", 0.0)
+    if device == "cuda" and not gpus:
+        raise UsageError("--device cuda: the cluster has no GPU; leave --device out or use cpu")
+    memory_bytes = WORKER_BYTES + extractors * EXTRACTOR_BYTES
+    if gpus and device != "cpu":
+        workers = max(1, int(gpus))
+        return Placement(max(1, cpus - workers), workers, min(1.0, gpus), memory_bytes)
+    fitting = int(resources.get("memory", float(cpus * memory_bytes)) // memory_bytes)
+    return Placement(0, max(1, min(cpus, fitting)), 0.0, min(memory_bytes, int(resources.get("memory", memory_bytes))))
+
+
+class Cluster:
+    """A connection to Ray that is made when it is first needed, and undone if it was made here."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._started = False
+        self.local = False
+
+    def connect(self) -> None:
+        """Connect to the running cluster, or start one on this machine. Raises ClusterError."""
+        import ray
+
+        if self._started or ray.is_initialized():
+            return
+        _quiet_logs()
+        address = self._address or os.environ.get("RAY_ADDRESS")
+        where = "on this machine" if address is None else f"at {address}"
+        self.local = address is None
+        if address is None:
+            cpus = usable_cores() + SPARE_CPUS
+            options: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        else:
+            options = {"address": address}
+        try:
+            with _swallow_stderr():
+                ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as e:
+            raise ClusterError(f"no Ray cluster {where}: {' '.join(str(e).split())}") from e
+        self._started = True
+
+    def close(self) -> None:
+        import ray
+
+        if self._started:
+            ray.shutdown()
+            self._started = False
+
+    def placement(self, *, device: Device, extractors: int) -> Placement:
+        import ray
+
+        spare_cpus = SPARE_CPUS if self.local else 0
+        return place(ray.cluster_resources(), device=device, extractors=extractors, spare_cpus=spare_cpus)
+
+    def check_nodes(self, store: Folder, media_uri: str | None) -> None:
+        """See that every node reads what this process writes to the store, and sees the corpus.
+
+        Raises:
+            ClusterError: Names the first node that does not, and what it does not see.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        token = f"_staging/token-{uuid.uuid4().hex}"
+        store.write_bytes(token, token.encode())
+        check = ray.remote(num_cpus=0, max_retries=2)(_sees)
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        try:
+            asked = {
+                check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                    store.url, token, media_uri
+                ): address
+                for node, address in nodes.items()
+            }
+            answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_CHECK_S)
+            if late:
+                raise ClusterError(f"node {asked[late[0]]} did not answer within {NODE_CHECK_S:.0f} s")
+            for answer in answered:
+                complaint = ray.get(answer)
+                if complaint:
+                    raise ClusterError(
+                        f"node {asked[answer]} {complaint}; every node must reach STORE and CORPUS under the same path"
+                    )
+        finally:
+            store.remove(token)
+
+
+@contextlib.contextmanager
+def cluster(address: str | None) -> Iterator[Cluster]:
+    connection = Cluster(address)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def pickle_sources(extractors: Mapping[str, Extractor]) -> None:
+    """Send the source of third parties' extractors along with them, where workers could not import it."""
+    import ray.cloudpickle
+
+    for extractor in extractors.values():
+        module = sys.modules.get(type(extractor).__module__)
+        path = getattr(module, "__file__", None)
+        if module is None or path is None or module.__name__.partition(".")[0] == "vidray":
+            continue
+        if "site-packages" not in path and module.__name__ != "__main__":
+            ray.cloudpickle.register_pickle_by_value(module)
+
+
+def _sees(store_url: str, token: str, media_uri: str | None) -> str | None:
+    """What a node complains of, None where it sees all."""
+    try:
+        if Folder(store_url).read_bytes(token) != token.encode():
+            return f"sees another store at {store_url}"
+    except OSError as e:
+        return f"does not see the store {store_url}: {e}"
+    if media_uri is not None:
+        fs, path = filesystem(media_uri)
+        if not fs.exists(path):
+            return f"does not see {media_uri}"
+    return None
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quiet_logs() -> None:
+    """Ray's own notices and progress bars would run through vidray's."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # importing it sets its loggers up, so levels hold only afterwards
+    import ray.data  # noqa: F401
+
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _swallow_stderr() -> Iterator[None]:
+    """Hold back what native code writes to standard error, such as Ray's line on its log level; show it on failure."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def data_context() -> Any:
+    """Ray Data's settings for our graphs: no progress bars, and no lost or endlessly repeated work."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = 0
+    return context

@@ -1,0 +1,288 @@
+"""The extract job: plan what is new, find what is missing, fill it in waves, publish part by part."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pickle
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from vidray.errors import ClusterError, UsageError
+from vidray.extractors import describe, resolve, slug
+from vidray.extractors.protocol import Extractor
+from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, data_context, pickle_sources
+from vidray.pipeline.plan import plan_corpus
+from vidray.pipeline.progress import Progress
+from vidray.pipeline.publish import Publisher, unstaged
+from vidray.pipeline.record import RunRecord, Summary
+from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
+from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task
+from vidray.planners import FixedStride
+from vidray.sandbox import Sandbox
+from vidray.store import Store
+
+WAVE_BLOCKS = 4096
+PASSES = 2
+WORKER_RESTARTS = 3
+TASK_RETRIES = 2
+
+
+def extract(
+    corpus: str,
+    store: str,
+    *,
+    extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
+    planner: FixedStride | None = None,
+    limit: int | None = None,
+    device: Device = "auto",
+    ray_address: str | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Plan what has not been planned, then fill every missing (clip, extractor) pair of the store.
+
+    Args:
+        corpus: A file, a directory, a glob or a manifest on any fsspec URL.
+        store: Any fsspec URL of a directory; made if it is not there.
+        extractors: Names, `module:Class` paths or objects; a mapping gives the tables names of their own.
+        planner: How videos become clips; by default of 10 s. A store has one.
+        limit: Plan only the first so many videos of the listing.
+        device: Where the networks run; "auto" takes GPUs where the cluster has some.
+        ray_address: Of a running cluster; by default `RAY_ADDRESS`, else one is started on this machine.
+        progress: Where to show what goes on; by default nowhere.
+
+    Raises:
+        UsageError: Something in the arguments cannot be meant, or does not fit what the store holds.
+        StoreError: The store cannot be read or written.
+        ClusterError: The cluster does not do the work.
+    """
+    progress = progress or Progress(quiet=True)
+    tables = name_tables(extractors)
+    target = Store(store)
+    planner = planner or FixedStride()
+    run = RunRecord(target, corpus=corpus, tables=tables, planner=planner)
+    specs = {table: describe(extractor) for table, extractor in tables.items()}
+    for table, spec in specs.items():
+        target.check_spec(table, spec)
+    target.check_plan(planner.config)
+    with cluster(ray_address) as connection:
+        plan_corpus(corpus, target, planner, cluster=connection, progress=progress, limit=limit)
+        missing = missing_parts(target, list(tables))
+        if missing:
+            for table, spec in specs.items():
+                target.write_spec(table, spec)
+            connection.connect()
+            _Filling(target, tables, connection, device, progress, run).fill(missing)
+    progress.close()
+    return run.finish()
+
+
+def name_tables(
+    extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
+) -> dict[str, Extractor]:
+    """The table of each extractor: a path-safe slug of its name, or the name it is given."""
+    if isinstance(extractors, Mapping):
+        return {slug(name): resolve(extractor) for name, extractor in extractors.items()}
+    if isinstance(extractors, str):
+        raise UsageError(f"extractors must be a list, got the text {extractors!r}")
+    resolved = [resolve(extractor) for extractor in extractors]
+    tables = {slug(extractor.name): extractor for extractor in resolved}
+    if not resolved:
+        raise UsageError("no extractor was named; `vidray models` lists them")
+    if len(tables) < len(resolved):
+        raise UsageError("two extractors would write the same table; give one a name of its own with --as NAME")
+    return tables
+
+
+@dataclass
+class _Filling:
+    """One run's work on one store: waves of parts, each decoded, extracted and published."""
+
+    store: Store
+    extractors: dict[str, Extractor]
+    cluster: Cluster
+    device: Device
+    progress: Progress
+    run: RunRecord
+
+    def fill(self, missing: Mapping[int, Sequence[str]]) -> None:
+        placement = self.cluster.placement(device=self.device, extractors=len(self.extractors))
+        self.run.settings["placement"] = dataclasses.asdict(placement)
+        pickle_sources(self.extractors)
+        staged = {table: self.store.staged(table) for table in self.extractors}
+        total = sum(self.store.rows("clips", part) * len(tables) for part, tables in missing.items())
+        self.progress.phase("extracting", total, "clips" if len(self.extractors) == 1 else "clips x extractors")
+        publisher = Publisher(self.store, self.extractors)
+        works = (
+            part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
+            for part, tables in missing.items()
+        )
+        for wave in _waves(works):
+            self._run_wave(wave, placement, publisher)
+        publisher.wait()
+        self.store.clear_staging()
+
+    def _run_wave(self, wave: Sequence[PartWork], placement: Placement, publisher: Publisher) -> None:
+        for work in wave:
+            publisher.expect(work)
+        blocks = [block for work in wave for block in work.blocks]
+        for _ in range(PASSES):
+            tasks = list(tasks_of(blocks, max(placement.decoders, placement.extractors)))
+            for receipt in self._receipts(tasks, placement):
+                self._received(receipt, publisher)
+            self._find_unreported(blocks, publisher)
+            blocks = unstaged(blocks, publisher)
+            if not blocks:
+                return
+            self.progress.say(f"{len(blocks)} blocks of clips went missing")
+        lost = blocks[0].slices[0].key
+        raise ClusterError(
+            f"{len(blocks)} blocks of clips went missing {PASSES} times, first part {lost.part} block {lost.block} "
+            f"with {blocks[0].clips[0].uri}: workers die of it, of memory perhaps; what is done is kept, run again"
+        )
+
+    def _received(self, receipt: Receipt, publisher: Publisher) -> None:
+        work = receipt.work
+        if not publisher.is_waiting_for(work.table, work.key):
+            return
+        self.progress.extracted(receipt.done, receipt.failed, receipt.video_s)
+        self.run.received(receipt)
+        publisher.received(receipt)
+
+    def _find_unreported(self, blocks: Sequence[BlockWork], publisher: Publisher) -> None:
+        """A worker may die between staging a slice and reporting it: the store is what counts."""
+        lost = [(block, item) for block in unstaged(blocks, publisher) for item in block.slices]
+        staged = {table: self.store.staged(table) for table in {item.table for _, item in lost}}
+        for block, item in lost:
+            if item.key in staged[item.table]:
+                rows = self.store.read_staged(item.table, item.key)
+                failed = rows.num_rows - rows["kind"].null_count
+                done = rows.num_rows - failed
+                self._received(Receipt(item, done, failed, block.seconds_of(item), time.time()), publisher)
+
+    def _receipts(self, tasks: Sequence[Task], placement: Placement) -> Iterator[Receipt]:
+        import ray
+
+        if not tasks:
+            return
+        data = build_graph(tasks, placement, self.store.url, self.extractors)
+        try:
+            for batch in data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
+                for row in batch["receipt"].to_pylist():
+                    yield pickle.loads(row)
+        except ray.exceptions.RayError as e:
+            self.progress.say(f"a worker was lost: {' '.join(str(e).split())[:300]}")
+
+
+def build_graph(
+    tasks: Sequence[Task], placement: Placement, store_url: str, extractors: Mapping[str, Extractor]
+) -> Any:
+    """The stages of a wave as a Ray Dataset of receipts: one row is one task, one row a Ray block."""
+    import ray.data
+
+    data_context()
+    rows = [pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}) for task in tasks]
+    data = ray.data.from_arrow(rows)
+    samplings = {table: extractor.sampling for table, extractor in extractors.items()}
+    held = (store_url, dict(extractors), placement.device)
+    if not placement.decoders:
+        pool = ray.data.ActorPoolStrategy(size=min(placement.extractors, len(tasks)))
+        return _stage(
+            data,
+            _DecodeAndExtract,
+            fn_constructor_args=(*held, samplings),
+            compute=pool,
+            num_cpus=1,
+            memory=placement.memory_bytes,
+            max_restarts=WORKER_RESTARTS,
+            max_task_retries=TASK_RETRIES,
+        )
+    decoded = _stage(
+        data,
+        _decode,
+        fn_args=(samplings,),
+        compute=ray.data.TaskPoolStrategy(size=min(placement.decoders, len(tasks))),
+        num_cpus=1,
+        max_retries=TASK_RETRIES,
+    )
+    # two calls at once, so that one copies to the GPU while the other computes
+    pool = ray.data.ActorPoolStrategy(
+        size=min(placement.extractors, len(tasks)), max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
+    )
+    return _stage(
+        decoded,
+        _Extract,
+        fn_constructor_args=held,
+        compute=pool,
+        num_gpus=placement.gpus,
+        memory=placement.memory_bytes,
+        max_restarts=WORKER_RESTARTS,
+        max_task_retries=TASK_RETRIES,
+    )
+
+
+def _stage(data: Any, work: Any, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        # Ray 2.60 to 2.63 bound retries by arguments only, and announce that 2.64 will not
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+        return data.map_batches(work, batch_size=None, batch_format="pyarrow", **options)
+
+
+def _decode(batch: pa.Table, samplings: Mapping[str, Any]) -> Iterator[pa.Table]:
+    with contextlib.closing(Sandbox()) as sandbox:
+        for task in batch["task"].to_pylist():
+            for decoded in decode_task(pickle.loads(task), samplings, sandbox):
+                yield pa.table({"slice": pa.array([pickle.dumps(decoded, protocol=5)], pa.large_binary())})
+
+
+class _Extract:
+    """The networks of one worker."""
+
+    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
+        if device == "cpu":
+            import torch
+
+            torch.set_num_threads(1)
+        self._slices = SliceExtractor(store_url, extractors, device)
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        yield from self._stage(pickle.loads(data) for data in batch["slice"].to_pylist())
+
+    def _stage(self, slices: Iterable[DecodedSlice]) -> Iterator[pa.Table]:
+        for decoded in slices:
+            receipt = self._slices.stage(decoded)
+            yield pa.table({"receipt": pa.array([pickle.dumps(receipt)], pa.large_binary())})
+
+
+class _DecodeAndExtract(_Extract):
+    """The same on CPUs, where decoding shares the worker."""
+
+    def __init__(
+        self, store_url: str, extractors: Mapping[str, Extractor], device: str, samplings: Mapping[str, Any]
+    ) -> None:
+        super().__init__(store_url, extractors, device)
+        self._samplings = samplings
+        self._sandbox = Sandbox()
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        for task in batch["task"].to_pylist():
+            yield from self._stage(decode_task(pickle.loads(task), self._samplings, self._sandbox))
+
+
+def _waves(works: Iterable[PartWork]) -> Iterator[list[PartWork]]:
+    """Parts together up to a number of blocks, so that the driver's memory does not grow with the corpus."""
+    wave: list[PartWork] = []
+    blocks = 0
+    for work in works:
+        wave.append(work)
+        blocks += len(work.blocks)
+        if blocks >= WAVE_BLOCKS:
+            yield wave
+            wave, blocks = [], 0
+    if wave:
+        yield wave

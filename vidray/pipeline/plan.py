@@ -1,0 +1,293 @@
+"""The plan job: list the corpus, probe what is new, write videos and clips part by part."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+
+import pyarrow as pa
+
+from vidray.corpus import Listing, list_corpus
+from vidray.errors import ClusterError, ProbeError
+from vidray.media import Clip, Video, VideoInfo
+from vidray.pipeline.cluster import Cluster, cluster
+from vidray.pipeline.progress import Progress
+from vidray.planners import FixedStride, Part, blocks_of, clips_of, parts_of
+from vidray.sandbox import Sandbox
+from vidray.storage import is_local
+from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
+
+LOCAL_PROBES_AT_ONCE = 2
+REMOTE_PROBES_AT_ONCE = 16
+PARTS_AT_ONCE_A_CPU = 2
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """What planning one part found.
+
+    Attributes:
+        videos: Listed.
+        clips: Of the videos that can be read.
+        video_s: Seconds of these videos.
+        decode_pixels: Pixels of all their pictures: what decoding has to go through, at most.
+        failures: (URI, why) of the videos that cannot be read.
+    """
+
+    videos: int
+    clips: int
+    video_s: float
+    decode_pixels: float
+    failures: tuple[tuple[str, str], ...]
+
+
+def plan(
+    corpus: str,
+    store: str,
+    *,
+    planner: FixedStride | None = None,
+    limit: int | None = None,
+    ray_address: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the videos and clips of a corpus into a store; extracts nothing. Arguments and errors as of `extract`."""
+    progress = progress or Progress(quiet=True)
+    planner = planner or FixedStride()
+    target = Store(store)
+    with cluster(ray_address) as connection:
+        plan_corpus(corpus, target, planner, cluster=connection, progress=progress, limit=limit)
+    progress.close()
+
+
+def estimate(
+    corpus: str,
+    *,
+    planner: FixedStride | None = None,
+    limit: int | None = None,
+    ray_address: str | None = None,
+    progress: Progress | None = None,
+) -> PartPlan:
+    """Probe a corpus and add up what planning it would find; writes nothing."""
+    progress = progress or Progress(quiet=True)
+    listing = list_corpus(corpus, limit=limit)
+    for warning in listing.warnings:
+        progress.say(warning)
+    parts = parts_of(listing.videos, itertools.count())
+    found = []
+    with cluster(ray_address) as connection:
+        connection.connect()
+        progress.phase("probing", len(listing.videos))
+        for part in run_parts(parts, planner or FixedStride(), store_url=None, metadata={}):
+            progress.probed(part.videos, part.failures)
+            found.append(part)
+    progress.close()
+    return PartPlan(
+        videos=sum(part.videos for part in found),
+        clips=sum(part.clips for part in found),
+        video_s=sum(part.video_s for part in found),
+        decode_pixels=sum(part.decode_pixels for part in found),
+        failures=tuple(failure for part in found for failure in part.failures),
+    )
+
+
+def plan_corpus(
+    corpus: str,
+    store: Store,
+    planner: FixedStride,
+    *,
+    cluster: Cluster,
+    progress: Progress,
+    limit: int | None = None,
+) -> Listing:
+    """Plan the videos of a corpus that the store does not know yet; does not start Ray where there are none."""
+    store.check_plan(planner.config)
+    known = known_uris(store)
+    listing = list_corpus(corpus, limit=limit, known=known)
+    for warning in listing.warnings:
+        progress.say(warning)
+    fresh = [video for video in listing.videos if video.uri not in known]
+    if not fresh:
+        return listing
+    taken = set(store.parts("clips"))
+    parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
+    columns = _settle_config(store, planner, fresh)
+    cluster.connect()
+    cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].size_bytes is not None else None)
+    progress.phase("probing", len(fresh))
+    for plan in run_parts(parts, planner, store_url=store.url, metadata=columns):
+        progress.probed(plan.videos, plan.failures)
+    return listing
+
+
+def run_parts(
+    parts: Sequence[Part], planner: FixedStride, *, store_url: str | None, metadata: Mapping[str, str]
+) -> Iterator[PartPlan]:
+    """Probe parts on the cluster, some at a time; yields a `PartPlan` each."""
+    import ray
+
+    job = ray.remote(num_cpus=1, max_retries=3)(plan_part)
+    at_once = PARTS_AT_ONCE_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    waiting = iter(parts)
+    running = [job.remote(part, planner, store_url, metadata) for part in itertools.islice(waiting, at_once)]
+    while running:
+        finished, running = ray.wait(running, num_returns=1)
+        running += [job.remote(part, planner, store_url, metadata) for part in itertools.islice(waiting, 1)]
+        try:
+            yield ray.get(finished[0])
+        except ray.exceptions.RayError as e:
+            raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
+
+
+def plan_part(part: Part, planner: FixedStride, store_url: str | None, metadata: Mapping[str, str]) -> PartPlan:
+    """Probe one part's videos and write its tables, `clips` last: that is the commit.
+
+    Writes nothing without a store.
+    """
+    results = _probe_all(part.videos)
+    clips: list[Clip] = []
+    notes: list[Mapping[str, object]] = []
+    pixels = 0.0
+    for video, info in zip(part.videos, results, strict=True):
+        if isinstance(info, VideoInfo):
+            mine = clips_of(video, info.duration_s, planner)
+            clips += mine
+            notes += [video.metadata[i if video.spans else 0] if video.metadata else {} for i in range(len(mine))]
+            pixels += info.duration_s * (info.fps or 0.0) * (info.width or 0) * (info.height or 0)
+    failures = [(video, e) for video, e in zip(part.videos, results, strict=True) if isinstance(e, ProbeError)]
+    if store_url is not None:
+        _write_part(Store(store_url), part, results, failures, clips, notes, metadata)
+    return PartPlan(
+        videos=len(part.videos),
+        clips=len(clips),
+        video_s=sum(info.duration_s for info in results if isinstance(info, VideoInfo)),
+        decode_pixels=pixels,
+        failures=tuple((video.uri, error.message) for video, error in failures),
+    )
+
+
+def known_uris(store: Store) -> frozenset[str]:
+    """The URIs that the store has planned."""
+    parts = store.parts("clips")
+    return frozenset(uri for part in parts for uri in store.read("videos", part, ["uri"])["uri"].to_pylist())
+
+
+def _probe_all(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:
+    """What each file's headers say, a few files at a time: on remote storage most of the time goes by waiting."""
+    sandboxes = queue.SimpleQueue[Sandbox]()
+    count = min(len(videos), LOCAL_PROBES_AT_ONCE if is_local(videos[0].uri) else REMOTE_PROBES_AT_ONCE)
+    for _ in range(count):
+        sandboxes.put(Sandbox())
+
+    def probe(video: Video) -> VideoInfo | ProbeError:
+        sandbox = sandboxes.get()
+        try:
+            return sandbox.probe(video.uri)
+        except ProbeError as e:
+            return e
+        finally:
+            sandboxes.put(sandbox)
+
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(probe, videos))
+    finally:
+        while not sandboxes.empty():
+            sandboxes.get().close()
+
+
+def _write_part(
+    store: Store,
+    part: Part,
+    results: Sequence[VideoInfo | ProbeError],
+    failures: Sequence[tuple[Video, ProbeError]],
+    clips: Sequence[Clip],
+    notes: Sequence[Mapping[str, object]],
+    metadata: Mapping[str, str],
+) -> None:
+    errors = [
+        {"video_id": video.video_id, "uri": video.uri, "stage": "probe", "kind": error.kind, "message": error.message}
+        for video, error in failures
+    ]
+    store.write(f"errors/{PROBE}", part.number, pa.Table.from_pylist(errors, PROBE_ERRORS), PROBE_ERRORS)
+    videos = [
+        {
+            **{name: getattr(video, name) for name in ("video_id", "uri", "size_bytes", "fingerprint")},
+            "status": "ok" if isinstance(info, VideoInfo) else "failed",
+            **(asdict(info) if isinstance(info, VideoInfo) else {}),
+        }
+        for video, info in zip(part.videos, results, strict=True)
+    ]
+    first = [video.metadata[0] if video.metadata and not video.spans else {} for video in part.videos]
+    _write_with_metadata(store, "videos", part.number, videos, first, VIDEOS, metadata)
+    rows = [
+        {**{f.name: getattr(clip, f.name) for f in fields(Clip)}, "part": part.number, "block": block.number}
+        for block in blocks_of(part.number, clips)
+        for clip in block.clips
+    ]
+    _write_with_metadata(store, "clips", part.number, rows, notes, CLIPS, metadata)
+
+
+def _write_with_metadata(
+    store: Store,
+    table: str,
+    part: int,
+    rows: Sequence[Mapping[str, object]],
+    notes: Sequence[Mapping[str, object]],
+    schema: pa.Schema,
+    metadata: Mapping[str, str],
+) -> None:
+    held = pa.Table.from_pylist(list(rows), schema)
+    for name, kind in metadata.items():
+        values = [note.get(name, note.get(name.removesuffix("_json"))) for note in notes]
+        if kind == "json":
+            column = pa.array([None if v is None else json.dumps(v, default=str) for v in values], pa.string())
+        else:
+            column = _fitting(values, pa.type_for_alias(kind))
+        shown = f"meta_{name}" if name in schema.names else name
+        held = held.append_column(shown, column)
+    store.write(table, part, held, held.schema)
+
+
+def _fitting(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Values as a column of a known type; null where a later manifest's type does not fit."""
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.nulls(len(values), kind)
+
+
+def _settle_config(store: Store, planner: FixedStride, videos: Sequence[Video]) -> dict[str, str]:
+    """Write the store's configuration down; returns its metadata columns, name to Arrow type.
+
+    They are those that the store has, and those that these videos bring.
+    A column that comes again with another type is kept as JSON text under `<name>_json`, since the parts of a table
+    must agree on their types.
+    """
+    config = store.config()
+    known: dict[str, str] = dict((config or {}).get("metadata", {}))
+    found: dict[str, list[object]] = {}
+    for video in videos:
+        for row in video.metadata:
+            for name, value in row.items():
+                found.setdefault(name, []).append(value)
+    for name, values in found.items():
+        kind = _alias(values)
+        if name not in known:
+            known[name] = kind
+        elif known[name] not in (kind, "json") and kind != "null":
+            known[f"{name}_json"] = "json"
+    if config is None or known != config["metadata"]:
+        store.write_config(planner.config, metadata=known)
+    return known
+
+
+def _alias(values: Sequence[object]) -> str:
+    kind = pa.infer_type(values)
+    for alias in ("bool", "int64", "float64", "string"):
+        if kind == pa.type_for_alias(alias):
+            return alias
+    return "string" if pa.types.is_null(kind) else "json"

@@ -1,0 +1,104 @@
+"""How a run shows itself: a live line on a terminal, plain lines in a job log. Writes to standard error only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+LOG_EVERY_S = 10.0
+FAILURES_SHOWN = 10
+
+
+class Progress:
+    """Counts what comes in and shows it; `quiet` shows nothing but what is said."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._console = Console(file=stream or sys.stderr, soft_wrap=True, highlight=False)
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._phase = ""
+        self._unit = ""
+        self._total = 0
+        self._count = 0
+        self._failed = 0
+        self._video_s = 0.0
+        self._began = time.monotonic()
+        self._said_at = 0.0
+        self._failures_shown = 0
+
+    def say(self, line: str) -> None:
+        """One line for a person."""
+        self._console.print(escape(line))
+
+    def failure(self, uri: str, message: str) -> None:
+        """A file or clip that could not be used; the first ten are shown, all are in the store."""
+        self._failures_shown += 1
+        if self._failures_shown <= FAILURES_SHOWN:
+            self.say(f"  cannot use {uri}: {message}")
+        elif self._failures_shown == FAILURES_SHOWN + 1:
+            self.say("  more failures are not shown here; see errors/ in the store")
+
+    def phase(self, name: str, total: int, unit: str = "videos") -> None:
+        """Begin counting something else."""
+        self.close()
+        self._phase, self._total, self._unit = name, total, unit
+        self._count = self._failed = 0
+        self._video_s = 0.0
+        self._began = self._said_at = time.monotonic()
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        else:
+            self.say(f"{name} {total:,} {unit}")
+
+    def probed(self, videos: int, failures: Sequence[tuple[str, str]]) -> None:
+        for uri, message in failures:
+            self.failure(uri, message)
+        self._add(videos, len(failures), 0.0)
+
+    def extracted(self, done: int, failed: int, video_s: float) -> None:
+        self._add(done + failed, failed, video_s)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            self.say(self._line().plain)
+
+    def _add(self, count: int, failed: int, video_s: float) -> None:
+        self._count += count
+        self._failed += failed
+        self._video_s += video_s
+        now = time.monotonic()
+        if self._live is None and not self._quiet and now - self._said_at >= LOG_EVERY_S:
+            self._said_at = now
+            self.say(self._line().plain)
+
+    def _line(self) -> Text:
+        elapsed_s = max(1e-6, time.monotonic() - self._began)
+        words = [f"{self._phase} {self._count:,}/{self._total:,} {self._unit}"]
+        if self._video_s:
+            words.append(f"{self._video_s / elapsed_s:.1f}x real time")
+        if self._failed:
+            words.append(f"{self._failed:,} failed")
+        if 0 < self._count < self._total:
+            left_s = elapsed_s * (self._total - self._count) / self._count
+            words.append(f"{_clock(left_s)} left")
+        else:
+            words.append(f"{_clock(elapsed_s)}")
+        return Text(" · ".join(words))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,85 @@
+"""Publishing: as soon as all slices of a part are staged, a Ray task commits the part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from vidray.errors import ClusterError
+from vidray.extractors.protocol import Extractor
+from vidray.pipeline.tasks import BlockWork, PartWork
+from vidray.pipeline.worker import Receipt
+from vidray.store import SliceKey, Store
+
+PUBLISHING_AT_ONCE = 4
+
+_Awaited = tuple[str, int]
+
+
+class Publisher:
+    """Knows which slices each (table, part) still waits for, and commits those that wait for none."""
+
+    def __init__(self, store: Store, extractors: Mapping[str, Extractor]) -> None:
+        self._store = store
+        self._columns = {table: extractor.schema for table, extractor in extractors.items()}
+        self._expected: dict[_Awaited, tuple[SliceKey, ...]] = {}
+        self._waiting: dict[_Awaited, set[SliceKey]] = {}
+        self._running: dict[object, _Awaited] = {}
+
+    def expect(self, work: PartWork) -> None:
+        """A part is being worked on; one whose slices are all staged already is committed at once."""
+        missing = {(item.table, item.key) for block in work.blocks for item in block.slices}
+        for table, keys in work.expected.items():
+            awaited = (table, work.part)
+            self._expected[awaited] = keys
+            self._waiting[awaited] = {key for key in keys if (table, key) in missing}
+            self._commit_when_whole(awaited)
+
+    def received(self, receipt: Receipt) -> None:
+        awaited = (receipt.work.table, receipt.work.key.part)
+        if awaited in self._waiting:
+            self._waiting[awaited].discard(receipt.work.key)
+            self._commit_when_whole(awaited)
+
+    def is_waiting_for(self, table: str, key: SliceKey) -> bool:
+        return key in self._waiting.get((table, key.part), ())
+
+    def wait(self, running: int = 0) -> None:
+        """Wait until at most so many commits are running. Raises ClusterError."""
+        import ray
+
+        while len(self._running) > running:
+            finished, _ = ray.wait(list(self._running), num_returns=1)
+            table, part = self._running.pop(finished[0])
+            try:
+                ray.get(finished[0])
+            except ray.exceptions.RayError as e:
+                reason = " ".join(str(e).split())[-300:]
+                raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
+
+    def _commit_when_whole(self, awaited: _Awaited) -> None:
+        import ray
+
+        if self._waiting[awaited]:
+            return
+        del self._waiting[awaited]
+        table, part = awaited
+        self.wait(PUBLISHING_AT_ONCE - 1)
+        job = ray.remote(num_cpus=0, max_retries=3)(_publish)
+        task = job.remote(self._store.url, table, part, self._expected.pop(awaited), self._columns[table])
+        self._running[task] = awaited
+
+
+def unstaged(blocks: Sequence[BlockWork], publisher: Publisher) -> list[BlockWork]:
+    """The blocks in which a slice is still awaited, with these slices only."""
+    left = []
+    for block in blocks:
+        slices = tuple(item for item in block.slices if publisher.is_waiting_for(item.table, item.key))
+        if slices:
+            left.append(BlockWork(block.clips, block.sizes, block.durations_s, slices))
+    return left
+
+
+def _publish(store_url: str, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> None:
+    Store(store_url).publish(table, part, slices, columns)

@@ -1,0 +1,197 @@
+"""The work of one worker: a task's clips are decoded once, fill the slices of all extractors, and are staged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidray.errors import DecodeError, ExtractError, MediaError
+from vidray.extractors.protocol import Columns, ExtractFn, Extractor
+from vidray.media import (
+    Audio,
+    Clip,
+    Decoded,
+    FrameRate,
+    Frames,
+    PictureSize,
+    Samples,
+    Sampling,
+    Sound,
+    Windows,
+    sample_count,
+    sample_times,
+)
+from vidray.pipeline.tasks import BlockWork, SliceWork, Task
+from vidray.planners.units import picture_size
+from vidray.sandbox import Sandbox
+from vidray.store import Store, staged_schema
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a staged slice. Only receipts pass through Ray, never what was extracted."""
+
+    work: SliceWork
+    done: int
+    failed: int
+    video_s: float
+    started_at: float
+
+
+@dataclass(frozen=True)
+class DecodedSlice:
+    """The samples of one slice, and what went wrong: one entry a clip."""
+
+    work: SliceWork
+    clips: tuple[Clip, ...]
+    sizes: tuple[PictureSize, ...]
+    video_s: float
+    started_at: float
+    samples: list[Samples | MediaError | None] = field(default_factory=list)
+    warnings: list[str | None] = field(default_factory=list)
+
+
+def decode_task(task: Task, samplings: Mapping[str, Sampling], sandbox: Sandbox) -> Iterator[DecodedSlice]:
+    """Decode a task's clips in one pass, each once for all slices that want it; hand a slice on when it is full."""
+    started_at = time.time()
+    for block in task:
+        yield from _decode_block(block, samplings, sandbox, started_at)
+
+
+def _decode_block(
+    block: BlockWork, samplings: Mapping[str, Sampling], sandbox: Sandbox, started_at: float
+) -> Iterator[DecodedSlice]:
+    filling: dict[SliceWork, DecodedSlice] = {}
+    for index, clip in enumerate(block.clips):
+        works = [work for work in block.slices if work.first <= index < work.stop]
+        if not works:
+            continue
+        wanted = tuple(dict.fromkeys(samplings[work.table] for work in works))
+        decoded = _decode_clip(sandbox, clip, block.durations_s[index], block.sizes[index], wanted)
+        for work in works:
+            if index == work.first:
+                span = slice(work.first, work.stop)
+                clips, sizes = block.clips[span], block.sizes[span]
+                filling[work] = DecodedSlice(work, clips, sizes, block.seconds_of(work), started_at)
+            filling[work].samples.append(decoded.samples[samplings[work.table]])
+            filling[work].warnings.append(decoded.warning)
+            if index == work.stop - 1:
+                yield filling.pop(work)
+
+
+def _decode_clip(
+    sandbox: Sandbox, clip: Clip, duration_s: float, size: PictureSize, wanted: tuple[Sampling, ...]
+) -> Decoded:
+    if clip.start_s < duration_s:
+        return sandbox.read(clip.uri, wanted, clip.start_s, clip.end_s, size)
+    message = f"the video ends at {duration_s:.3f} s, before this clip"
+    error = DecodeError("empty", message, clip.uri, clip.start_s)
+    return Decoded(samples=dict.fromkeys(wanted, error), warning=None)
+
+
+class SliceExtractor:
+    """The loaded extractors of one worker; turns decoded slices into staged files."""
+
+    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
+        self._store = Store(store_url)
+        self._extractors = extractors
+        self._functions = {table: extractor.load(device) for table, extractor in extractors.items()}
+
+    def stage(self, decoded: DecodedSlice) -> Receipt:
+        work = decoded.work
+        rows = extract_rows(decoded, self._extractors[work.table], self._functions[work.table])
+        self._store.stage(work.table, work.key, rows)
+        failed = rows.num_rows - rows["kind"].null_count
+        return Receipt(work, rows.num_rows - failed, failed, decoded.video_s, decoded.started_at)
+
+
+def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn) -> pa.Table:
+    """One row a clip in plan order, by `store.staged_schema`: columns, or what went wrong."""
+    samples = list(decoded.samples)
+    present = [index for index, sample in enumerate(samples) if isinstance(sample, Frames | Windows | Sound)]
+    batch = [
+        sample if isinstance(sample, Frames | Windows | Sound) else blank(extractor.sampling, clip, size)
+        for sample, clip, size in zip(samples, decoded.clips, decoded.sizes, strict=True)
+    ]
+    count = len(batch)
+    try:
+        columns = _arrays(extract(batch) if present else {}, extractor.schema, count, present)
+    except Exception:
+        # whichever clip it was, the others keep their rows
+        columns, failures = _one_by_one(batch, extractor, extract, present, decoded.clips)
+        for index, error in failures.items():
+            samples[index] = error
+    failures_of = [sample if isinstance(sample, MediaError) else None for sample in samples]
+    stages = ["extract" if isinstance(error, ExtractError) else "decode" for error in failures_of]
+    identity = {
+        name: [getattr(clip, name) for clip in decoded.clips]
+        for name in ("clip_id", "video_id", "uri", "start_s", "end_s")
+    }
+    failure = {
+        "stage": [stage if error else None for stage, error in zip(stages, failures_of, strict=True)],
+        "kind": [error.kind if error else None for error in failures_of],
+        "message": [error.message if error else None for error in failures_of],
+    }
+    schema = staged_schema(extractor.schema)
+    return pa.table({**identity, **columns, "decode_warning": decoded.warnings, **failure}, schema=schema)
+
+
+def blank(sampling: Sampling, clip: Clip, size: PictureSize) -> Samples:
+    """Zeros in the shape that a clip's samples would have."""
+    span = (clip.start_s, clip.end_s)
+    if isinstance(sampling, Audio):
+        silence = np.zeros(sample_count(sampling, *span), np.float32)
+        return Sound(samples=silence, sample_rate=sampling.sample_rate)
+    times_s = sample_times(sampling, *span)
+    height, width = picture_size(sampling, size)
+    pictures = np.zeros((*times_s.shape, max(1, height), max(1, width), 3), np.uint8)
+    kind = Frames if isinstance(sampling, FrameRate) else Windows
+    return kind(times_s=times_s, frames=pictures)
+
+
+def _one_by_one(
+    batch: Sequence[Samples],
+    extractor: Extractor,
+    extract: ExtractFn,
+    present: Sequence[int],
+    clips: Sequence[Clip],
+) -> tuple[dict[str, pa.Array], dict[int, ExtractError]]:
+    parts: list[dict[str, pa.Array]] = []
+    failures: dict[int, ExtractError] = {}
+    for index, sample in enumerate(batch):
+        held = [0] if index in present else []
+        try:
+            parts.append(_arrays(extract([sample]) if held else {}, extractor.schema, 1, held))
+        except Exception as e:
+            reason = " ".join(str(e).split())[:500]
+            failures[index] = ExtractError("extractor", f"{type(e).__name__}: {reason}", clips[index].uri)
+            parts.append(_arrays({}, extractor.schema, 1, []))
+    return {name: pa.concat_arrays([part[name] for part in parts]) for name in extractor.schema.names}, failures
+
+
+def _arrays(columns: Columns, schema: pa.Schema, count: int, present: Sequence[int]) -> dict[str, pa.Array]:
+    """The extractor's answer as Arrow arrays of the schema's types, null where a clip had no samples."""
+    if not present:
+        return {field.name: pa.nulls(count, field.type) for field in schema}
+    if set(columns) != set(schema.names):
+        raise ValueError(f"columns {sorted(columns)} were extracted, the schema says {sorted(schema.names)}")
+    kept = set(present)
+    rows = pa.array([index if index in kept else None for index in range(count)], pa.int64())
+    return {field.name: _array(columns[field.name], field.type, count).take(rows) for field in schema}
+
+
+def _array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, np.ndarray) and values.ndim == 2 and pa.types.is_fixed_size_list(kind):
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        values = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    array = values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
+    if len(array) != count:
+        raise ValueError(f"{len(array)} values were extracted for {count} clips")
+    return array
