@@ -26,7 +26,7 @@ from vidray.planners import FixedStride
 from vidray.storage import Folder
 from vidray.store import Store
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
-from vidray.verify import verify
+from vidray.verification import verify
 
 pytestmark = pytest.mark.slow
 

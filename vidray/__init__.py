@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from vidray.extractors.protocol import Extractor
     from vidray.pipeline import extract, plan
     from vidray.planners import FixedStride
-    from vidray.search import build_index, open_index, search
-    from vidray.verify import verify
+    from vidray.retrieval import build_index, open_index, search
+    from vidray.verification import verify
 
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
     "FixedStride": "vidray.planners",
-    "build_index": "vidray.search",
+    "build_index": "vidray.retrieval",
     "extract": "vidray.pipeline",
-    "open_index": "vidray.search",
+    "open_index": "vidray.retrieval",
     "plan": "vidray.pipeline",
     "resolve": "vidray.extractors",
-    "search": "vidray.search",
-    "verify": "vidray.verify",
+    "search": "vidray.retrieval",
+    "verify": "vidray.verification",
 }
 
 __all__ = [

@@ -140,7 +140,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
 
 
 def run_index(arguments: argparse.Namespace) -> int:
-    from vidray.search import build_index
+    from vidray.retrieval import build_index
 
     info = build_index(arguments.store, extractor=arguments.extractor)
     print(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions)")
@@ -148,7 +148,7 @@ def run_index(arguments: argparse.Namespace) -> int:
 
 
 def run_search(arguments: argparse.Namespace) -> int:
-    from vidray.search import search
+    from vidray.retrieval import search
 
     result = search(
         arguments.store,
@@ -161,16 +161,21 @@ def run_search(arguments: argparse.Namespace) -> int:
         k=arguments.k,
         where=arguments.where,
     )
+    for note in result.notes:
+        print(note, file=sys.stderr)
     if arguments.json:
-        _print_json(dataclasses.asdict(result))
+        answer = dataclasses.asdict(result)
+        del answer["notes"]
+        _print_json(answer)
         return 0
     for rank, hit in enumerate(result.hits, start=1):
-        print(f"{rank:3d}  {hit.score:.4f}  {hit.uri}  {hit.start_s:g}-{hit.end_s:g} s  {hit.clip_id}")
+        where = "" if hit.start_s is None else f"{hit.uri}  {hit.start_s:g}-{hit.end_s:g} s  "
+        print(f"{rank:3d}  {hit.score:.4f}  {where}{hit.clip_id}")
     return 0
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    from vidray.verify import verify
+    from vidray.verification import verify
 
     found = verify(arguments.store)
     for note in found.notes:

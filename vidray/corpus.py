@@ -22,8 +22,8 @@ MEDIA_SUFFIXES = frozenset(
     {
         ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".asf", ".avi", ".divx", ".f4v", ".flac", ".flv", ".gif",
         ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4a", ".m4v", ".mka", ".mkv", ".mov",
-        ".mp2", ".mp3", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".oga", ".ogg", ".ogm", ".ogv", ".opus",
-        ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wav", ".weba", ".webm", ".wma", ".wmv", ".y4m",
+        ".mp2", ".mp3", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".oga", ".ogg", ".ogm", ".ogv",
+        ".opus", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wav", ".weba", ".webm", ".wma", ".wmv", ".y4m",
     }
 )  # fmt: skip
 MANIFEST_SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})

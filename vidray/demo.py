@@ -14,12 +14,12 @@ from rich.table import Table
 from vidray.errors import MissingExtraError
 from vidray.pipeline import Progress, extract
 from vidray.planners import FixedStride
-from vidray.search import build_index, search
+from vidray.retrieval import build_index, search
 from vidray.store import Store
-from vidray.verify import verify
+from vidray.verification import verify
 
 FRAMES, SOUND = "efficientnet_lite0", "yamnet"
-CLIP_S = 2.5
+CLIP_S = 2.0
 HITS = 3
 
 
@@ -36,9 +36,10 @@ def demo(store: str) -> None:
     clips = list(_labeled_clips(Store(store)))
     console.print(_label_table(clips))
 
-    console.print("[bold]3. Search[/]  which clips look like the first one?")
+    query = clips[-1]
+    asked = f"{Path(query['uri']).name} {query['start_s']:g}-{query['end_s']:g} s"
+    console.print(f"\n[bold]3. Search[/]  which clips look like {asked}?", highlight=False)
     build_index(store, extractor=FRAMES)
-    query = clips[0]
     found = search(store, clip=query["clip_id"], extractor=FRAMES, k=HITS)
     for hit in found.hits:
         console.print(f"   {hit.score:.3f}  {Path(str(hit.uri)).name} {hit.start_s:g}-{hit.end_s:g} s", highlight=False)
@@ -46,7 +47,7 @@ def demo(store: str) -> None:
     where, example = shlex.quote(store), shlex.quote(clips[-1]["uri"])
     console.print(f"\n[bold]The tables[/] are in {where}/features/. What to type next:", highlight=False)
     for line in (
-        f"vidray search {where} --video {example} --at 0-2 -k 3",
+        f"vidray search {where} --video {example} --at 0-1 -k 3",
         f"vidray verify {where}",
         f"vidray extract /your/videos /your/store -x {FRAMES} -x {SOUND}",
         f"python -c \"import pandas; print(pandas.read_parquet('{store}/features/{FRAMES}'))\"",
@@ -76,7 +77,7 @@ def _labeled_clips(store: Store) -> Iterator[dict[str, Any]]:
 def _label_table(clips: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 3), header_style="dim")
     for title in ("video", "seconds", "picture", "sound"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, no_wrap=True)
     for clip in clips:
         span = f"{clip['start_s']:g}-{clip['end_s']:g}"
         table.add_row(Path(clip["uri"]).name, span, _best(clip["labels"]), _best(clip["sounds"]))
@@ -86,4 +87,4 @@ def _label_table(clips: list[dict[str, Any]]) -> Table:
 def _best(labels: list[dict[str, Any]] | None) -> str:
     if not labels:
         return "[dim]none[/]"
-    return ", ".join(f"{label['label'].split(',')[0]} {label['score']:.2f}" for label in labels[:2])
+    return f"{labels[0]['label'].split(',')[0]} {labels[0]['score']:.2f}"

@@ -5,7 +5,7 @@ import pytest
 
 from vidray.errors import UsageError
 from vidray.store import CLIPS, ERRORS, IDENTITY, Store
-from vidray.verify import verify
+from vidray.verification import verify
 
 
 def identity(*numbers: int) -> list[dict]:

@@ -1,0 +1,164 @@
+"""Filters: what SQL says is what is searched, and SQL reads nothing but the tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from embedding_tables import clip_ids, clustered, embedding_column, unit, write_table
+
+from vidray.errors import MissingExtraError, UsageError
+from vidray.index import build_index, open_index
+from vidray.store import Store
+
+ROWS, DIM = 4000, 24
+TYPES = {"exact": ROWS, "lists": 0}
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    return clustered(ROWS, DIM)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, vectors) -> Path:
+    """A store with one table, its clips with a manifest's column, and its videos."""
+    root = tmp_path_factory.mktemp("store")
+    write_table(root / "features" / "net", vectors, parts=3)
+    rows = np.arange(ROWS)
+    store = Store(str(root))
+    clips = pa.table(
+        {
+            "clip_id": clip_ids(ROWS),
+            "video_id": [f"video{row // 4}" for row in rows],
+            "clip_index": rows % 4,
+            "part": rows * 0,
+            "camera": [("front", "rear", None)[row % 3] for row in rows],
+        }
+    )
+    store.write("clips", 0, clips.slice(0, ROWS // 2), clips.schema)
+    # metadata of a later manifest stands in later parts only
+    later = clips.slice(ROWS // 2).append_column("shift", pa.array(["night"] * (ROWS // 2)))
+    store.write("clips", 1, later, later.schema)
+    videos = pa.table(
+        {
+            "video_id": [f"video{n}" for n in range(ROWS // 4)],
+            "duration_s": np.arange(ROWS // 4) / 10,
+            "Uri": ["?"] * (ROWS // 4),
+        }
+    )
+    store.write("videos", 0, videos, videos.schema)
+    for name, exact_up_to in TYPES.items():
+        build_index(str(root / "features" / "net"), str(root / "index" / name), exact_up_to=exact_up_to)
+    return root
+
+
+@pytest.fixture(params=TYPES)
+def index(request, root):
+    return open_index(str(root / "index" / request.param), features=str(root / "features" / "net"))
+
+
+ROW = np.arange(ROWS)
+CASES = {
+    "start_s = 10": ROW % 4 == 1,
+    "uri = '/videos/7.mp4'": ROW // 4 == 7,
+    "video_id IN ('video3', 'video9')": np.isin(ROW // 4, [3, 9]),
+    "camera = 'rear'": ROW % 3 == 1,
+    "camera IS NULL AND start_s < 20": (ROW % 3 == 2) & (ROW % 4 < 2),
+    "shift = 'night'": ROW >= ROWS // 2,
+    "duration_s > 99.75": ROW // 4 >= 998,
+    "duration_s < 50 OR clip_index = 3 -- the last": (ROW // 4 < 500) | (ROW % 4 == 3),
+    "clip_id < 'clip000100'": ROW < 100,
+    "embedding[1] > 0 AND list_max(embedding) IS NOT NULL": None,
+    "true": ROW >= 0,
+    "start_s > (SELECT avg(start_s) FROM _ids)": ROW % 4 > 1,
+}
+
+
+@pytest.mark.parametrize("where", CASES)
+def test_a_filter_keeps_what_sql_says_and_finds_the_best_of_it(index, vectors, where):
+    kept = vectors[:, 0] > 0 if CASES[where] is None else CASES[where]
+    assert index.rows_where(where).tolist() == np.flatnonzero(kept).tolist()
+    queries = vectors[::40]
+    matches = index.search(queries, k=4, where=where)
+    cosines = unit(queries) @ unit(vectors[kept]).T
+    fourth = -np.sort(-cosines, axis=1)[:, 3:4]
+    assert kept[matches.rows].all()
+    assert (matches.scores >= fourth - 1e-3).mean() >= 0.97
+
+
+def test_few_matches_are_searched_exactly(index, vectors):
+    kept = np.flatnonzero(ROW % 97 == 0)
+    ids = ", ".join(f"'{clip_ids(ROWS)[row]}'" for row in kept)
+    matches = index.search(vectors[:50], k=len(kept) + 9, where=f"clip_id IN ({ids})")
+    assert matches.rows.shape == (50, len(kept))
+    cosines = unit(vectors[:50]) @ unit(vectors[kept]).T
+    assert np.abs(matches.scores + np.sort(-cosines, axis=1)).max() < 1e-3
+
+
+def test_a_filter_that_keeps_nothing_finds_nothing(index, vectors):
+    matches = index.search(vectors[:3], k=5, where="start_s > 1000")
+    assert matches.ids.shape == matches.scores.shape == (3, 0)
+    assert index.clips(matches.rows[0]).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ("camera = ", "Parser Error"),
+        ("", "Parser Error"),
+        ("colour = 'red'", 'column "colour" not found.* Columns: clip_id, uri, .*camera.*duration_s'),
+        ("start_s = 'soon'", "Conversion Error"),
+        ("avg(start_s) > 3", "aggregate"),
+        ("true) OR (true", "Parser Error"),
+        ("true; DROP VIEW _features", "Parser Error"),
+        ("start_s > 1, end_s > 1", "single expression"),
+        ("true LIMIT 1", "Parser Error"),
+        ("(SELECT count(*) FROM read_text('{file}')) > 0", "disabled"),
+        ("(SELECT count(*) FROM '{file}.parquet') > 0", "disabled"),
+        ("(SELECT count(*) FROM glob('{file}')) > 0", "disabled"),
+        ("(SELECT count(*) FROM vectors) > 0", "vectors"),
+        ("getvariable('x') = getenv('HOME')", "getenv"),
+    ],
+)
+def test_what_is_not_one_expression_over_the_tables_is_refused_in_one_line(index, vectors, tmp_path, where, complaint):
+    (tmp_path / "secret").write_text("secret")
+    pq.write_table(pa.table({"secret": [1]}), tmp_path / "secret.parquet")
+    with pytest.raises(UsageError, match=complaint) as caught:
+        index.search(vectors[:1], where=where.replace("{file}", str(tmp_path / "secret")))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_duckdb_the_extra_is_named(index, vectors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(MissingExtraError, match=r"vidray\[where\]"):
+        index.search(vectors[:1], where="true")
+
+
+def test_rows_that_the_table_has_lost_or_gained_are_not_kept(tmp_path):
+    write_table(tmp_path / "t", clustered(100, 4), parts=2)
+    build_index(str(tmp_path / "t"), str(tmp_path / "i"))
+    (tmp_path / "t" / "part-00000.parquet").unlink()
+    table = pa.table({"clip_id": ["new"], "video_id": ["v"], "embedding": embedding_column([[1, 2, 3, 4]], 4)})
+    pq.write_table(table, tmp_path / "t" / "part-00002.parquet")
+    index = open_index(str(tmp_path / "i"))
+    assert index.rows_where("video_id IS NOT NULL").tolist() == list(range(50, 100))
+
+
+def test_columns_of_a_foreign_table_and_of_half_floats(tmp_path):
+    (tmp_path / "t").mkdir()
+    rows = {
+        "clip_id": ["a", "b"],
+        "embedding": pa.array([[1, 0], [0, 1]], pa.list_(pa.float16())),
+        'the "best" caption': ["a dog", "a cat"],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "t" / "x.parquet")
+    build_index(str(tmp_path / "t"), str(tmp_path / "i"))
+    index = open_index(str(tmp_path / "i"))
+    assert index.search([[1, 1]], where='"the ""best"" caption" LIKE \'%cat\'').ids.tolist() == [["b"]]
+    with pytest.raises(UsageError, match="embedding"):
+        index.search([[1, 1]], where="embedding[1] > 0")

@@ -1,0 +1,10 @@
+"""Decoding: probe a container, sample pictures and sound of clips. The only importer of `av`.
+
+It knows no model and no Ray. FFmpeg never opens a file or a connection itself; it reads the file object that it is
+given.
+"""
+
+from vidray.decode.probing import probe
+from vidray.decode.reader import VideoReader, read_image
+
+__all__ = ["VideoReader", "probe", "read_image"]

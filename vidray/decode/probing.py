@@ -1,0 +1,89 @@
+"""What the headers of one file say."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from av.stream import Stream
+
+from vidray.decode.scaling import geometry_of
+from vidray.decode.source import RAW_FORMATS, Source
+from vidray.decode.tracks import Tracks
+from vidray.errors import DecodeError, ProbeError
+from vidray.media import VideoInfo
+
+_FAR_START_S = 1.0
+"""Beyond this, a container's duration may be counted from its own zero or from the first picture: look."""
+
+_LOOSE_FORMATS = RAW_FORMATS | {"mpegts", "mpeg"}
+"""Streams without any header that says how long they are."""
+
+_TAIL_S = 3.0
+
+_WHATEVER_END_US = 10**13
+"""Later than any video ends: seeks to the last keyframe."""
+
+
+def probe(file: BinaryIO, uri: str) -> VideoInfo:
+    """Read the headers and the first picture. Raises ProbeError where the file has nothing to decode.
+
+    The packets near the end are read, not decoded, where the headers say nothing about the duration or contradict
+    themselves.
+    """
+    try:
+        tracks = Tracks(file, uri)
+        try:
+            return _info(tracks)
+        finally:
+            tracks.source.close()
+    except DecodeError as e:
+        raise ProbeError(e.kind, e.message, uri, e.at_s) from e
+
+
+def _info(tracks: Tracks) -> VideoInfo:
+    geometry = None if tracks.first is None else geometry_of(tracks.first.frame, tracks.aspect())
+    duration_s = _duration_s(tracks)
+    video = None if tracks.pictures is None else tracks.source.video
+    audio = None if tracks.sound is None else tracks.source.audio
+    rate = None if video is None else (video.average_rate or video.guessed_rate)
+    return VideoInfo(
+        duration_s=duration_s,
+        fps=None if rate is None else float(rate),
+        width=None if geometry is None else geometry.width,
+        height=None if geometry is None else geometry.height,
+        rotation=0 if geometry is None else geometry.rotation,
+        video_codec=None if video is None else video.codec.canonical_name,
+        audio_codec=None if audio is None else audio.codec.canonical_name,
+        sample_rate=None if audio is None else audio.sample_rate,
+    )
+
+
+def _duration_s(tracks: Tracks) -> float:
+    """The end of the last of the chosen streams: by the streams' headers, the container's, or the last packets."""
+    source = tracks.source
+    streams: list[Stream] = []
+    if tracks.pictures is not None and source.video is not None:
+        streams.append(source.video)
+    if tracks.sound is not None and source.audio is not None:
+        streams.append(source.audio)
+    if source.format in _LOOSE_FORMATS:
+        return _tail_end_s(source)
+    ends = [source.declared_end_s(s) for s in streams]
+    known = [end for end in ends if end is not None and end > 0]
+    if len(known) == len(streams):
+        return max(known)
+    if source.container.duration and abs(source.zero) < _FAR_START_S:
+        whole = source.container.duration / 1_000_000 - float(source.zero)
+        return max([whole, *known])
+    return max([_tail_end_s(source), *known])
+
+
+def _tail_end_s(source: Source) -> float:
+    """The end of the last packet. A container that cannot seek is read through, without decoding."""
+    if source.format in RAW_FORMATS:
+        source.reopen()
+        rate = source.video and (source.video.average_rate or source.video.guessed_rate)
+        return sum(1 for _ in source.rest()) / float(rate or 25)
+    length_s = (source.container.duration or _WHATEVER_END_US) / 1_000_000
+    tail_s = (source.container.start_time or 0) / 1_000_000 + length_s - float(source.zero) - _TAIL_S
+    return source.scan_end_s(tail_s)

@@ -1,0 +1,377 @@
+"""One media file, opened once: its container, the streams that count, and their packets.
+
+FFmpeg opens nothing by itself: it reads the given file object, and every other file or connection is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+from av.audio.stream import AudioStream
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+from av.video.stream import VideoStream
+
+from vidray.errors import DecodeError
+
+VIDEO_FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,mxf,dv,ivf,h264,hevc,m4v,obu,mjpeg,gif,apng,"
+    "wav,w64,aiff,caf,au,mp3,flac,aac,ac3,eac3,amr"
+)
+"""FFmpeg's names of the containers that are opened. Playlists, scripts, devices and network formats are not."""
+
+IMAGE_FORMATS = (
+    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,qoi_pipe,j2k_pipe,"
+    "jpegxl_pipe,gif_pipe,ico,gif,apng,mov,matroska,mjpeg"
+)
+"""What `read_image` opens: still pictures, and containers for the first picture of an animation."""
+
+RAW_FORMATS = frozenset({"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg"})
+"""Elementary streams without timestamps."""
+
+UNSURE_FORMATS = RAW_FORMATS | {"mp3", "aac", "ac3", "eac3", "mpeg", "amr"}
+"""Formats that FFmpeg also sees in arbitrary bytes: without one picture or sound, such a file is no media."""
+
+_BUFFER_SIZE_BYTES = 64 * 1024
+_MAX_FAULTS = 64
+_MAX_DAMAGE = 10_000
+_INTERLEAVING_S = 10.0
+_SIGNATURES = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"\x1aE\xdf\xa3"), (0, b"RIFF"), (0, b"OggS"), (0, b"FLV"))
+
+
+class Input:
+    """A binary file as FFmpeg may see it: without a name, and whose failures are kept rather than raised.
+
+    An exception inside FFmpeg's callbacks would be printed or lost, so a failed read looks like the end of the file,
+    and `error` says what happened.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return bytes(self._file.read(size))
+        except Exception as e:
+            self.error = e
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return int(self._file.seek(offset, whence))
+        except Exception as e:
+            self.error = e
+            return -1
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+
+class Damage:
+    """When packets were found that cannot be read or decoded, on the clock."""
+
+    def __init__(self) -> None:
+        self._times_s: set[float] = set()
+
+    def add(self, at_s: float) -> None:
+        """Remember one; decoding it again changes nothing."""
+        if len(self._times_s) < _MAX_DAMAGE:
+            self._times_s.add(at_s)
+
+    def shift(self, seconds: float) -> None:
+        """The clock's zero has moved by this much."""
+        self._times_s = {at_s - seconds for at_s in self._times_s}
+
+    def within(self, start_s: float, end_s: float) -> list[float]:
+        """Those of a span, in order: the same whichever clips were read before."""
+        return sorted(at_s for at_s in self._times_s if start_s <= at_s < end_s)
+
+
+class Source:
+    """The container, its best picture and best sound, and a packet queue for each.
+
+    Raises DecodeError when the file cannot be opened. `zero` is the clock's zero in the container's own seconds; the
+    reader sets it once the first picture is known.
+    """
+
+    def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
+        self.uri = uri
+        self.zero = Fraction(0)
+        self.damage = Damage()
+        self.input = Input(file)
+        self._formats = formats
+        self._only: str | None = None
+        self.read_s = 0.0
+        self.size_bytes = self.input.seek(0, 2)
+        self.input.seek(0)
+        self.head = self.input.read(4096)
+        self.check_storage()
+        if not self.head:
+            raise DecodeError("empty", "the file has no content", uri)
+        self._open()
+        self.zero = Fraction(self.container.start_time or 0, 1_000_000)
+
+    def _open(self) -> None:
+        self.input.seek(0)
+        self._from_start = True
+        options = {"format_whitelist": self._formats, "protocol_whitelist": ""}
+        try:
+            container = av.open(
+                self.input,
+                mode="r",
+                options=options,
+                metadata_errors="replace",
+                buffer_size=_BUFFER_SIZE_BYTES,
+                io_open=self._refuse,
+            )
+        except (av.FFmpegError, OSError) as e:
+            self.check_storage()
+            raise self._unopened(e) from e
+        assert isinstance(container, InputContainer)
+        self.container = container
+        self.format = container.format.name.split(",")[0]
+        self.video = _best_video(container)
+        self.audio = _best_audio(container)
+        self._check_streams()
+        self._queues: dict[int, deque[Packet[Any]]] = {s.index: deque() for s in container.streams}
+        self.first_pts: dict[int, int] = {}
+        self.want(self._only)
+        for stream in filter(None, (self.video, self.audio)):
+            stream.codec_context.thread_count = 1
+            stream.codec_context.thread_type = ThreadType.NONE
+
+    def close(self) -> None:
+        self._packets.close()  # type: ignore[attr-defined]
+        self.container.close()
+
+    def reopen(self) -> None:
+        """Start again at the first packet, whatever the container can or cannot seek."""
+        with contextlib.suppress(av.FFmpegError, OSError):
+            self.close()
+        self._open()
+
+    def want(self, only: str | None) -> None:
+        """Read both streams (None), only the "video" or only the "audio"; the demuxer skips what is not wanted."""
+        self._only = only
+        streams = [s for s in (self.video, self.audio) if s is not None and only in (None, s.type)]
+        for stream in self.container.streams:
+            stream.discard = Discard.default if stream in streams else Discard.all
+            if stream not in streams:
+                self._queues[stream.index].clear()
+        self._wanted: list[Stream] = list(streams)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._packets: Iterator[Packet[Any]] = self.container.demux(self._wanted)
+        self._faults = 0
+        self.ended = False
+
+    def packet(self, stream: Stream, until_s: float) -> Packet[Any] | None:
+        """The stream's next packet; None at the end of the file, or where the other stream has passed `until_s`."""
+        queue = self._queues[stream.index]
+        if queue:
+            return queue.popleft()
+        while (packet := self._read()) is not None:
+            if packet.stream_index == stream.index:
+                return packet
+            self._queues[packet.stream_index].append(packet)
+            if self.time_s(packet) > until_s + _INTERLEAVING_S:
+                return None
+        return None
+
+    def rest(self) -> Iterator[Packet[Any]]:
+        """All packets of the wanted streams from here to the end of the file."""
+        for queue in self._queues.values():
+            while queue:
+                yield queue.popleft()
+        while (packet := self._read()) is not None:
+            yield packet
+
+    def scan_end_s(self, from_s: float) -> float:
+        """When the last packet of picture or sound ends: read through from a time on, without decoding."""
+        only, self._only = self._only, None
+        self.reopen()
+        lead = self.video or self.audio
+        if lead is not None and from_s > 0:
+            self.seek(lead, from_s)
+        end_s = self._last_end_s()
+        if end_s is None:
+            self.reopen()
+            end_s = self._last_end_s()
+        self._only = only
+        return end_s or 0.0
+
+    def _last_end_s(self) -> float | None:
+        stamped = ((p.pts, p) for p in self.rest() if p.pts is not None)
+        return max((float((pts + (p.duration or 0)) * p.time_base - self.zero) for pts, p in stamped), default=None)
+
+    def prime(self, stream: Stream) -> None:
+        """Read on to the stream's first packet, and keep it for `packet`."""
+        if stream.index not in self.first_pts and (packet := self.packet(stream, self.read_s)) is not None:
+            self._queues[stream.index].appendleft(packet)
+
+    def _read(self) -> Packet[Any] | None:
+        while not self.ended:
+            try:
+                packet = next(self._packets)
+            except (StopIteration, IndexError):
+                # PyAV stumbles at the end of a file in which streams turned up on the way.
+                self.ended = True
+            except (av.FFmpegError, OSError):
+                self._faults += 1
+                self.damage.add(self.read_s)
+                self._packets = self.container.demux(self._wanted)
+                self.ended = self._faults > _MAX_FAULTS
+            else:
+                if packet.size == 0 and packet.dts is None and packet.pts is None:
+                    continue
+                self._faults = 0
+                if self._from_start and packet.pts is not None and packet.stream_index not in self.first_pts:
+                    self._meet(packet, packet.pts)
+                self.read_s = self.time_s(packet)
+                return packet
+            self.check_storage()
+        return None
+
+    def _meet(self, packet: Packet[Any], pts: int) -> None:
+        """See a stream's first packet."""
+        self.first_pts[packet.stream_index] = pts
+        if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
+            what = f"the {packet.stream.type} ({packet.stream.codec_context.name}) is encrypted"
+            raise DecodeError("unsupported", what, self.uri)
+
+    def seek(self, stream: Stream, at_s: float) -> bool:
+        """Go to a keyframe of the stream at or before a time, as far as the container knows; False if it cannot."""
+        for queue in self._queues.values():
+            queue.clear()
+        self._from_start = False
+        try:
+            self.container.seek(self.ticks(stream, at_s), stream=stream)
+        except (av.FFmpegError, OSError):
+            self.check_storage()
+            return False
+        self.check_storage()
+        self._restart()
+        return True
+
+    def ticks(self, stream: Stream, at_s: float) -> int:
+        """A time on the clock as the stream's own timestamp, rounded down."""
+        assert stream.time_base
+        return math.floor((self.zero + Fraction(at_s)) / stream.time_base)
+
+    def seconds(self, stream: Stream, pts: int) -> float:
+        """A stream's timestamp on the clock."""
+        assert stream.time_base
+        return float(pts * stream.time_base - self.zero)
+
+    def time_s(self, packet: Packet[Any]) -> float:
+        """When a packet is to be decoded, on the clock; where nothing says, the time of the last packet read."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        return self.read_s if stamp is None else float(stamp * packet.time_base - self.zero)
+
+    @property
+    def counted(self) -> bool:
+        """Whether pictures are told apart by their number alone, as nothing says when each is shown."""
+        if self.video is None:
+            return False
+        # AVI has times of decoding, from which no one can tell the order on display of H.264 or HEVC.
+        reordered = self.video.codec_context.reorder_depth > 0 and self.video.codec_context.name in ("h264", "hevc")
+        return self.format in RAW_FORMATS or (self.format == "avi" and reordered)
+
+    def set_zero(self, zero: Fraction) -> None:
+        """Move the clock's zero to the first picture or sound, in the container's own seconds."""
+        self.read_s -= float(zero - self.zero)
+        self.damage.shift(float(zero - self.zero))
+        self.zero = zero
+
+    def declared_end_s(self, stream: Stream) -> float | None:
+        """Where the headers say that a stream ends, on the clock; None where they say nothing about it."""
+        if self.format == "avi" and stream is self.video and stream.duration is not None and stream.time_base:
+            return float(stream.duration * stream.time_base)  # its start is a time of decoding
+        if stream.duration is not None and stream.start_time is not None:
+            return self.seconds(stream, stream.start_time + stream.duration)
+        if (tag := _tagged_duration_s(stream.metadata)) is not None:
+            return tag - float(self.zero)
+        return None
+
+    def check_storage(self) -> None:
+        """Raise DecodeError(kind unreadable) if the file object itself has failed."""
+        if (error := self.input.error) is not None:
+            self.input.error = None
+            what = str(error) or type(error).__name__
+            raise DecodeError("unreadable", f"the storage failed while reading: {what}", self.uri) from error
+
+    def _refuse(self, url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
+        raise PermissionError(f"the file asks for another one, {url!r}, which is not opened")
+
+    def _unopened(self, error: Exception | None) -> DecodeError:
+        if isinstance(error, PermissionError) and not isinstance(error, av.FFmpegError):
+            return DecodeError("unsupported", str(error), self.uri)
+        start = self.head.lstrip()[:16].lower()
+        if start.startswith((b"#extm3u", b"ffconcat", b"<mpd", b"<?xml", b"v=0", b"[playlist]")):
+            return DecodeError("unsupported", "a playlist or script that names other files, not a video", self.uri)
+        if isinstance(error, av.ArgumentError):
+            return DecodeError("unsupported", "a format that vidray does not open", self.uri)
+        if any(self.head[at:].startswith(mark) for at, mark in _SIGNATURES):
+            return DecodeError("corrupt", "the headers are damaged, or the file is cut off before its index", self.uri)
+        return DecodeError("not_media", "no container or codec that vidray knows, or damaged headers", self.uri)
+
+    def _check_streams(self) -> None:
+        pictures = [s for s in self.container.streams.video if not _is_attached(s)]
+        if self.video is None and pictures:
+            names = ", ".join(sorted({_codec_name(s) for s in pictures}))
+            raise DecodeError("unsupported", f"the picture's codec cannot be decoded: {names}", self.uri)
+        if self.video is None and self.audio is None:
+            sounds = ", ".join(sorted({_codec_name(s) for s in self.container.streams.audio}))
+            if sounds:
+                raise DecodeError("unsupported", f"the sound's codec cannot be decoded: {sounds}", self.uri)
+            if not any(s.type in ("subtitle", "data", "attachment", "video") for s in self.container.streams):
+                raise self._unopened(None)
+            raise DecodeError("no_stream", "the file holds neither picture nor sound", self.uri)
+
+
+def _tagged_duration_s(metadata: dict[str, str]) -> float | None:
+    """Matroska's DURATION tag, 00:00:10.005000000, counted from the container's zero."""
+    for name, value in metadata.items():
+        if name.upper().startswith("DURATION"):
+            parts = value.strip("\0 ").split(":")
+            with contextlib.suppress(ValueError):
+                return math.fsum(float(part) * 60.0**power for power, part in enumerate(reversed(parts)))
+    return None
+
+
+def _is_attached(stream: Stream) -> bool:
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def _codec_name(stream: Stream) -> str:
+    context: Any = stream.codec_context  # None where there is no decoder
+    return "unknown" if context is None else str(context.name)
+
+
+def _best_video(container: InputContainer) -> VideoStream | None:
+    usable = [s for s in container.streams.video if not _is_attached(s) and s.codec_context is not None]
+    return max(
+        usable,
+        key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height, -s.index),
+        default=None,
+    )
+
+
+def _best_audio(container: InputContainer) -> AudioStream | None:
+    usable = [s for s in container.streams.audio if s.codec_context is not None]
+    special = Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.comment | Disposition.dependent
+    return max(
+        usable,
+        key=lambda s: (not s.disposition & special, bool(s.disposition & Disposition.default), -s.index),
+        default=None,
+    )

@@ -1,0 +1,146 @@
+"""The picture and the sound of one file on one clock, and the seeking that serves both."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import BinaryIO
+
+from av.stream import Stream
+
+from vidray.decode.pictures import Picture, PictureTrack
+from vidray.decode.sound import SoundTrack
+from vidray.decode.source import UNSURE_FORMATS, VIDEO_FORMATS, Source
+from vidray.errors import DecodeError
+
+_FIRST_STEP_BACK_S = 1.0
+_STEP_FACTOR = 4.0
+
+_ROUNDED_S = 0.2
+"""Headers count the last packet in full, and the encoder's padding; less missing than this is no damage."""
+
+
+class Tracks:
+    """Opens a file, finds the clock's zero by decoding the first picture (first sound where there is none).
+
+    Raises DecodeError when there is nothing to decode. `pictures` and `sound` are None where the file has none, or
+    where `only` says that the other one alone is wanted.
+    """
+
+    def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
+        self.source = Source(file, uri, formats=formats)
+        self.pictures: PictureTrack | None = None
+        self.sound: SoundTrack | None = None
+        self.first: Picture | None = None
+        self._last_end_s: float | None = None
+        try:
+            self._open()
+        except BaseException:
+            self.source.close()
+            raise
+
+    def _open(self) -> None:
+        source = self.source
+        if source.video is not None:
+            self.pictures = PictureTrack(source)
+            self.first = self.pictures.first()
+        if source.audio is not None:
+            source.prime(source.audio)
+            self.sound = SoundTrack(source)
+        if self.pictures is not None and self.first is not None:
+            before = source.zero
+            source.set_zero(self.pictures.stamp(self.first))
+            self.pictures.shift(float(source.zero - before))
+            self.first = self.pictures.first()
+            return
+        if self.pictures is not None and (self.sound is None or source.damage.within(-math.inf, math.inf)):
+            raise self._undecodable("picture")
+        self.pictures = None
+        start = None if self.sound is None else self.sound.first_start()
+        if start is None:
+            raise self._undecodable("sound")
+        source.set_zero(start)
+
+    def _undecodable(self, what: str) -> DecodeError:
+        if self.source.format in UNSURE_FORMATS:
+            message = "no container or codec that vidray knows, or damaged headers"
+            return DecodeError("not_media", message, self.source.uri)
+        return DecodeError("corrupt", f"not one {what} in the file can be decoded", self.source.uri)
+
+    def want(self, *, pictures: bool, sound: bool) -> None:
+        """Read no more than is wanted."""
+        if not pictures:
+            self.pictures = None
+        if not sound:
+            self.sound = None
+        if self.pictures is None or self.sound is None:
+            self.source.want("audio" if self.pictures is None else "video")
+
+    def restart(self) -> None:
+        """Open the file anew, at its first packet."""
+        self.source.reopen()
+        self._reset(at_start=True)
+
+    def go_to(self, picture_s: float | None, sound_s: float | None) -> None:
+        """Seek where reading on would not do, so that a picture and a span of sound can be read; None: not wanted."""
+        if self._reaches(picture_s, sound_s):
+            return
+        self.seek(picture_s, sound_s)
+
+    def seek(self, picture_s: float | None, sound_s: float | None) -> None:
+        """Seek to where the picture on display and the sound are whole: further and further back, until they are."""
+        lead = self.source.audio if picture_s is None else self.source.video
+        assert lead is not None
+        times = [picture_s, None if sound_s is None else SoundTrack.seek_s(sound_s)]
+        target_s = min(t for t in times if t is not None)
+        back_s, step_s = 0.0, _FIRST_STEP_BACK_S
+        while True:
+            at_s = target_s - back_s
+            if at_s <= 0 or not self._seekable or not self.source.seek(lead, at_s):
+                self.restart()
+                return
+            self._reset(at_start=False)
+            if self._finds(picture_s, sound_s):
+                return
+            back_s, step_s = back_s + step_s, step_s * _STEP_FACTOR
+
+    @property
+    def _seekable(self) -> bool:
+        return self.pictures is None or self.pictures.seekable
+
+    def _reset(self, *, at_start: bool) -> None:
+        if self.pictures is not None:
+            self.pictures.reset(at_start=at_start)
+        if self.sound is not None:
+            self.sound.reset(at_start=at_start)
+
+    def _reaches(self, picture_s: float | None, sound_s: float | None) -> bool:
+        if picture_s is not None and self.pictures is not None and not self.pictures.reaches(picture_s):
+            return False
+        return sound_s is None or self.sound is None or self.sound.reaches(sound_s)
+
+    def _finds(self, picture_s: float | None, sound_s: float | None) -> bool:
+        if picture_s is not None and self.pictures is not None and self.pictures.at(picture_s) is None:
+            return False
+        return sound_s is None or self.sound is None or self.sound.find(sound_s)
+
+    def cut_off(self, stream: Stream, end_s: float, at_s: float) -> bool:
+        """Whether a stream that is over should have gone on to a later time.
+
+        By its headers, or by the container's, which count for it if no stream reaches there.
+        """
+        declared_s = self.source.declared_end_s(stream)
+        if declared_s is not None:
+            return at_s < declared_s and end_s < declared_s - _ROUNDED_S
+        whole_s = (self.source.container.duration or 0) / 1_000_000 - float(self.source.zero)
+        if at_s >= whole_s or end_s >= whole_s - _ROUNDED_S:
+            return False
+        if self._last_end_s is None:
+            self._last_end_s = self.source.scan_end_s(end_s)
+            self.restart()
+        return self._last_end_s < whole_s - _ROUNDED_S
+
+    def aspect(self) -> float:
+        """Width / height of one coded pixel."""
+        ratio: Fraction | None = None if self.source.video is None else self.source.video.sample_aspect_ratio
+        return float(ratio) if ratio else 1.0
