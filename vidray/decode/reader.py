@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
 
+import av
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import VideoFrame
 
 from vidray.decode.pictures import Picture
 from vidray.decode.scaling import Pixels, Scaler, geometry_of
@@ -122,11 +124,18 @@ class VideoReader:
                 continue
             if picture is not latest:
                 latest, converted = picture, {}
-                rgb = scaler.rgb(picture.frame)
+                rgb = self._rgb(scaler, picture)
             for resize in needed[time_s] - converted.keys():
                 converted[resize] = scaler.picture(rgb, resize)
             shown[time_s] = Shown(dict(converted), pictures.ends_before(time_s))
         return shown
+
+    def _rgb(self, scaler: Scaler, picture: Picture) -> VideoFrame:
+        try:
+            return scaler.rgb(picture.frame)
+        except (av.FFmpegError, ValueError) as e:
+            message = f"pictures of the pixel format {picture.frame.format.name} cannot be converted to RGB"
+            raise DecodeError("unsupported", message, self._uri, picture.start_s) from e
 
     def _lost_pictures(self, start_s: float, last_s: float) -> DecodeError | None:
         """Why a clip without a picture should have had one; None where the picture is simply over."""

@@ -47,6 +47,8 @@ _NEAR_S = 3.0
 
 _FULL_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0}
 
+_RATES = (1_000, 768_000)
+
 _PLANES_MAX = 7
 """With more planes than this, PyAV reads past the end of FFmpeg's list of them."""
 
@@ -255,7 +257,9 @@ def _trim(frame: AudioFrame) -> tuple[int, int]:
 
 
 def _mono(frame: AudioFrame) -> Mono:
-    """The plain mean of all channels, as float32."""
+    """The plain mean of all channels, as float32. Raises ValueError for rates that only damage explains."""
+    if not _RATES[0] <= frame.sample_rate <= _RATES[1]:
+        raise ValueError(f"sample rate must be in {_RATES}, got {frame.sample_rate}")
     channels = frame.layout.nb_channels
     name = frame.format.name.removesuffix("p")
     if (frame.format.is_planar and channels > _PLANES_MAX) or name not in _FULL_SCALE:

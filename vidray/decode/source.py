@@ -111,7 +111,6 @@ class Source:
         self._formats = formats
         self._only: str | None = None
         self.read_s = 0.0
-        self.size_bytes = self.input.seek(0, 2)
         self.input.seek(0)
         self.head = self.input.read(4096)
         self.check_storage()
@@ -238,6 +237,7 @@ class Source:
                 if self._from_start and packet.pts is not None and packet.stream_index not in self.first_pts:
                     self._meet(packet, packet.pts)
                 self.read_s = self.time_s(packet)
+                self.check_storage()
                 return packet
             self.check_storage()
         return None

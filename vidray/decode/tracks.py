@@ -24,7 +24,7 @@ class Tracks:
     """Opens a file, finds the clock's zero by decoding the first picture (first sound where there is none).
 
     Raises DecodeError when there is nothing to decode. `pictures` and `sound` are None where the file has none, or
-    where `only` says that the other one alone is wanted.
+    `want` has said that it is not needed.
     """
 
     def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
