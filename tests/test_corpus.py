@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidray.corpus import UNSEEN, list_corpus
+from vidray.corpus import list_corpus
 from vidray.errors import UsageError
+from vidray.media import UNSEEN
 from vidray.storage import local_path, open_uri
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,12 @@ import ray
 from corpora import BROKEN, MIXED, WITH_SOUND, write_mixed_corpus
 from extractors_for_tests import FailsOnDark, Loudness, MeanColour
 
-from vidray.errors import ClusterError, SpecMismatchError, UsageError
+from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError
 from vidray.media import FrameRate, Sampling
-from vidray.pipeline import extract, plan
+from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.extract import build_graph
+from vidray.pipeline.lease import Lease
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import part_work, tasks_of
 from vidray.planners import FixedStride
@@ -219,6 +222,109 @@ def test_the_graph_for_gpus_gives_what_the_one_for_cpus_gives(mixed, filled, tmp
     assert {name: data for name, data in files(Path(store.url)).items() if "features" in name} == {
         name: data for name, data in whole.items() if "features" in name and "_spec" not in name
     }
+
+
+@pytest.fixture
+def three(tmp_path) -> Path:
+    folder = tmp_path / "three"
+    folder.mkdir()
+    for name in "abc":
+        write_video(folder / f"{name}.mp4", SyntheticVideo(frames=40))
+    (folder / "d.mp4").write_bytes(b"not yet a video")
+    return folder
+
+
+def test_changed_and_deleted_videos_are_kept_unless_asked_otherwise(three, tmp_path, capsys):
+    store = tmp_path / "store"
+    options = {"extractors": [MeanColour(), Loudness()], "planner": FixedStride(0.5)}
+    extract(str(three), str(store), **options)
+    before = files(store)
+    write_video(three / "a.mp4", SyntheticVideo(frames=60))
+    (three / "b.mp4").unlink()
+    assert extract(str(three), str(store), **options, progress=Progress()).done == 0
+    told = capsys.readouterr().err
+    assert "1 videos are changed since they were planned; --refresh" in told
+    assert "1 videos are no longer in the corpus since they were planned; --prune" in told
+    assert files(store) == before
+    summary = extract(str(three), str(store), **options, refresh=True, prune=True)
+    assert (summary.videos, summary.videos_failed, summary.done) == (3, 1, 2 * 5)
+    clips = [(Path(row["uri"]).name, row["start_s"]) for row in rows(store, "clips")]
+    assert sorted(clips) == [("a.mp4", i / 2) for i in range(5)] + [("c.mp4", i / 2) for i in range(4)]
+    assert verify(str(store)).is_whole
+
+
+def test_a_retirement_that_was_interrupted_is_finished(three, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    options = {"extractors": [MeanColour()], "planner": FixedStride(0.5)}
+    extract(str(three), str(store), **options)
+    write_video(three / "a.mp4", SyntheticVideo(frames=60))
+    written = Store.write
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            Store, "write", lambda self, table, *rest: written(self, table, *rest) if table != "clips" else 1 / 0
+        )
+        with pytest.raises(ZeroDivisionError):
+            extract(str(three), str(store), **options, refresh=True)
+    assert not verify(str(store)).is_whole
+    extract(str(three), str(store), **options, refresh=True)
+    assert verify(str(store)).is_whole
+    assert len(rows(store, "clips")) == 5 + 4 + 4
+
+
+def test_retry_failed_does_what_failed_again_and_nothing_else(three, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    extract(str(three), str(store), extractors=[MeanColour()], planner=FixedStride(0.5))
+    whole = files(store)
+    video = (three / "b.mp4").read_bytes()
+    (three / "b.mp4").unlink()
+    summary = extract(str(three), str(store), extractors=[MeanColour(name="again")], planner=FixedStride(0.5))
+    assert (summary.done, summary.failed) == (8, 4)
+    assert {row["kind"] for row in rows(store, "errors/again")} == {"not_found"}
+    (three / "b.mp4").write_bytes(video)
+    assert extract(str(three), str(store), extractors=[MeanColour(name="again")], planner=FixedStride(0.5)).failed == 0
+    assert len(rows(store, "errors/again")) == 4
+    again = {"extractors": [MeanColour(name="again")], "planner": FixedStride(0.5), "retry_failed": True}
+    extract(str(three), str(store), **again)
+    assert rows(store, "errors/again") == []
+    assert files(store)["features/again/part-00000.parquet"] == whole["features/mean_colour/part-00000.parquet"]
+    assert verify(str(store)).is_whole
+    write_video(three / "d.mp4", SyntheticVideo(frames=10))
+    assert extract(str(three), str(store), **again).videos_failed == 0
+    assert verify(str(store)).is_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiesOnFirst(MeanColour):
+    """Takes its process along on the first clip of a video."""
+
+    name: str = "dies"
+
+    def load(self, device):
+        extract = super().load(device)
+
+        def deadly(batch):
+            if any(item.times_s[0] == 0.0 and item.frames.any() for item in batch):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return extract(batch)
+
+        return deadly
+
+
+def test_a_clip_that_kills_its_worker_costs_that_clip(three, tmp_path):
+    store = tmp_path / "store"
+    (three / "b.mp4").unlink()
+    summary = extract(str(three), str(store), extractors=[DiesOnFirst()], planner=FixedStride(0.5))
+    assert (summary.done, summary.failed) == (6, 2)
+    errors = rows(store, "errors/dies")
+    assert {(row["kind"], row["start_s"]) for row in errors} == {("crashed", 0.0)}
+    assert verify(str(store)).is_whole
+
+
+def test_a_store_that_is_being_written_is_refused(three, tmp_path):
+    store = Store(str(tmp_path / "store"))
+    with Lease(store.folder, say=print), pytest.raises(StoreError, match=rf"being written by process {os.getpid()} on"):
+        extract(str(three), store.url, extractors=[MeanColour()])
+    assert extract(str(three), store.url, extractors=[MeanColour()]).done == 3
 
 
 def test_a_manifests_spans_and_metadata_are_kept(mixed, tmp_path):

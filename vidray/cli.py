@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument("--fps", type=_positive, default=2.0, help="pictures a second for frame extractors (2)")
     extract.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
     extract.add_argument("--per-frame", action="store_true", help="keep each picture's embedding too")
+    extract.add_argument("--retry-failed", action="store_true", help="do what failed in earlier runs again")
     extract.add_argument("--as", dest="table", metavar="NAME", help="the table's name, where not the extractor's")
     extract.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the networks run")
 
@@ -98,7 +99,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
         "progress": Progress(),
     }
     if not arguments.dry_run:
-        plan(arguments.corpus, arguments.store, **options)
+        plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
         print(
             f"planned into {arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
         )
@@ -129,6 +130,9 @@ def run_extract(arguments: argparse.Namespace) -> int:
         extractors=extractors if arguments.table is None else {arguments.table: extractors[0]},
         planner=_planner(arguments),
         limit=arguments.limit,
+        retry_failed=arguments.retry_failed,
+        refresh=arguments.refresh,
+        prune=arguments.prune,
         device=arguments.device,
         ray_address=arguments.ray_address,
         progress=Progress(),
@@ -224,6 +228,8 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip-length", type=float, default=10.0, metavar="S", help="seconds (10)")
     parser.add_argument("--stride", type=float, metavar="S", help="seconds from clip to clip (the clip length)")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the first N videos of the listing")
+    parser.add_argument("--refresh", action="store_true", help="look at every file again, take changed ones in anew")
+    parser.add_argument("--prune", action="store_true", help="remove the rows of videos that the corpus no longer has")
     parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
     _add_json(parser)
 

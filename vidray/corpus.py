@@ -15,7 +15,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from vidray.errors import UsageError
-from vidray.media import Span, Video
+from vidray.media import UNSEEN, Span, Video
 from vidray.storage import filesystem, is_local, to_uri
 
 MEDIA_SUFFIXES = frozenset(
@@ -28,8 +28,6 @@ MEDIA_SUFFIXES = frozenset(
 )  # fmt: skip
 MANIFEST_SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})
 RESERVED_COLUMNS = frozenset({"uri", "size_bytes", "etag", "start_s", "end_s"})
-UNSEEN = "unseen"
-"""The fingerprint of a file that a manifest names and the storage does not show."""
 LOOKUPS_AT_ONCE = 32
 
 
@@ -38,11 +36,15 @@ class Listing:
     """What a corpus holds.
 
     Attributes:
+        corpus: What was listed, as it is written down: an absolute path or a URL.
+        is_whole: Whether nothing was left out for a limit.
         videos: Sorted by URI, each URI once.
         warnings: One line each, for a person.
         skipped_files: Files of a directory that are not media by their name.
     """
 
+    corpus: str
+    is_whole: bool
     videos: tuple[Video, ...]
     warnings: tuple[str, ...] = ()
     skipped_files: int = 0
@@ -101,7 +103,8 @@ def _of_files(
         raise UsageError(f"{corpus}: no video or audio files{seen}")
     videos = [_video(to_uri(fs, name), info.get("size"), _fingerprint(info)) for name, info in files.items()]
     videos.sort(key=lambda video: video.uri)
-    return Listing(videos=tuple(videos[:limit]), skipped_files=skipped)
+    whole = limit is None or limit >= len(videos)
+    return Listing(corpus=_canonical(corpus), is_whole=whole, videos=tuple(videos[:limit]), skipped_files=skipped)
 
 
 def _video(uri: str, size_bytes: int | None, fingerprint: str) -> Video:
@@ -114,6 +117,11 @@ def _fingerprint(info: Mapping[str, Any]) -> str:
         return _etag(etag)
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or ""
     return f"size:{info.get('size')}:mtime:{changed}"
+
+
+def _canonical(corpus: str) -> str:
+    fs, path = filesystem(corpus)
+    return to_uri(fs, path)
 
 
 def _etag(etag: object) -> str:
@@ -147,7 +155,8 @@ def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: froz
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
         videos = list(pool.map(lambda uri: _look_up(uri, entries[uri], uri in known), wanted))
     warnings = (f"{corpus}: {repeated} rows name a video or span again; each counts once",) if repeated else ()
-    return Listing(videos=tuple(videos), warnings=warnings)
+    whole = limit is None or limit >= len(entries)
+    return Listing(corpus=_canonical(corpus), is_whole=whole, videos=tuple(videos), warnings=warnings)
 
 
 def _read_manifest(fs: Any, path: str, corpus: str) -> pa.Table:

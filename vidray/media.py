@@ -21,6 +21,9 @@ Span = tuple[float, float]
 PictureSize = tuple[int, int]
 """(height, width) of a video as displayed; (0, 0) without a picture."""
 
+UNSEEN = "unseen"
+"""The fingerprint of a file that the storage was not asked about, or did not show."""
+
 TIME_SLACK_S = 1e-6
 """Two times nearer than a microsecond are one: decimal seconds have no exact float64."""
 
@@ -44,6 +47,11 @@ class Video:
     fingerprint: str
     spans: tuple[Span, ...] = ()
     metadata: tuple[Mapping[str, object], ...] = field(default=(), compare=False)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the fingerprint is the storage's or the manifest's word; the storage was not asked, or had none."""
+        return self.fingerprint != UNSEEN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from vidray.storage import Folder
 
 FORMAT = 1
 PROBE = "_probe"
+INTENT = "_intent.json"
 ROW_GROUP_ROWS = 8192
 
 VIDEOS = pa.schema(
@@ -37,6 +38,7 @@ VIDEOS = pa.schema(
         ("video_codec", pa.string()),
         ("audio_codec", pa.string()),
         ("sample_rate", pa.int32()),
+        ("corpus", pa.string()),
     ]
 )
 CLIPS = pa.schema(
@@ -194,6 +196,9 @@ class Store:
         with self.folder.writing(f"_staging/{table}/{key.file}") as file:
             pq.write_table(rows, file, compression="zstd")
 
+    def unstage(self, table: str, key: SliceKey) -> None:
+        self.folder.remove(f"_staging/{table}/{key.file}")
+
     def read_staged(self, table: str, key: SliceKey) -> pa.Table:
         with self.folder.open(f"_staging/{table}/{key.file}") as file:
             return pq.read_table(file)
@@ -211,6 +216,26 @@ class Store:
 
     def clear_staging(self) -> None:
         self.folder.remove_tree("_staging")
+
+    def clear_staged(self, part: int) -> None:
+        """Forget what is staged for one part, for all extractors."""
+        for name in self.folder.sizes("_staging"):
+            if f"/part-{part:05d}/" in name:
+                self.folder.remove(name)
+
+    def withdraw(self, table: str, part: int) -> None:
+        """Take a published part back, so that it counts as missing."""
+        self.folder.remove(part_file(f"features/{table}", part))
+
+    def intent(self) -> list[str]:
+        """The videos whose retirement has begun and not ended."""
+        return list(self._json(INTENT)["retire"]) if self.folder.exists(INTENT) else []
+
+    def write_intent(self, video_ids: Sequence[str]) -> None:
+        self._write_json(INTENT, {"retire": list(video_ids)})
+
+    def clear_intent(self) -> None:
+        self.folder.remove(INTENT)
 
     def _staged_rows(self, table: str, slices: Sequence[SliceKey], *, failed: bool) -> Iterator[pa.Table]:
         for key in sorted(slices):

@@ -13,22 +13,28 @@ from typing import Any
 
 import pyarrow as pa
 
+from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, UsageError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
+from vidray.pipeline.changes import take_back_failed
 from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, data_context, pickle_sources
-from vidray.pipeline.plan import plan_corpus
+from vidray.pipeline.isolate import isolate
+from vidray.pipeline.lease import Lease
+from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.publish import Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
-from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task
+from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task, receipt_of
 from vidray.planners import FixedStride
 from vidray.sandbox import Sandbox
-from vidray.store import Store
+from vidray.store import SliceKey, Store
 
 WAVE_BLOCKS = 4096
 PASSES = 2
+BLOCKS_OF_A_BROKEN_CLUSTER = 8
+CLIPS_ISOLATED = 256
 WORKER_RESTARTS = 3
 TASK_RETRIES = 2
 
@@ -40,6 +46,9 @@ def extract(
     extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
     planner: FixedStride | None = None,
     limit: int | None = None,
+    retry_failed: bool = False,
+    refresh: bool = False,
+    prune: bool = False,
     device: Device = "auto",
     ray_address: str | None = None,
     progress: Progress | None = None,
@@ -52,6 +61,9 @@ def extract(
         extractors: Names, `module:Class` paths or objects; a mapping gives the tables names of their own.
         planner: How videos become clips; by default of 10 s. A store has one.
         limit: Plan only the first so many videos of the listing.
+        retry_failed: Do what failed in earlier runs again.
+        refresh: Ask about every file again, and take changed ones in as new videos; their old rows are removed.
+        prune: Remove the rows of videos that this corpus no longer has.
         device: Where the networks run; "auto" takes GPUs where the cluster has some.
         ray_address: Of a running cluster; by default `RAY_ADDRESS`, else one is started on this machine.
         progress: Where to show what goes on; by default nowhere.
@@ -70,16 +82,21 @@ def extract(
     for table, spec in specs.items():
         target.check_spec(table, spec)
     target.check_plan(planner.config)
-    with cluster(ray_address) as connection:
-        plan_corpus(corpus, target, planner, cluster=connection, progress=progress, limit=limit)
-        missing = missing_parts(target, list(tables))
+    listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
+    with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
+        settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
+        plan_listing(listing, target, planner, cluster=connection, progress=progress)
+        if retry_failed:
+            take_back_failed(target, tables)
+        staged = {table: target.staged(table) for table in tables}
+        missing = missing_parts(target, list(tables), staged)
         if missing:
             for table, spec in specs.items():
                 target.write_spec(table, spec)
             connection.connect()
-            _Filling(target, tables, connection, device, progress, run).fill(missing)
-    progress.close()
-    return run.finish()
+            _Filling(target, tables, connection, device, progress, run, lease).fill(missing, staged)
+        progress.close()
+        return run.finish()
 
 
 def name_tables(
@@ -109,12 +126,12 @@ class _Filling:
     device: Device
     progress: Progress
     run: RunRecord
+    lease: Lease
 
-    def fill(self, missing: Mapping[int, Sequence[str]]) -> None:
+    def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
         placement = self.cluster.placement(device=self.device, extractors=len(self.extractors))
         self.run.settings["placement"] = dataclasses.asdict(placement)
         pickle_sources(self.extractors)
-        staged = {table: self.store.staged(table) for table in self.extractors}
         total = sum(self.store.rows("clips", part) * len(tables) for part, tables in missing.items())
         self.progress.phase("extracting", total, "clips" if len(self.extractors) == 1 else "clips x extractors")
         publisher = Publisher(self.store, self.extractors)
@@ -136,22 +153,34 @@ class _Filling:
             for receipt in self._receipts(tasks, placement):
                 self._received(receipt, publisher)
             self._find_unreported(blocks, publisher)
-            blocks = unstaged(blocks, publisher)
+            before, blocks = len(blocks), unstaged(blocks, publisher)
             if not blocks:
                 return
-            self.progress.say(f"{len(blocks)} blocks of clips went missing")
-        lost = blocks[0].slices[0].key
-        raise ClusterError(
-            f"{len(blocks)} blocks of clips went missing {PASSES} times, first part {lost.part} block {lost.block} "
-            f"with {blocks[0].clips[0].uri}: workers die of it, of memory perhaps; what is done is kept, run again"
-        )
+            self.run.count("blocks_lost", len(blocks))
+            if len(blocks) == before and before > BLOCKS_OF_A_BROKEN_CLUSTER:
+                raise _broken(blocks, f"none of {before} blocks of clips came back")
+            self.progress.say(f"{len(blocks)} blocks of clips went missing; trying these again")
+        clips = sum(item.stop - item.first for block in blocks for item in block.slices)
+        if clips > CLIPS_ISOLATED:
+            raise _broken(blocks, f"{clips} clips went missing {PASSES} times")
+        self.progress.say(f"{clips} clips went missing {PASSES} times; trying them one by one")
+        self.run.count("clips_isolated", clips)
+        for receipt in isolate(blocks, self.store, self.extractors, placement):
+            self._received(receipt, publisher)
 
     def _received(self, receipt: Receipt, publisher: Publisher) -> None:
+        self.lease.check()
         work = receipt.work
         if not publisher.is_waiting_for(work.table, work.key):
             return
         self.progress.extracted(receipt.done, receipt.failed, receipt.video_s)
         self.run.received(receipt)
+        if self.run.is_storage_gone():
+            self.store.unstage(work.table, work.key)
+            raise ClusterError(
+                f"most clips cannot be read any more, last {receipt.unreachable}; the storage of the corpus seems to "
+                "be gone, which is no fault of the files: run again when it is back"
+            )
         publisher.received(receipt)
 
     def _find_unreported(self, blocks: Sequence[BlockWork], publisher: Publisher) -> None:
@@ -161,9 +190,7 @@ class _Filling:
         for block, item in lost:
             if item.key in staged[item.table]:
                 rows = self.store.read_staged(item.table, item.key)
-                failed = rows.num_rows - rows["kind"].null_count
-                done = rows.num_rows - failed
-                self._received(Receipt(item, done, failed, block.seconds_of(item), time.time()), publisher)
+                self._received(receipt_of(item, rows, block.seconds_of(item), time.time()), publisher)
 
     def _receipts(self, tasks: Sequence[Task], placement: Placement) -> Iterator[Receipt]:
         import ray
@@ -176,7 +203,16 @@ class _Filling:
                 for row in batch["receipt"].to_pylist():
                     yield pickle.loads(row)
         except ray.exceptions.RayError as e:
-            self.progress.say(f"a worker was lost: {' '.join(str(e).split())[:300]}")
+            self.run.count("workers_lost", 1)
+            self.progress.say(f"a worker was lost: {' '.join(str(e).split())[-300:]}")
+
+
+def _broken(blocks: Sequence[BlockWork], what: str) -> ClusterError:
+    first = blocks[0].slices[0].key
+    return ClusterError(
+        f"{what}, first part {first.part} block {first.block} with {blocks[0].clips[0].uri}: workers die, of memory "
+        "perhaps; no file is blamed, what is done is kept, run again"
+    )
 
 
 def build_graph(

@@ -14,7 +14,9 @@ import pyarrow as pa
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
 from vidray.media import Clip, Video, VideoInfo
+from vidray.pipeline.changes import find_changes, finish_retirement, retire
 from vidray.pipeline.cluster import Cluster, cluster
+from vidray.pipeline.lease import Lease
 from vidray.pipeline.progress import Progress
 from vidray.planners import FixedStride, Part, blocks_of, clips_of, parts_of
 from vidray.sandbox import Sandbox
@@ -51,6 +53,8 @@ def plan(
     *,
     planner: FixedStride | None = None,
     limit: int | None = None,
+    refresh: bool = False,
+    prune: bool = False,
     ray_address: str | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -58,8 +62,11 @@ def plan(
     progress = progress or Progress(quiet=True)
     planner = planner or FixedStride()
     target = Store(store)
-    with cluster(ray_address) as connection:
-        plan_corpus(corpus, target, planner, cluster=connection, progress=progress, limit=limit)
+    target.check_plan(planner.config)
+    listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
+    with Lease(target.folder, say=progress.say), cluster(ray_address) as connection:
+        settle_changes(target, listing, progress, refresh=refresh, prune=prune)
+        plan_listing(listing, target, planner, cluster=connection, progress=progress)
     progress.close()
 
 
@@ -81,7 +88,7 @@ def estimate(
     with cluster(ray_address) as connection:
         connection.connect()
         progress.phase("probing", len(listing.videos))
-        for part in run_parts(parts, planner or FixedStride(), store_url=None, metadata={}):
+        for part in run_parts(parts, planner or FixedStride(), None):
             progress.probed(part.videos, part.failures)
             found.append(part)
     progress.close()
@@ -94,58 +101,79 @@ def estimate(
     )
 
 
-def plan_corpus(
-    corpus: str,
+def settle_changes(
     store: Store,
-    planner: FixedStride,
-    *,
-    cluster: Cluster,
+    listing: Listing,
     progress: Progress,
-    limit: int | None = None,
-) -> Listing:
-    """Plan the videos of a corpus that the store does not know yet; does not start Ray where there are none."""
-    store.check_plan(planner.config)
-    known = known_uris(store)
-    listing = list_corpus(corpus, limit=limit, known=known)
+    *,
+    refresh: bool = False,
+    prune: bool = False,
+    retry_failed: bool = False,
+) -> None:
+    """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
+    finish_retirement(store)
+    changes = find_changes(store, listing)
+    retired: set[str] = set()
+    for video_ids, is_asked, what, option in (
+        (changes.changed, refresh, "changed", "--refresh takes them in as new videos"),
+        (changes.deleted, prune, "no longer in the corpus", "--prune removes their rows"),
+        (changes.failed, retry_failed, "unreadable", ""),
+    ):
+        if is_asked:
+            retired |= video_ids
+        elif video_ids and option:
+            progress.say(f"{len(video_ids):,} videos are {what} since they were planned; {option}, now all are kept")
+    retire(store, retired)
+
+
+def plan_listing(listing: Listing, store: Store, planner: FixedStride, *, cluster: Cluster, progress: Progress) -> None:
+    """Plan the listed videos that the store does not know yet; does not start Ray where there are none."""
     for warning in listing.warnings:
         progress.say(warning)
+    known = known_uris(store)
     fresh = [video for video in listing.videos if video.uri not in known]
     if not fresh:
-        return listing
+        return
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
-    columns = _settle_config(store, planner, fresh)
+    metadata = _settle_config(store, planner, fresh)
     cluster.connect()
-    cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].size_bytes is not None else None)
+    cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
-    for plan in run_parts(parts, planner, store_url=store.url, metadata=columns):
-        progress.probed(plan.videos, plan.failures)
-    return listing
+    for part in run_parts(parts, planner, Target(store.url, listing.corpus, metadata)):
+        progress.probed(part.videos, part.failures)
 
 
-def run_parts(
-    parts: Sequence[Part], planner: FixedStride, *, store_url: str | None, metadata: Mapping[str, str]
-) -> Iterator[PartPlan]:
+@dataclass(frozen=True)
+class Target:
+    """Where a plan is written: the store, the corpus that it is of, and the types of its metadata columns."""
+
+    store_url: str
+    corpus: str
+    metadata: Mapping[str, str]
+
+
+def run_parts(parts: Sequence[Part], planner: FixedStride, target: Target | None) -> Iterator[PartPlan]:
     """Probe parts on the cluster, some at a time; yields a `PartPlan` each."""
     import ray
 
     job = ray.remote(num_cpus=1, max_retries=3)(plan_part)
     at_once = PARTS_AT_ONCE_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = iter(parts)
-    running = [job.remote(part, planner, store_url, metadata) for part in itertools.islice(waiting, at_once)]
+    running = [job.remote(part, planner, target) for part in itertools.islice(waiting, at_once)]
     while running:
         finished, running = ray.wait(running, num_returns=1)
-        running += [job.remote(part, planner, store_url, metadata) for part in itertools.islice(waiting, 1)]
+        running += [job.remote(part, planner, target) for part in itertools.islice(waiting, 1)]
         try:
             yield ray.get(finished[0])
         except ray.exceptions.RayError as e:
             raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
 
 
-def plan_part(part: Part, planner: FixedStride, store_url: str | None, metadata: Mapping[str, str]) -> PartPlan:
+def plan_part(part: Part, planner: FixedStride, target: Target | None) -> PartPlan:
     """Probe one part's videos and write its tables, `clips` last: that is the commit.
 
-    Writes nothing without a store.
+    Writes nothing without a target.
     """
     results = _probe_all(part.videos)
     clips: list[Clip] = []
@@ -158,8 +186,8 @@ def plan_part(part: Part, planner: FixedStride, store_url: str | None, metadata:
             notes += [video.metadata[i if video.spans else 0] if video.metadata else {} for i in range(len(mine))]
             pixels += info.duration_s * (info.fps or 0.0) * (info.width or 0) * (info.height or 0)
     failures = [(video, e) for video, e in zip(part.videos, results, strict=True) if isinstance(e, ProbeError)]
-    if store_url is not None:
-        _write_part(Store(store_url), part, results, failures, clips, notes, metadata)
+    if target is not None:
+        _write_part(target, part, results, failures, clips, notes)
     return PartPlan(
         videos=len(part.videos),
         clips=len(clips),
@@ -200,14 +228,14 @@ def _probe_all(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:
 
 
 def _write_part(
-    store: Store,
+    target: Target,
     part: Part,
     results: Sequence[VideoInfo | ProbeError],
     failures: Sequence[tuple[Video, ProbeError]],
     clips: Sequence[Clip],
     notes: Sequence[Mapping[str, object]],
-    metadata: Mapping[str, str],
 ) -> None:
+    store = Store(target.store_url)
     errors = [
         {"video_id": video.video_id, "uri": video.uri, "stage": "probe", "kind": error.kind, "message": error.message}
         for video, error in failures
@@ -218,17 +246,18 @@ def _write_part(
             **{name: getattr(video, name) for name in ("video_id", "uri", "size_bytes", "fingerprint")},
             "status": "ok" if isinstance(info, VideoInfo) else "failed",
             **(asdict(info) if isinstance(info, VideoInfo) else {}),
+            "corpus": target.corpus,
         }
         for video, info in zip(part.videos, results, strict=True)
     ]
     first = [video.metadata[0] if video.metadata and not video.spans else {} for video in part.videos]
-    _write_with_metadata(store, "videos", part.number, videos, first, VIDEOS, metadata)
+    _write_with_metadata(store, "videos", part.number, videos, first, VIDEOS, target.metadata)
     rows = [
         {**{f.name: getattr(clip, f.name) for f in fields(Clip)}, "part": part.number, "block": block.number}
         for block in blocks_of(part.number, clips)
         for clip in block.clips
     ]
-    _write_with_metadata(store, "clips", part.number, rows, notes, CLIPS, metadata)
+    _write_with_metadata(store, "clips", part.number, rows, notes, CLIPS, target.metadata)
 
 
 def _write_with_metadata(

@@ -17,7 +17,7 @@ FAILURES_SHOWN = 10
 
 
 class Progress:
-    """Counts what comes in and shows it; `quiet` shows nothing but what is said."""
+    """Counts what comes in and shows it; `quiet` shows nothing."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._console = Console(file=stream or sys.stderr, soft_wrap=True, highlight=False)
@@ -35,6 +35,8 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line for a person."""
+        if self._quiet:
+            return
         self._console.print(escape(line))
 
     def failure(self, uri: str, message: str) -> None:

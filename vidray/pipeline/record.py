@@ -17,6 +17,7 @@ from vidray.pipeline.worker import Receipt
 from vidray.planners import FixedStride
 from vidray.store import PROBE, Store
 
+UNREACHABLE_SLICES = 8
 PACKAGES = ("vidray", "ray", "torch", "torchvision", "torchaudio", "av", "pyarrow")
 
 
@@ -62,13 +63,26 @@ class RunRecord:
         self._done = 0
         self._failed = 0
         self._video_s = 0.0
+        self._slices = 0
+        self._unreachable = 0
         self.settings: dict[str, Any] = {
             "corpus": corpus,
             "plan": planner.config,
             "extractors": {table: extractor.name for table, extractor in tables.items()},
         }
 
+    def count(self, what: str, number: int) -> None:
+        """Add to one of the record's own counts: what was lost and tried again."""
+        attempts = self.settings.setdefault("attempts", {})
+        attempts[what] = attempts.get(what, 0) + number
+
+    def is_storage_gone(self) -> bool:
+        """Whether most slices of this run hold files that the storage does not give."""
+        return self._unreachable >= UNREACHABLE_SLICES and 2 * self._unreachable > self._slices
+
     def received(self, receipt: Receipt) -> None:
+        self._slices += 1
+        self._unreachable += receipt.unreachable is not None
         self._done += receipt.done
         self._failed += receipt.failed
         self._video_s += receipt.video_s

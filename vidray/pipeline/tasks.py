@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from vidray.extractors.protocol import Extractor
-from vidray.media import Clip, PictureSize
-from vidray.planners.units import slices_of
+from vidray.media import Clip, PictureSize, Sampling
+from vidray.planners.units import Slice, slices_of
 from vidray.store import SliceKey, Store, parts_in
 
 BLOCKS_A_TASK = 8
@@ -66,11 +67,28 @@ class PartWork:
     blocks: tuple[BlockWork, ...]
 
 
-def missing_parts(store: Store, tables: Sequence[str]) -> dict[int, list[str]]:
-    """The parts that some tables lack, in order, with these tables: one listing a table."""
+@dataclass(frozen=True)
+class PlannedBlock:
+    """One block of the plan, with what is known of each clip's video; attributes as of `BlockWork`."""
+
+    number: int
+    clips: tuple[Clip, ...]
+    sizes: tuple[PictureSize, ...]
+    durations_s: tuple[float, ...]
+
+
+def missing_parts(store: Store, tables: Sequence[str], staged: Mapping[str, set[SliceKey]]) -> dict[int, list[str]]:
+    """The parts that some tables lack, in order, with these tables: one listing a table.
+
+    A part with staged slices is missing too: publishing it was interrupted, or some of it is to be done again.
+    """
     planned = store.parts("clips")
     published = {table: parts_in(store.folder.sizes(f"features/{table}"), f"features/{table}") for table in tables}
-    lacking = {part: [table for table in tables if part not in published[table]] for part in planned}
+    unsettled = {table: {key.part for key in staged[table]} for table in tables}
+    lacking = {
+        part: [table for table in tables if part not in published[table] or part in unsettled[table]]
+        for part in planned
+    }
     return {part: names for part, names in lacking.items() if names}
 
 
@@ -81,23 +99,37 @@ def part_work(
     staged: Mapping[str, set[SliceKey]],
 ) -> PartWork:
     """What the given tables lack in one part, given what is staged."""
-    info = store.read("videos", part, ["video_id", "height", "width", "duration_s"]).to_pylist()
-    videos = {row["video_id"]: ((row["height"] or 0, row["width"] or 0), row["duration_s"]) for row in info}
     expected: dict[str, list[SliceKey]] = {table: [] for table in extractors}
     blocks = []
-    for number, clips in _plan_blocks(store, part):
-        sizes = tuple(videos[clip.video_id][0] for clip in clips)
+    for block in plan_blocks(store, part):
         works = []
         for table, extractor in extractors.items():
-            for cut in slices_of([(clip.start_s, clip.end_s) for clip in clips], extractor.sampling, sizes):
-                key = SliceKey(part, number, cut.index, cut.count)
+            for key, cut in slice_keys(part, block, extractor.sampling):
                 expected[table].append(key)
                 if key not in staged[table]:
                     works.append(SliceWork(table, key, cut.first, cut.stop))
         if works:
-            durations_s = tuple(videos[clip.video_id][1] for clip in clips)
-            blocks.append(BlockWork(clips, sizes, durations_s, tuple(works)))
+            blocks.append(BlockWork(block.clips, block.sizes, block.durations_s, tuple(works)))
     return PartWork(part, {table: tuple(keys) for table, keys in expected.items()}, tuple(blocks))
+
+
+def plan_blocks(store: Store, part: int) -> Iterator[PlannedBlock]:
+    """The blocks of one part, in order."""
+    info = store.read("videos", part, ["video_id", "height", "width", "duration_s"]).to_pylist()
+    videos = {row["video_id"]: ((row["height"] or 0, row["width"] or 0), row["duration_s"]) for row in info}
+    columns = ["clip_id", "video_id", "uri", "clip_index", "start_s", "end_s", "block"]
+    rows = store.read("clips", part, columns).to_pylist()
+    for number, run in groupby(rows, key=lambda row: row.pop("block")):
+        clips = tuple(Clip(**row) for row in run)
+        known = [videos[clip.video_id] for clip in clips]
+        yield PlannedBlock(number, clips, tuple(size for size, _ in known), tuple(length_s for _, length_s in known))
+
+
+def slice_keys(part: int, block: PlannedBlock, sampling: Sampling) -> Iterator[tuple[SliceKey, Slice]]:
+    """The slices of one block for one sampling, each with the name of its staged file."""
+    spans = [(clip.start_s, clip.end_s) for clip in block.clips]
+    for cut in slices_of(spans, sampling, block.sizes):
+        yield SliceKey(part, block.number, cut.index, cut.count), cut
 
 
 def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
@@ -105,18 +137,3 @@ def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
     size = max(1, min(BLOCKS_A_TASK, len(blocks) // (4 * workers)))
     for first in range(0, len(blocks), size):
         yield tuple(blocks[first : first + size])
-
-
-def _plan_blocks(store: Store, part: int) -> Iterator[tuple[int, tuple[Clip, ...]]]:
-    run: list[Clip] = []
-    current = 0
-    columns = ["clip_id", "video_id", "uri", "clip_index", "start_s", "end_s", "block"]
-    for row in store.read("clips", part, columns).to_pylist():
-        block = row.pop("block")
-        if run and block != current:
-            yield current, tuple(run)
-            run = []
-        current = block
-        run.append(Clip(**row))
-    if run:
-        yield current, tuple(run)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vidray.errors import DecodeError, ExtractError, MediaError
 from vidray.extractors.protocol import Columns, ExtractFn, Extractor
@@ -41,6 +42,19 @@ class Receipt:
     failed: int
     video_s: float
     started_at: float
+    unreachable: str | None = None
+    """One of its files that the storage did not give, None where it gave all."""
+
+
+UNREACHABLE = ("not_found", "unreadable")
+
+
+def receipt_of(work: SliceWork, rows: pa.Table, video_s: float, started_at: float) -> Receipt:
+    """What there is to say of a slice's rows."""
+    failed = rows.num_rows - rows["kind"].null_count
+    lost = rows.filter(pc.is_in(rows["kind"], value_set=pa.array(UNREACHABLE)))
+    first = lost["uri"][0].as_py() if lost.num_rows else None
+    return Receipt(work, rows.num_rows - failed, failed, video_s, started_at, first)
 
 
 @dataclass(frozen=True)
@@ -106,8 +120,7 @@ class SliceExtractor:
         work = decoded.work
         rows = extract_rows(decoded, self._extractors[work.table], self._functions[work.table])
         self._store.stage(work.table, work.key, rows)
-        failed = rows.num_rows - rows["kind"].null_count
-        return Receipt(work, rows.num_rows - failed, failed, decoded.video_s, decoded.started_at)
+        return receipt_of(work, rows, decoded.video_s, decoded.started_at)
 
 
 def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn) -> pa.Table:

@@ -1,0 +1,109 @@
+"""What changed since videos were planned: retire videos with all their rows, and take failed slices back to staging.
+
+Both survive being killed: a retirement leaves its intent, which the next run finishes; a part with staged slices counts
+as missing, and is published again. Knows no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidray.corpus import Listing
+from vidray.extractors.protocol import Extractor
+from vidray.pipeline.tasks import plan_blocks, slice_keys
+from vidray.store import PROBE, SliceKey, Store, staged_schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """The videos of one corpus in the store that a new listing shows otherwise, as their ids.
+
+    Attributes:
+        changed: Listed with another fingerprint.
+        deleted: No longer listed.
+        failed: Listed, and could not be read when they were planned.
+    """
+
+    changed: frozenset[str]
+    deleted: frozenset[str]
+    failed: frozenset[str]
+
+
+def find_changes(store: Store, listing: Listing) -> Changes:
+    """Compare the store's videos with a listing of their corpus."""
+    listed = {video.uri: video for video in listing.videos}
+    changed, deleted, failed = set(), set(), set()
+    columns = ["video_id", "uri", "fingerprint", "status", "corpus"]
+    for part in store.parts("clips"):
+        for row in store.read("videos", part, columns).to_pylist():
+            video = listed.get(row["uri"])
+            if video is None:
+                if row["corpus"] == listing.corpus and listing.is_whole:
+                    deleted.add(row["video_id"])
+            elif video.is_seen and video.fingerprint != row["fingerprint"]:
+                changed.add(row["video_id"])
+            elif row["status"] == "failed":
+                failed.add(row["video_id"])
+    return Changes(changed=frozenset(changed), deleted=frozenset(deleted), failed=frozenset(failed))
+
+
+def retire(store: Store, video_ids: Collection[str]) -> None:
+    """Remove videos and every row of theirs, in the order errors, features, clips, videos."""
+    if video_ids:
+        store.write_intent(sorted(video_ids))
+        finish_retirement(store)
+
+
+def finish_retirement(store: Store) -> None:
+    """Go on with a retirement that was interrupted, if there is one."""
+    retired = store.intent()
+    if not retired:
+        return
+    gone = pa.array(retired, pa.string())
+    tables = [f"{kind}/{name}" for kind in ("errors", "features") for name in store.tables(kind)]
+    for part in store.parts("videos"):
+        if not _holds(store.read("videos", part, ["video_id"]), gone):
+            continue
+        store.clear_staged(part)
+        for table in (*tables, "clips", f"errors/{PROBE}", "videos"):
+            if part in store.parts(table):
+                rows = store.read(table, part)
+                if _holds(rows, gone):
+                    kept = rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=gone)))
+                    store.write(table, part, kept, kept.schema)
+    store.clear_intent()
+
+
+def take_back_failed(store: Store, extractors: Mapping[str, Extractor]) -> None:
+    """Stage the published slices of all parts with failures again, but for the slices that have failures."""
+    for table, extractor in extractors.items():
+        for part in store.parts(f"features/{table}"):
+            if store.rows(f"errors/{table}", part):
+                _take_back(store, table, part, extractor)
+
+
+def _take_back(store: Store, table: str, part: int, extractor: Extractor) -> None:
+    schema = staged_schema(extractor.schema)
+    done, failed = store.read(f"features/{table}", part), store.read(f"errors/{table}", part)
+    rows = pa.concat_tables([done, failed], promote_options="default").select(schema.names).cast(schema)
+    places = {clip_id: index for index, clip_id in enumerate(rows["clip_id"].to_pylist())}
+    failed_ids = set(failed["clip_id"].to_pylist())
+    kept: dict[SliceKey, list[int]] = {}
+    for block in plan_blocks(store, part):
+        for key, cut in slice_keys(part, block, extractor.sampling):
+            ids = [clip.clip_id for clip in block.clips[cut.first : cut.stop]]
+            if not failed_ids.intersection(ids):
+                kept[key] = [places[clip_id] for clip_id in ids]
+    for key, indices in kept.items():
+        store.stage(table, key, rows.take(indices))
+    if not kept:
+        # nothing to stage, and yet the part is to be done again
+        store.withdraw(table, part)
+
+
+def _holds(rows: pa.Table, video_ids: pa.Array) -> bool:
+    return bool(pc.any(pc.is_in(rows["video_id"], value_set=video_ids)).as_py())

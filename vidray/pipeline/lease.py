@@ -1,0 +1,145 @@
+"""One writer at a time: a lease on the store, renewed while its holder lives. Knows no Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vidray.errors import StoreError
+from vidray.storage import Folder
+
+FILE = "_lease.json"
+RENEW_EVERY_S = 10.0
+EXPIRES_AFTER_S = 45.0
+LOOK_EVERY_S = 2.0
+
+
+class Lease:
+    """Held by one run on one store, from `__enter__` to `__exit__`.
+
+    A dead holder on this host is taken over at once, one elsewhere when it has not renewed for 45 seconds. A living one
+    is never taken over: StoreError says who holds the store and since when.
+    """
+
+    def __init__(self, folder: Folder, *, say: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._say = say
+        self._mine = {
+            "host": socket.gethostname(),
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "process_started": _process_started(os.getpid()),
+            "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "token": os.urandom(8).hex(),
+        }
+        self._renewals = 0
+        self._lost: str | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        while not self._folder.create_bytes(FILE, self._content()):
+            held = self._read()
+            if held is not None:
+                self._wait_until_dead(held)
+                self._say(f"taking over the store from {_who(held)}, which is dead")
+                self._folder.write_bytes(FILE, self._content())
+                time.sleep(0 if self._is_here(held) else LOOK_EVERY_S)
+                taken = self._read()
+                if taken is not None and taken["token"] == self._mine["token"]:
+                    break
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        with contextlib.suppress(OSError, StoreError):
+            held = self._read()
+            if held is not None and held["token"] == self._mine["token"]:
+                self._folder.remove(FILE)
+
+    def check(self) -> None:
+        """Raise StoreError if the lease is lost: another run may be writing by now."""
+        if self._lost is not None:
+            raise StoreError(f"{self._folder.url}: {self._lost}; this run stops, what is done is kept")
+
+    def _wait_until_dead(self, held: dict[str, Any]) -> None:
+        if self._is_here(held):
+            if held["process_started"] == _process_started(held["pid"]):
+                raise self._refusal(held)
+            return
+        self._say(f"the store is held by {_who(held)}; waiting up to {EXPIRES_AFTER_S:.0f} s to see whether it lives")
+        deadline = time.monotonic() + EXPIRES_AFTER_S
+        while time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
+            if self._read() != held:
+                raise self._refusal(held)
+
+    def _is_here(self, held: dict[str, Any]) -> bool:
+        return bool(held["machine"] == self._mine["machine"])
+
+    def _refusal(self, held: dict[str, Any]) -> StoreError:
+        return StoreError(f"{self._folder.url} is being written by {_who(held)}; wait for it, or end it")
+
+    def _renew(self) -> None:
+        renewed_at = time.monotonic()
+        while not self._done.wait(RENEW_EVERY_S):
+            try:
+                held = self._read()
+                if held is None or held["token"] != self._mine["token"]:
+                    self._lost = "another run has taken the store over" if held else "the lease was removed"
+                    return
+                self._renewals += 1
+                self._folder.write_bytes(FILE, self._content())
+                renewed_at = time.monotonic()
+            except (OSError, StoreError) as e:
+                if time.monotonic() - renewed_at > EXPIRES_AFTER_S:
+                    self._lost = f"the lease could not be renewed: {e}"
+                    return
+
+    def _content(self) -> bytes:
+        return (json.dumps({**self._mine, "renewals": self._renewals}) + "\n").encode()
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            held = json.loads(self._folder.read_bytes(FILE))
+            return held if isinstance(held, dict) and "token" in held else None
+        except FileNotFoundError:
+            return None
+        except ValueError as e:
+            raise StoreError(f"{self._folder.url}/{FILE} is damaged: remove it if no run is writing this store") from e
+
+
+def _who(held: dict[str, Any]) -> str:
+    return f"process {held['pid']} on {held['host']} since {held['since']}"
+
+
+def _machine() -> str:
+    """Where process ids mean the same: this boot of this machine, and this container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _process_started(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; None if there is none. Tells a process from a later one."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = status.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else fields[19]
