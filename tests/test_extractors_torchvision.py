@@ -198,6 +198,7 @@ def test_every_model_of_torchvision_is_an_extractor(kind: Any, monkeypatch: pyte
     for name in names:
         extractor = resolve(f"torchvision/{name}")
         known = families.recipe(name, kind)
+        assert families.look_up_last_layer(name, known.options) == (known.last_layer, known.dim)
         preset = models.get_model_weights(name).DEFAULT.transforms()
         resize = extractor.sampling.resize
         assert (resize.interpolation, list(known.mean)) == (preset.interpolation.value, list(preset.mean))

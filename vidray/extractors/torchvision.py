@@ -21,6 +21,7 @@ from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
 from vidray.extractors.networks import PictureFn, check_fps, check_precision, run_in_batches
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.torchvision_layers import LAST_LAYERS
 from vidray.extractors.weights import file_record, fill, load_state_dict, shapes
 from vidray.media import FrameRate, Frames, FrameWindows, Resize, Windows
 
@@ -228,7 +229,7 @@ def window_of(model: str) -> tuple[int, float]:
 
 @cache
 def recipe(model: str, kind: Literal["frame", "video"]) -> Recipe:
-    """Look a model up, and build it without memory to see its last layer. Raises UsageError for an unknown one."""
+    """Look a model up. Raises UsageError for an unknown one."""
     from torchvision import models
 
     if kind_of(model) != kind:
@@ -240,7 +241,7 @@ def recipe(model: str, kind: Literal["frame", "video"]) -> Recipe:
         options = {"transform_input": True, "aux_logits": False, "init_weights": False}
     elif model.startswith("vit_"):
         options = {"image_size": meta["min_size"][0]}
-    last_layer, dim = _last_layer(model, options)
+    last_layer, dim = LAST_LAYERS.get(model) or look_up_last_layer(model, options)
     size, crop = list(preset.resize_size), list(preset.crop_size)
     return Recipe(
         model=model,
@@ -265,7 +266,7 @@ def recipe(model: str, kind: Literal["frame", "video"]) -> Recipe:
 
 
 def infos() -> list[ModelInfo]:
-    """What `vidray models` says of these extractors; takes seconds."""
+    """What `vidray models` says of these extractors."""
     return [_info(recipe(name, kind)) for kind in ("frame", "video") for name in model_names(kind)]
 
 
@@ -289,7 +290,8 @@ def _info(known: Recipe) -> ModelInfo:
     )
 
 
-def _last_layer(model: str, options: Mapping[str, Any]) -> tuple[str, int]:
+def look_up_last_layer(model: str, options: Mapping[str, Any]) -> tuple[str, int]:
+    """The name of a model's last layer and the channels that it takes, from the model itself, built without memory."""
     from torchvision import models
 
     from vidray.extractors.classifiers import EmptyParameters, last_layer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import logging
 import os
 import sys
@@ -10,11 +12,12 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from vidray.errors import ClusterError, UsageError
 from vidray.extractors.protocol import Extractor
-from vidray.storage import Folder, filesystem
+from vidray.storage import Folder, filesystem, is_local, local_path
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -150,6 +153,26 @@ def cluster(address: str | None) -> Iterator[Cluster]:
         yield connection
     finally:
         connection.close()
+
+
+def ship_weights(extractors: Mapping[str, Extractor], store: Folder) -> dict[str, Extractor]:
+    """Copy local weights into the store where there are other nodes, which would not find them."""
+    import ray
+
+    if sum(1 for node in ray.nodes() if node["Alive"]) < 2:
+        return dict(extractors)
+    return {table: _shipped(extractor, store) for table, extractor in extractors.items()}
+
+
+def _shipped(extractor: Any, store: Folder) -> Any:
+    weights = getattr(extractor, "weights", None)
+    if not isinstance(weights, str) or not is_local(weights) or not dataclasses.is_dataclass(extractor):
+        return extractor
+    path = Path(local_path(weights))
+    name = f"_staging/weights/{hashlib.sha256(path.read_bytes()).hexdigest()}{path.suffix}"
+    if not store.exists(name):
+        store.write_bytes(name, path.read_bytes())
+    return dataclasses.replace(cast(Any, extractor), weights=f"{store.url}/{name}")
 
 
 def pickle_sources(extractors: Mapping[str, Extractor]) -> None:

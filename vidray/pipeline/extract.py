@@ -18,7 +18,7 @@ from vidray.errors import ClusterError, UsageError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.changes import take_back_failed
-from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, data_context, pickle_sources
+from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, data_context, pickle_sources, ship_weights
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
@@ -131,6 +131,7 @@ class _Filling:
     def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
         placement = self.cluster.placement(device=self.device, extractors=len(self.extractors))
         self.run.settings["placement"] = dataclasses.asdict(placement)
+        self.extractors = ship_weights(self.extractors, self.store.folder)
         pickle_sources(self.extractors)
         total = sum(self.store.rows("clips", part) * len(tables) for part, tables in missing.items())
         self.progress.phase("extracting", total, "clips" if len(self.extractors) == 1 else "clips x extractors")

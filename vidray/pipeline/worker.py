@@ -204,6 +204,8 @@ def _array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
     if isinstance(values, np.ndarray) and values.ndim == 2 and pa.types.is_fixed_size_list(kind):
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         values = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        values = values.tolist()
     array = values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
     if len(array) != count:
         raise ValueError(f"{len(array)} values were extracted for {count} clips")
