@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 

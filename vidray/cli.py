@@ -100,6 +100,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
     }
     if not arguments.dry_run:
         plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
+        _say_failures(arguments.store, ())
         print(
             f"planned into {arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
         )
@@ -118,16 +119,17 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 def run_extract(arguments: argparse.Namespace) -> int:
     from vidray.extractors import resolve
-    from vidray.pipeline import Progress, extract
+    from vidray.pipeline import Progress, extract, name_tables
 
     options = {"fps": arguments.fps, "precision": arguments.precision, "per_frame": arguments.per_frame}
     extractors = [resolve(name, **options) for name in arguments.extractor]
     if arguments.table is not None and len(extractors) > 1:
         raise UsageError("--as names one table: give one -x with it")
+    tables = name_tables(extractors if arguments.table is None else {arguments.table: extractors[0]})
     summary = extract(
         arguments.corpus,
         arguments.store,
-        extractors=extractors if arguments.table is None else {arguments.table: extractors[0]},
+        extractors=tables,
         planner=_planner(arguments),
         limit=arguments.limit,
         retry_failed=arguments.retry_failed,
@@ -137,6 +139,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
         ray_address=arguments.ray_address,
         progress=Progress(),
     )
+    _say_failures(arguments.store, list(tables))
     _say_summary(summary, arguments.store)
     if arguments.json:
         _print_json(dataclasses.asdict(summary))
@@ -251,6 +254,17 @@ def _say_summary(summary: Any, store: str) -> None:
         f"{summary.wall_s:.1f} s, {summary.x_realtime:.1f}x real time; tables in {store}",
         file=sys.stderr,
     )
+
+
+def _say_failures(store: str, tables: Sequence[str]) -> None:
+    """Name the first files and clips that have rows in `errors/`."""
+    from vidray.pipeline import failures
+
+    lines, count = failures(store, tables, most=FAILURES_NAMED)
+    for line in lines:
+        print(f"  cannot use {line}", file=sys.stderr)
+    if count > len(lines):
+        print(f"  and {count - len(lines):,} more, all in {store}/errors/", file=sys.stderr)
 
 
 def _print_json(value: object) -> None:

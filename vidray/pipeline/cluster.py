@@ -76,6 +76,7 @@ class Cluster:
     def __init__(self, address: str | None) -> None:
         self._address = address
         self._started = False
+        self._checked = False
         self.local = False
 
     def connect(self) -> None:
@@ -114,7 +115,7 @@ class Cluster:
         return place(ray.cluster_resources(), device=device, extractors=extractors, spare_cpus=spare_cpus)
 
     def check_nodes(self, store: Folder, media_uri: str | None) -> None:
-        """See that every node reads what this process writes to the store, and sees the corpus.
+        """See, once, that every node reads what this process writes to the store, and sees the corpus.
 
         Raises:
             ClusterError: Names the first node that does not, and what it does not see.
@@ -122,6 +123,8 @@ class Cluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        if self._checked:
+            return
         token = f"_staging/token-{uuid.uuid4().hex}"
         store.write_bytes(token, token.encode())
         check = ray.remote(num_cpus=0, max_retries=2)(_sees)
@@ -142,6 +145,7 @@ class Cluster:
                     raise ClusterError(
                         f"node {asked[answer]} {complaint}; every node must reach STORE and CORPUS under the same path"
                     )
+            self._checked = True
         finally:
             store.remove(token)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from vidray.corpus import list_corpus
-from vidray.errors import ClusterError, UsageError
+from vidray.errors import ClusterError, UsageError, VidrayError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.changes import take_back_failed
@@ -84,19 +84,25 @@ def extract(
     target.check_plan(planner.config)
     listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
     with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
-        settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
-        plan_listing(listing, target, planner, cluster=connection, progress=progress)
-        if retry_failed:
-            take_back_failed(target, tables)
-        staged = {table: target.staged(table) for table in tables}
-        missing = missing_parts(target, list(tables), staged)
-        if missing:
-            for table, spec in specs.items():
-                target.write_spec(table, spec)
-            connection.connect()
-            _Filling(target, tables, connection, device, progress, run, lease).fill(missing, staged)
-        progress.close()
-        return run.finish()
+        try:
+            settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
+            plan_listing(listing, target, planner, cluster=connection, progress=progress)
+            if retry_failed:
+                take_back_failed(target, tables)
+            staged = {table: target.staged(table) for table in tables}
+            missing = missing_parts(target, list(tables), staged)
+            if missing:
+                for table, spec in specs.items():
+                    target.write_spec(table, spec)
+                connection.connect()
+                connection.check_nodes(target.folder, next((v.uri for v in listing.videos if v.is_seen), None))
+                _Filling(target, tables, connection, device, progress, run, lease).fill(missing, staged)
+            return run.finish()
+        except (VidrayError, OSError) as e:
+            run.fail(e)
+            raise
+        finally:
+            progress.close()
 
 
 def name_tables(

@@ -49,6 +49,9 @@ class Lease:
     def __enter__(self) -> Self:
         while not self._folder.create_bytes(FILE, self._content()):
             held = self._read()
+            if held is not None and held["token"] == self._mine["token"]:
+                # the storage's answer to the first try was lost
+                break
             if held is not None:
                 self._wait_until_dead(held)
                 self._say(f"taking over the store from {_who(held)}, which is dead")

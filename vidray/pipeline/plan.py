@@ -89,7 +89,7 @@ def estimate(
         connection.connect()
         progress.phase("probing", len(listing.videos))
         for part in run_parts(parts, planner or FixedStride(), None):
-            progress.probed(part.videos, part.failures)
+            progress.probed(part.videos, len(part.failures))
             found.append(part)
     progress.close()
     return PartPlan(
@@ -141,7 +141,7 @@ def plan_listing(listing: Listing, store: Store, planner: FixedStride, *, cluste
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
     for part in run_parts(parts, planner, Target(store.url, listing.corpus, metadata)):
-        progress.probed(part.videos, part.failures)
+        progress.probed(part.videos, len(part.failures))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -13,7 +12,6 @@ from rich.markup import escape
 from rich.text import Text
 
 LOG_EVERY_S = 10.0
-FAILURES_SHOWN = 10
 
 
 class Progress:
@@ -31,21 +29,12 @@ class Progress:
         self._video_s = 0.0
         self._began = time.monotonic()
         self._said_at = 0.0
-        self._failures_shown = 0
 
     def say(self, line: str) -> None:
         """One line for a person."""
         if self._quiet:
             return
         self._console.print(escape(line))
-
-    def failure(self, uri: str, message: str) -> None:
-        """A file or clip that could not be used; the first ten are shown, all are in the store."""
-        self._failures_shown += 1
-        if self._failures_shown <= FAILURES_SHOWN:
-            self.say(f"  cannot use {uri}: {message}")
-        elif self._failures_shown == FAILURES_SHOWN + 1:
-            self.say("  more failures are not shown here; see errors/ in the store")
 
     def phase(self, name: str, total: int, unit: str = "videos") -> None:
         """Begin counting something else."""
@@ -62,10 +51,8 @@ class Progress:
         else:
             self.say(f"{name} {total:,} {unit}")
 
-    def probed(self, videos: int, failures: Sequence[tuple[str, str]]) -> None:
-        for uri, message in failures:
-            self.failure(uri, message)
-        self._add(videos, len(failures), 0.0)
+    def probed(self, videos: int, failed: int) -> None:
+        self._add(videos, failed, 0.0)
 
     def extracted(self, done: int, failed: int, video_s: float) -> None:
         self._add(done + failed, failed, video_s)

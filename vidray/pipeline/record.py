@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vidray.errors import VidrayError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.worker import Receipt
 from vidray.planners import FixedStride
@@ -88,6 +90,11 @@ class RunRecord:
         self._video_s += receipt.video_s
         self._first_decode = min(self._first_decode or receipt.started_at, receipt.started_at)
 
+    def fail(self, error: Exception) -> None:
+        """Write down that the run ended early, and why; the error itself is more important than this record."""
+        with contextlib.suppress(OSError, VidrayError):
+            self._write({"error": str(error), "done": self._done, "failed": self._failed})
+
     def finish(self) -> Summary:
         """Count what the store holds now, write the run's record and return its summary."""
         parts = self._store.parts("clips")
@@ -109,28 +116,31 @@ class RunRecord:
             startup_s=None if self._first_decode is None else round(self._first_decode - self._began, 3),
             x_realtime=round(self._video_s / wall_s, 3),
         )
+        self._write({"counts": dataclasses.asdict(summary)})
+        return summary
+
+    def _write(self, outcome: Mapping[str, Any]) -> None:
         began = datetime.datetime.fromtimestamp(self._began, datetime.UTC)
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         record = {
             "started_at": began.isoformat(),
             **self.settings,
-            "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-            | {"python": platform.python_version()},
-            "counts": dataclasses.asdict(summary),
+            "versions": versions | {"python": platform.python_version()},
+            **outcome,
         }
         self._store.write_run(f"{began:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}", record)
-        return summary
 
 
-def failures(store: Store, table: str, *, most: int) -> list[tuple[str, str]]:
-    """The first failures of one extractor, as (where, why)."""
-    found: list[tuple[str, str]] = []
-    for part in store.parts(f"errors/{table}"):
-        if len(found) >= most:
-            break
-        rows = store.read(f"errors/{table}", part)
-        if table == PROBE:
-            found += [(row["uri"], row["message"]) for row in rows.to_pylist()]
-            continue
-        for row in rows.sort_by([("uri", "ascending"), ("start_s", "ascending")]).to_pylist():
-            found.append((f"{row['uri']} at {row['start_s']:g} s", row["message"]))
-    return found[:most]
+def failures(store_url: str, tables: Sequence[str], *, most: int) -> tuple[list[str], int]:
+    """What could not be read or extracted: the first lines for a person, and how many there are in all."""
+    store = Store(store_url)
+    lines: list[str] = []
+    count = 0
+    for table in (PROBE, *tables):
+        for part in store.parts(f"errors/{table}"):
+            count += store.rows(f"errors/{table}", part)
+            if len(lines) < most and store.rows(f"errors/{table}", part):
+                for row in store.read(f"errors/{table}", part).slice(0, most - len(lines)).to_pylist():
+                    place = f" at {row['start_s']:g} s ({table})" if "start_s" in row else ""
+                    lines.append(f"{row['uri']}{place}: {row['message']}")
+    return lines, count
