@@ -4,6 +4,25 @@ The child is started fresh, without credentials, and opens nothing: a local file
 remote one as byte ranges that the owner reads. Whatever it does costs the clip at hand, with a reason, and no other.
 """
 
-from vidray.sandbox.owner import Limits, Sandbox
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vidray.sandbox.limits import Limits
+    from vidray.sandbox.owner import Sandbox
 
 __all__ = ["Limits", "Sandbox"]
+
+
+def __getattr__(name: str) -> Any:
+    # the child imports this package too, and has no use for the owner's side
+    if name == "Limits":
+        from vidray.sandbox.limits import Limits
+
+        return Limits
+    if name == "Sandbox":
+        from vidray.sandbox.owner import Sandbox
+
+        return Sandbox
+    raise AttributeError(f"module 'vidray.sandbox' has no attribute {name!r}")

@@ -6,30 +6,34 @@ A local file arrives as an open descriptor; a remote one is read through the own
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import importlib
 import io
 import os
-import resource
+import pkgutil
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
 from vidray.decode import VideoReader, probe
-from vidray.errors import MediaError
+from vidray.errors import DecodeError, MediaError
 from vidray.media import Sampling
 from vidray.sandbox import wire
+from vidray.sandbox.confine import confine, die_with
 
-PR_SET_PDEATHSIG = 1
-READ_AHEAD_BYTES = 1 << 20
+READ_AHEAD_BYTES = 256 << 10
+NEVER_USED = ("av.__main__", "av.datasets")
+
+Answer = tuple[dict[str, Any], list[memoryview]]
 
 
 class RemoteFile(io.RawIOBase):
     """A file that the owner reads for us; waiting for it does not count as decoding."""
 
-    def __init__(self, connection: socket.socket, size: int) -> None:
-        self._connection = connection
+    def __init__(self, channel: wire.Channel, size: int) -> None:
+        self._channel = channel
         self._size = size
         self._position = 0
 
@@ -49,11 +53,11 @@ class RemoteFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        count = min(view.nbytes, max(0, self._size - self._position))
+        count = min(view.nbytes, max(0, self._size - self._position), wire.MAX_READ_BYTES)
         if count == 0:
             return 0
-        wire.send(self._connection, {"ask": "read", "offset": self._position, "count": count})
-        header, data = wire.receive(self._connection, max_payload_bytes=count)
+        self._channel.send({"ask": "read", "offset": self._position, "count": count})
+        header, data = self._channel.receive(max_payload_bytes=count)
         if "error" in header:
             raise OSError(header["error"])
         view[: data.nbytes] = data
@@ -64,68 +68,88 @@ class RemoteFile(io.RawIOBase):
 class Decoder:
     """Answers the owner's requests, one at a time; keeps one file open."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, channel: wire.Channel) -> None:
         self._connection = connection
+        self._channel = channel
         self._file: BinaryIO | None = None
         self._reader: VideoReader | None = None
         self._samplings: tuple[Sampling, ...] = ()
 
-    def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[memoryview]]:
+    def answer(self, request: Mapping[str, Any]) -> Answer:
         """The answer to one request; what is wrong with the media is an answer too."""
         try:
-            if request["ask"] == "probe":
-                self._open(request)
-                assert self._file is not None
-                return {"info": asdict(probe(self._file, request["uri"]))}, []
-            if request["ask"] == "open":
-                self._open(request)
-                assert self._file is not None
-                self._samplings = tuple(wire.unpack_sampling(packed) for packed in request["samplings"])
-                self._reader = VideoReader(self._file, request["uri"], self._samplings)
-                self._reader.__enter__()
-                return {"opened": True}, []
-            if self._reader is None:
-                raise ValueError("nothing is open")
-            return wire.pack_decoded(self._reader.read(request["start_s"], request["end_s"]), self._samplings)
+            return self._answer(request)
         except MediaError as e:
-            return {"error": list(e.args)}, []
+            return {"error": [e.kind, e.message, e.at_s]}, []
+        except MemoryError:
+            return {"error": ["memory", "decoding needs more memory than there is", None]}, []
+        except wire.WireError:
+            raise
+        except Exception as e:
+            # the state of the reader is not to be trusted any more
+            self.close()
+            return {"failed": f"{type(e).__name__}: {e}"}, []
 
-    def _open(self, request: dict[str, Any]) -> None:
+    def _answer(self, request: Mapping[str, Any]) -> Answer:
+        if request["ask"] == "probe":
+            return {"info": asdict(probe(self._open(request), request["uri"]))}, []
+        if request["ask"] == "open":
+            file = self._open(request)
+            self._samplings = tuple(wire.unpack_sampling(packed) for packed in request["samplings"])
+            self._reader = VideoReader(file, request["uri"], self._samplings)
+            return {"opened": True}, []
+        if self._reader is None:
+            raise DecodeError("corrupt", "the file could not be opened again", request["uri"])
+        decoded = self._reader.read(request["start_s"], request["end_s"])
+        header, payload = wire.pack_decoded(decoded, self._samplings)
+        most = request["max_bytes"]
+        if sum(part.nbytes for part in payload) > most:
+            message = f"its samples take more than {most >> 20} MiB: choose shorter clips or smaller pictures"
+            return {"error": ["memory", message, None]}, []
+        return header, payload
+
+    def _open(self, request: Mapping[str, Any]) -> BinaryIO:
         self.close()
         if request["size"] is None:
             _, descriptors, _, _ = socket.recv_fds(self._connection, 1, 1)
             self._file = os.fdopen(descriptors[0], "rb")
         else:
-            remote = RemoteFile(self._connection, request["size"])
+            remote = RemoteFile(self._channel, request["size"])
             self._file = cast(BinaryIO, io.BufferedReader(remote, READ_AHEAD_BYTES))
+        return self._file
 
     def close(self) -> None:
-        if self._reader is not None:
-            with contextlib.suppress(MediaError):
-                self._reader.__exit__(None, None, None)
-        if self._file is not None:
-            self._file.close()
+        reader, file = self._reader, self._file
         self._reader = self._file = None
+        if reader is not None:
+            with contextlib.suppress(Exception):
+                reader.close()
+        if file is not None:
+            file.close()
 
 
-def main(descriptor: int, owner: int) -> None:
+def main(descriptor: int, lifeline: int, owner: int, *, from_main_thread: bool) -> None:
     """Serve requests on an inherited socket until it is closed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != owner:
+    if not die_with(owner, lifeline, from_main_thread=from_main_thread):
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # nothing is ever written here
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    _import_all("av")
     with socket.socket(fileno=descriptor) as connection:
-        decoder = Decoder(connection)
-        wire.send(connection, {"ready": True})
+        channel = wire.Channel(connection)
+        decoder = Decoder(connection, channel)
+        # standard error told of a failed start so far; standard input is /dev/null
+        os.dup2(0, 2)
+        channel.send({"ready": True, "filtered": confine()})
         with contextlib.suppress(wire.WireError):
             while True:
-                request, _ = wire.receive(connection, max_payload_bytes=0)
+                request, _ = channel.receive(max_payload_bytes=0)
                 header, payload = decoder.answer(request)
-                wire.send(connection, header, payload)
+                channel.send(header, payload)
+    os._exit(0)
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+def _import_all(package: str) -> None:
+    """Import what a package imports only when it is first used: later this process opens nothing."""
+    for module in pkgutil.walk_packages(sys.modules[package].__path__, f"{package}."):
+        if module.name not in NEVER_USED:
+            importlib.import_module(module.name)

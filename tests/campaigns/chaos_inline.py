@@ -1,0 +1,114 @@
+"""The whole of `extract` in one process: stands in for Ray and for the sandbox, so that a run is one sequence.
+
+What is planned, staged, published and retired, and in which order, is the product's own; only where it happens is not.
+Made for fault points, of which there are hundreds: a run takes a second.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+
+class _Remote:
+    """A function that runs when it is called, whatever is asked for it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def options(self, **options: Any) -> _Remote:
+        return self
+
+    def remote(self, *arguments: Any) -> _Done:
+        return _Done(self._function(*arguments))
+
+
+class _Done:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _RayError(Exception):
+    pass
+
+
+class _Graph:
+    """The graph for CPUs, its tasks one after another."""
+
+    def __init__(self, tasks: Sequence[Any], placement: Any, store_url: str, extractors: Mapping[str, Any]) -> None:
+        self._tasks = tasks
+        self._held = (store_url, dict(extractors), "cpu")
+
+    def iter_batches(self, **options: Any) -> Iterator[pa.Table]:
+        import pickle
+
+        job: Any = sys.modules["vidray.pipeline.extract"]
+        samplings = {table: extractor.sampling for table, extractor in self._held[1].items()}
+        worker = job._DecodeAndExtract(*self._held, samplings)
+        for task in self._tasks:
+            yield from worker(pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}))
+
+
+class _Sandbox:
+    """Decodes in this process, for files that are known to be harmless."""
+
+    def __init__(self) -> None:
+        self._uri = ""
+        self._reader: Any = None
+
+    def probe(self, uri: str) -> Any:
+        from vidray.decode import probe
+        from vidray.errors import DecodeError, ProbeError
+
+        try:
+            with open(uri, "rb") as file:
+                return probe(file, uri)
+        except DecodeError as e:
+            raise ProbeError(e.kind, e.message, uri, e.at_s) from e
+
+    def read(self, uri: str, samplings: Sequence[Any], start_s: float, end_s: float, size: Any) -> Any:
+        from vidray.decode import VideoReader
+        from vidray.errors import DecodeError
+        from vidray.media import Decoded
+
+        if uri != self._uri:
+            try:
+                self._reader = VideoReader(open(uri, "rb"), uri, tuple(samplings))  # noqa: SIM115
+            except FileNotFoundError:
+                error = DecodeError("not_found", "no such file", uri, start_s)
+                return Decoded(samples=dict.fromkeys(samplings, error), warning=None)
+            self._uri = uri
+        return self._reader.read(start_s, end_s)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
+def install() -> None:
+    """Stand in for Ray and the sandbox, in this process and for good."""
+    from vidray.pipeline import extract, plan
+
+    ray = types.ModuleType("ray")
+    ray.__dict__.update(
+        remote=lambda **options: _Remote,
+        wait=lambda tasks, num_returns=1, timeout=None: (tasks[:num_returns], tasks[num_returns:]),
+        get=lambda done: done.value,
+        exceptions=types.SimpleNamespace(RayError=_RayError),
+        cluster_resources=lambda: {"CPU": 2.0},
+        nodes=lambda: [{"NodeID": "0", "NodeManagerAddress": "here", "Alive": True}],
+        is_initialized=lambda: True,
+        cloudpickle=types.SimpleNamespace(register_pickle_by_value=lambda module: None),
+    )
+    strategies = types.ModuleType("ray.util.scheduling_strategies")
+    strategies.__dict__.update(NodeAffinitySchedulingStrategy=lambda node, soft: None)
+    for name, module in (("ray", ray), ("ray.cloudpickle", ray), ("ray.util", ray), (strategies.__name__, strategies)):
+        sys.modules[name] = module
+    ray.__dict__.update(util=types.SimpleNamespace(scheduling_strategies=strategies))
+    modules: tuple[Any, ...] = (sys.modules[extract.__module__], sys.modules[plan.__module__])
+    for module in modules:
+        module.Sandbox = _Sandbox
+    modules[0].build_graph = _Graph

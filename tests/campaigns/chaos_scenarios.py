@@ -1,0 +1,89 @@
+"""What chaos campaigns run: a command, and the store and corpus that it finds."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.campaigns.chaos_runs import Forked
+
+VIDEOS = "abcdefg"
+CLIP_LENGTH = ("--clip-length", "0.1")
+COLOURS = ("-x", "extractors_for_tests:MeanColour")
+LOUDNESS = ("-x", "extractors_for_tests:Loudness")
+
+
+@dataclass
+class Scenario:
+    """A command, the store and the corpus that it finds, and what it makes of the store when nobody disturbs it.
+
+    Attributes:
+        expected: Every file of the store afterwards; learnt by an undisturbed run, as is `usual_s`.
+    """
+
+    name: str
+    corpus: Path
+    initial: Path
+    options: tuple[str, ...]
+    changes_what_is_done: bool = False
+    expected: dict[str, bytes] = field(default_factory=dict)
+    usual_s: float = 0.0
+
+    def arguments(self, store: Path) -> list[str]:
+        return [str(self.corpus), str(store), *self.options]
+
+
+def first_run(folder: Path, environ: dict[str, str]) -> Scenario:
+    """Two extractors over seven videos and a broken one, in three parts."""
+    corpus = _write_corpus(folder)
+    (folder / "initial").mkdir()
+    return Scenario("first run", corpus, folder / "initial", (*CLIP_LENGTH, *COLOURS, *LOUDNESS))
+
+
+def changed(folder: Path, environ: dict[str, str]) -> Scenario:
+    """One video is new, one changed, one gone."""
+    corpus = _write_corpus(folder)
+    options = (*CLIP_LENGTH, *COLOURS)
+    _do(["extract", str(corpus), str(folder / "initial"), *options], folder, environ)
+    shutil.copyfile(corpus / "a.mp4", corpus / "h.mp4")
+    (corpus / "b.mp4").write_bytes((corpus / "b.mp4").read_bytes() + bytes(8))
+    (corpus / "e.mp4").unlink()
+    options = (*options, "--prune", "--refresh")
+    return Scenario("refresh and prune", corpus, folder / "initial", options, changes_what_is_done=True)
+
+
+def healed(folder: Path, environ: dict[str, str]) -> Scenario:
+    """In one part a video comes back and another stays lost, in one a video comes back, in one nothing was there."""
+    corpus = _write_corpus(folder)
+    options = (*CLIP_LENGTH, *COLOURS)
+    _do(["plan", str(corpus), str(folder / "initial"), *CLIP_LENGTH], folder, environ)
+    for name in "bceg":
+        (corpus / f"{name}.mp4").rename(folder / f"{name}.mp4")
+    _do(["extract", str(corpus), str(folder / "initial"), *options], folder, environ)
+    for name in "beg":
+        (folder / f"{name}.mp4").rename(corpus / f"{name}.mp4")
+    options = (*options, "--retry-failed")
+    return Scenario("retry", corpus, folder / "initial", options, changes_what_is_done=True)
+
+
+MAKE = {"extract": first_run, "change": changed, "retry": healed}
+
+
+def _do(arguments: list[str], folder: Path, environ: dict[str, str]) -> None:
+    log = folder / "making.log"
+    process = Forked(arguments, environ, log)
+    process.wait()
+    if process.poll() != 0:
+        raise RuntimeError(f"{arguments[0]} fails undisturbed: {log.read_text()}")
+
+
+def _write_corpus(folder: Path) -> Path:
+    from vidray.testing import Sweep, SyntheticVideo, write_video
+
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    for name in VIDEOS:
+        write_video(corpus / f"{name}.mp4", SyntheticVideo(frames=64, fps=10, sound=Sweep(length_s=6.4)))
+    (corpus / "unreadable.mp4").write_bytes(b"this is no video")
+    return corpus

