@@ -21,6 +21,7 @@ from vidray.storage import Folder
 FORMAT = 1
 PROBE = "_probe"
 INTENT = "_intent.json"
+AGAIN = "again"
 ROW_GROUP_ROWS = 8192
 
 VIDEOS = pa.schema(
@@ -68,6 +69,7 @@ PROBE_ERRORS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *FAIL
 WARNING = pa.field("decode_warning", pa.string())
 
 _PART = re.compile(r"part-(\d{5,})\.parquet$")
+_STAGED = re.compile(r"_staging/([^/]+)/part-(\d{5,})/([^/]+)")
 _SLICE = re.compile(r"part-(\d{5,})/block-(\d{4,})\.s(\d+)of(\d+)\.parquet$")
 
 
@@ -88,6 +90,11 @@ class SliceKey:
 def part_file(table: str, part: int) -> str:
     """The name of one part of a table, relative to the store: `clips/part-00000.parquet`."""
     return f"{table}/part-{part:05d}.parquet"
+
+
+def staging_of(table: str, part: int) -> str:
+    """Where the slices of one part are staged, relative to the store."""
+    return f"_staging/{table}/part-{part:05d}"
 
 
 def features_schema(columns: pa.Schema) -> pa.Schema:
@@ -185,12 +192,22 @@ class Store:
         return rows
 
     def staged(self, table: str) -> set[SliceKey]:
-        """The slices of one extractor that are staged; one listing."""
+        """The slices of one extractor that are staged; one listing. Those of a published part count for nothing,
+        unless the part is to be done again."""
         keys = set()
         for name in self.folder.sizes(f"_staging/{table}"):
             if match := _SLICE.search(name):
                 keys.add(SliceKey(*map(int, match.groups())))
         return keys
+
+    def again(self, table: str) -> set[int]:
+        """The published parts of one extractor that are to be done again; one listing."""
+        names = self.folder.sizes(f"_staging/{table}")
+        return {int(match[2]) for match in map(_STAGED.fullmatch, names) if match and match[3] == AGAIN}
+
+    def mark_again(self, table: str, part: int) -> None:
+        """Have a published part count as missing, but for what is staged of it; readers keep it until then."""
+        self.folder.write_bytes(f"{staging_of(table, part)}/{AGAIN}", b"")
 
     def stage(self, table: str, key: SliceKey, rows: pa.Table) -> None:
         with self.folder.writing(f"_staging/{table}/{key.file}") as file:
@@ -208,24 +225,38 @@ class Store:
 
         Returns the rows of features and of errors. Done twice, it writes the same bytes.
         """
-        failed = self.write(f"errors/{table}", part, self._staged_rows(table, slices, failed=True), ERRORS)
-        schema = features_schema(columns)
-        done = self.write(f"features/{table}", part, self._staged_rows(table, slices, failed=False), schema)
-        self.folder.remove_tree(f"_staging/{table}/part-{part:05d}")
+        try:
+            failed = self.write(f"errors/{table}", part, self._staged_rows(table, slices, failed=True), ERRORS)
+            schema = features_schema(columns)
+            done = self.write(f"features/{table}", part, self._staged_rows(table, slices, failed=False), schema)
+            self.folder.remove(f"{staging_of(table, part)}/{AGAIN}")
+        except FileNotFoundError:
+            # somebody who began earlier has published it, and is cleaning up or was killed at it
+            if part in self.again(table) or part not in self.parts(f"features/{table}"):
+                raise
+            done, failed = self.rows(f"features/{table}", part), self.rows(f"errors/{table}", part)
+        self.clear_staged(part, table)
         return done, failed
 
     def clear_staging(self) -> None:
-        self.folder.remove_tree("_staging")
+        """Remove what is staged and of no use: of parts that are published, and files that were never finished.
 
-    def clear_staged(self, part: int) -> None:
-        """Forget what is staged for one part, for all extractors."""
-        for name in self.folder.sizes("_staging"):
-            if f"/part-{part:05d}/" in name:
+        What is staged of other parts is a checkpoint, whichever run needs it.
+        """
+        places = [(name, _STAGED.fullmatch(name)) for name in self.folder.sizes("_staging")]
+        tables = {match[1] for _, match in places if match}
+        settled = {table: set(self.parts(f"features/{table}")) - self.again(table) for table in tables}
+        for name, match in places:
+            if match is None or int(match[2]) in settled[match[1]]:
                 self.folder.remove(name)
 
-    def withdraw(self, table: str, part: int) -> None:
-        """Take a published part back, so that it counts as missing."""
-        self.folder.remove(part_file(f"features/{table}", part))
+    def clear_staged(self, part: int, table: str) -> None:
+        """Forget what is staged for one part of one extractor."""
+        self.folder.remove_tree(staging_of(table, part))
+
+    def remove(self, table: str, part: int) -> None:
+        """Remove one part of a table, if it is there."""
+        self.folder.remove(part_file(table, part))
 
     def intent(self) -> list[str]:
         """The videos whose retirement has begun and not ended."""

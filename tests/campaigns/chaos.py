@@ -35,6 +35,7 @@ from tests.campaigns.chaos_scenarios import Scenario
 REPOSITORY = Path(__file__).resolve().parents[2]
 RERUNS = 8
 PART_VIDEOS = 3
+BLOCK_CLIPS = 8
 MOMENTS = {"write": ("before", "inside", "after"), "create": ("before", "inside", "after"),
            "remove": ("before", "after"), "remove_tree": ("before", "inside", "after")}  # fmt: skip
 
@@ -134,7 +135,7 @@ class Campaign:
 
     def note(self, what: str, count: str) -> None:
         self.counts[count] += 1
-        print(what, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{what}\n")
 
 
 def kill_drivers(campaign: Campaign, scenario: Scenario, most: int) -> int:
@@ -330,7 +331,7 @@ def main() -> int:
         conduct(campaign, options.only or ["random", "points", "writers"], options.kills, options.points,
                 options.scenario or ["extract", "change", "retry"])  # fmt: skip
         wall_s = time.monotonic() - began
-    print(json.dumps(report(campaign, options.seed, wall_s)))
+    sys.stdout.write(json.dumps(report(campaign, options.seed, wall_s)) + "\n")
     return 1 if campaign.broken else 0
 
 
@@ -342,7 +343,9 @@ def prepare(folder: Path, seed: int) -> Campaign:
     shared = {
         "PYTHONPATH": os.pathsep.join(path),
         "VIDRAY_CHAOS": str(folder / "hook"),
-        "VIDRAY_CHAOS_PART_VIDEOS": str(PART_VIDEOS),
+        # on a machine with other work a node takes its time to start
+        "RAY_raylet_start_wait_time_s": "600",
+        "VIDRAY_CHAOS_UNITS": f"{PART_VIDEOS} {BLOCK_CLIPS}",
     }
     os.environ.update(shared)
     sys.path[:0] = path
@@ -362,7 +365,7 @@ def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names
     if "writers" in parts or "random" in parts:
         campaign.cluster = TwoNodes.start(campaign.environ)
         with contextlib.closing(campaign.cluster):
-            first = scenarios.first_run(campaign.folder / "first", campaign.environ)
+            first = scenarios.long_first_run(campaign.folder / "first")
             campaign.operations = undisturbed(campaign, first)
             if "writers" in parts:
                 two_writers(campaign, first)

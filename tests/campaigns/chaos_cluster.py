@@ -87,7 +87,8 @@ def main() -> None:
 def _tell(cluster: Any, answers: Any) -> None:
     nodes = [cluster.head_node, *cluster.worker_nodes]
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
-    print(json.dumps({"address": cluster.address, "raylets": raylets}), file=answers, flush=True)
+    answers.write(json.dumps({"address": cluster.address, "raylets": raylets}) + "\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,16 @@ class Scenario:
 
 def first_run(folder: Path, environ: dict[str, str]) -> Scenario:
     """Two extractors over seven videos and a broken one, in three parts."""
-    corpus = _write_corpus(folder)
+    return _first_run(folder, frames=8)
+
+
+def long_first_run(folder: Path) -> Scenario:
+    """The same with eight times as many clips: a run with time to be killed in."""
+    return _first_run(folder, frames=64)
+
+
+def _first_run(folder: Path, *, frames: int) -> Scenario:
+    corpus = _write_corpus(folder, frames=frames)
     (folder / "initial").mkdir()
     return Scenario("first run", corpus, folder / "initial", (*CLIP_LENGTH, *COLOURS, *LOUDNESS))
 
@@ -78,12 +87,12 @@ def _do(arguments: list[str], folder: Path, environ: dict[str, str]) -> None:
         raise RuntimeError(f"{arguments[0]} fails undisturbed: {log.read_text()}")
 
 
-def _write_corpus(folder: Path) -> Path:
+def _write_corpus(folder: Path, *, frames: int = 8) -> Path:
     from vidray.testing import Sweep, SyntheticVideo, write_video
 
     corpus = folder / "corpus"
     corpus.mkdir(parents=True)
     for name in VIDEOS:
-        write_video(corpus / f"{name}.mp4", SyntheticVideo(frames=64, fps=10, sound=Sweep(length_s=6.4)))
+        write_video(corpus / f"{name}.mp4", SyntheticVideo(frames=frames, fps=10, sound=Sweep(length_s=frames / 10)))
     (corpus / "unreadable.mp4").write_bytes(b"this is no video")
     return corpus

@@ -20,6 +20,9 @@ _LOOSE_FORMATS = RAW_FORMATS | {"mpegts", "mpeg"}
 
 _TAIL_S = 3.0
 
+_BELIEVED_S = 86_400.0
+"""A longer duration is looked up in the packets: headers claim what they like, and every claimed second is planned."""
+
 _WHATEVER_END_US = 10**13
 """Later than any video ends: seeks to the last keyframe."""
 
@@ -59,7 +62,15 @@ def _info(tracks: Tracks) -> VideoInfo:
 
 
 def _duration_s(tracks: Tracks) -> float:
-    """The end of the last of the chosen streams: by the streams' headers, the container's, or the last packets."""
+    """The end of the last of the chosen streams: by the headers, or by the last packets if these end earlier."""
+    claimed_s = _claimed_s(tracks)
+    if claimed_s <= _BELIEVED_S:
+        return claimed_s
+    return min(claimed_s, _tail_end_s(tracks.source) or claimed_s)
+
+
+def _claimed_s(tracks: Tracks) -> float:
+    """By the streams' headers, by the container's, or by the last packets where they say nothing."""
     source = tracks.source
     streams: list[Stream] = []
     if tracks.pictures is not None and source.video is not None:

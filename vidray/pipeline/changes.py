@@ -1,7 +1,7 @@
 """What changed since videos were planned: retire videos with all their rows, and take failed slices back to staging.
 
-Both survive being killed: a retirement leaves its intent, which the next run finishes; a part with staged slices counts
-as missing, and is published again. Knows no Ray.
+Both survive being killed: a retirement leaves its intent, which the next run finishes; a part that is taken back is
+marked when all is staged, counts as missing from then on, and is published again. Knows no Ray.
 """
 
 from __future__ import annotations
@@ -68,21 +68,30 @@ def finish_retirement(store: Store) -> None:
     for part in store.parts("videos"):
         if not _holds(store.read("videos", part, ["video_id"]), gone):
             continue
-        store.clear_staged(part)
+        if part in store.parts("clips") and _holds(store.read("clips", part, ["video_id"]), gone):
+            for table in store.tables("_staging"):
+                store.clear_staged(part, table)
+        is_emptied = not len(_without(store.read("videos", part, ["video_id"]), gone))
         for table in (*tables, "clips", f"errors/{PROBE}", "videos"):
-            if part in store.parts(table):
+            if is_emptied:
+                # its number is free again: a run that is interrupted here and repeated must not take another one
+                store.remove(table, part)
+            elif part in store.parts(table):
                 rows = store.read(table, part)
                 if _holds(rows, gone):
-                    kept = rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=gone)))
-                    store.write(table, part, kept, kept.schema)
+                    store.write(table, part, _without(rows, gone), rows.schema)
     store.clear_intent()
 
 
 def take_back_failed(store: Store, extractors: Mapping[str, Extractor]) -> None:
-    """Stage the published slices of all parts with failures again, but for the slices that have failures."""
+    """Stage the published slices of all parts with failures again, but for the slices that have failures.
+
+    Parts that an interrupted run has taken back are left to go on from where it was.
+    """
     for table, extractor in extractors.items():
+        again = store.again(table)
         for part in store.parts(f"features/{table}"):
-            if store.rows(f"errors/{table}", part):
+            if part not in again and store.rows(f"errors/{table}", part):
                 _take_back(store, table, part, extractor)
 
 
@@ -98,11 +107,14 @@ def _take_back(store: Store, table: str, part: int, extractor: Extractor) -> Non
             ids = [clip.clip_id for clip in block.clips[cut.first : cut.stop]]
             if not failed_ids.intersection(ids):
                 kept[key] = [places[clip_id] for clip_id in ids]
+    store.clear_staged(part, table)
     for key, indices in kept.items():
         store.stage(table, key, rows.take(indices))
-    if not kept:
-        # nothing to stage, and yet the part is to be done again
-        store.withdraw(table, part)
+    store.mark_again(table, part)
+
+
+def _without(rows: pa.Table, video_ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=video_ids)))
 
 
 def _holds(rows: pa.Table, video_ids: pa.Array) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from vidray.errors import ClusterError, UsageError
+from vidray.errors import ClusterError, StoreError, UsageError
 from vidray.extractors.protocol import Extractor
 from vidray.storage import Folder, filesystem, is_local, local_path
 
@@ -204,6 +204,18 @@ def _sees(store_url: str, token: str, media_uri: str | None) -> str | None:
         if not fs.exists(path):
             return f"does not see {media_uri}"
     return None
+
+
+def raise_as_said(error: Exception) -> None:
+    """Raise what a task itself said went wrong as an error of this process; returns where a worker was lost.
+
+    An OSError of a task is the store's: what media cannot be read is a row.
+    """
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, OSError | StoreError | ClusterError):
+        # Ray Data adds lines of advice on its own settings
+        said = str(cause).partition("\n")[0]
+        raise (ClusterError if isinstance(cause, ClusterError) else StoreError)(said) from error
 
 
 def usable_cores() -> int:

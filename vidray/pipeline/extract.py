@@ -18,7 +18,16 @@ from vidray.errors import ClusterError, UsageError, VidrayError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.changes import take_back_failed
-from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, data_context, pickle_sources, ship_weights
+from vidray.pipeline.cluster import (
+    Cluster,
+    Device,
+    Placement,
+    cluster,
+    data_context,
+    pickle_sources,
+    raise_as_said,
+    ship_weights,
+)
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
@@ -90,13 +99,14 @@ def extract(
             if retry_failed:
                 take_back_failed(target, tables)
             staged = {table: target.staged(table) for table in tables}
-            missing = missing_parts(target, list(tables), staged)
+            missing = missing_parts(target, list(tables))
             if missing:
                 for table, spec in specs.items():
                     target.write_spec(table, spec)
                 connection.connect()
                 connection.check_nodes(target.folder, next((v.uri for v in listing.videos if v.is_seen), None))
                 _Filling(target, tables, connection, device, progress, run, lease).fill(missing, staged)
+            target.clear_staging()
             return run.finish()
         except (VidrayError, OSError) as e:
             run.fail(e)
@@ -149,7 +159,6 @@ class _Filling:
         for wave in _waves(works):
             self._run_wave(wave, placement, publisher)
         publisher.wait()
-        self.store.clear_staging()
 
     def _run_wave(self, wave: Sequence[PartWork], placement: Placement, publisher: Publisher) -> None:
         for work in wave:
@@ -210,6 +219,7 @@ class _Filling:
                 for row in batch["receipt"].to_pylist():
                     yield pickle.loads(row)
         except ray.exceptions.RayError as e:
+            raise_as_said(e)
             self.run.count("workers_lost", 1)
             self.progress.say(f"a worker was lost: {' '.join(str(e).split())[-300:]}")
 

@@ -55,8 +55,9 @@ class Lease:
             if held is not None:
                 self._wait_until_dead(held)
                 self._say(f"taking over the store from {_who(held)}, which is dead")
-                self._folder.write_bytes(FILE, self._content())
-                time.sleep(0 if self._is_here(held) else LOOK_EVERY_S)
+                if not self._folder.swap_bytes(FILE, _content(held), self._content()):
+                    continue
+                time.sleep(0 if self._folder.local else LOOK_EVERY_S)
                 taken = self._read()
                 if taken is not None and taken["token"] == self._mine["token"]:
                     break
@@ -113,7 +114,7 @@ class Lease:
                     return
 
     def _content(self) -> bytes:
-        return (json.dumps({**self._mine, "renewals": self._renewals}) + "\n").encode()
+        return _content({**self._mine, "renewals": self._renewals})
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -123,6 +124,10 @@ class Lease:
             return None
         except ValueError as e:
             raise StoreError(f"{self._folder.url}/{FILE} is damaged: remove it if no run is writing this store") from e
+
+
+def _content(held: dict[str, Any]) -> bytes:
+    return (json.dumps(held) + "\n").encode()
 
 
 def _who(held: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
 from vidray.media import Clip, Video, VideoInfo
 from vidray.pipeline.changes import find_changes, finish_retirement, retire
-from vidray.pipeline.cluster import Cluster, cluster
+from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.progress import Progress
 from vidray.planners import FixedStride, Part, blocks_of, clips_of, parts_of
@@ -167,6 +167,7 @@ def run_parts(parts: Sequence[Part], planner: FixedStride, target: Target | None
         try:
             yield ray.get(finished[0])
         except ray.exceptions.RayError as e:
+            raise_as_said(e)
             raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
 
 

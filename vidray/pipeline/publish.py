@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from vidray.errors import ClusterError
 from vidray.extractors.protocol import Extractor
+from vidray.pipeline.cluster import raise_as_said
 from vidray.pipeline.tasks import BlockWork, PartWork
 from vidray.pipeline.worker import Receipt
 from vidray.store import SliceKey, Store
@@ -55,6 +56,7 @@ class Publisher:
             try:
                 ray.get(finished[0])
             except ray.exceptions.RayError as e:
+                raise_as_said(e)
                 reason = " ".join(str(e).split())[-300:]
                 raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from vidray.extractors.protocol import Extractor
 from vidray.media import Clip, PictureSize, Sampling
 from vidray.planners.units import Slice, slices_of
-from vidray.store import SliceKey, Store, parts_in
+from vidray.store import SliceKey, Store
 
 BLOCKS_A_TASK = 8
 
@@ -77,18 +77,11 @@ class PlannedBlock:
     durations_s: tuple[float, ...]
 
 
-def missing_parts(store: Store, tables: Sequence[str], staged: Mapping[str, set[SliceKey]]) -> dict[int, list[str]]:
-    """The parts that some tables lack, in order, with these tables: one listing a table.
-
-    A part with staged slices is missing too: publishing it was interrupted, or some of it is to be done again.
-    """
+def missing_parts(store: Store, tables: Sequence[str]) -> dict[int, list[str]]:
+    """The parts that some tables lack, or are to do again, in order, with these tables: two listings a table."""
     planned = store.parts("clips")
-    published = {table: parts_in(store.folder.sizes(f"features/{table}"), f"features/{table}") for table in tables}
-    unsettled = {table: {key.part for key in staged[table]} for table in tables}
-    lacking = {
-        part: [table for table in tables if part not in published[table] or part in unsettled[table]]
-        for part in planned
-    }
+    settled = {table: set(store.parts(f"features/{table}")) - store.again(table) for table in tables}
+    lacking = {part: [table for table in tables if part not in settled[table]] for part in planned}
     return {part: names for part, names in lacking.items() if names}
 
 

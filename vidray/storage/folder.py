@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 import uuid
@@ -65,9 +66,11 @@ class Folder:
             return False
         try:
             if self.local:
+                place = Path(self.path("_staging"))
                 with self._telling(f"{self.url}/{name} cannot be written"):
+                    place.mkdir(parents=True, exist_ok=True)
                     Path(path).parent.mkdir(parents=True, exist_ok=True)
-                    with tempfile.NamedTemporaryFile(dir=Path(path).parent) as file:
+                    with tempfile.NamedTemporaryFile(dir=place, prefix="writing-") as file:
                         file.write(data)
                         file.flush()
                         # a link appears with all of its content, or not at all
@@ -77,6 +80,20 @@ class Folder:
         except FileExistsError:
             return False
         return True
+
+    def swap_bytes(self, name: str, expected: bytes, data: bytes) -> bool:
+        """Write a file if it still holds what is expected; False, and nothing written, where it does not.
+
+        On local storage one of many who try at once succeeds; elsewhere the last one to write wins.
+        """
+        with contextlib.ExitStack() as held, contextlib.suppress(FileNotFoundError):
+            if self.local:
+                # it ends with its process, and who waited for it finds another file under the name
+                fcntl.flock(held.enter_context(open(self.path(name), "rb")), fcntl.LOCK_EX)
+            if self.read_bytes(name) == expected:
+                self.write_bytes(name, data)
+                return True
+        return False
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:

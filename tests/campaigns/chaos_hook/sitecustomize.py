@@ -107,7 +107,8 @@ def patch_folder(module: Any) -> None:
 
 
 def patch_units(module: Any) -> None:
-    module.PART_VIDEOS = int(os.environ["VIDRAY_CHAOS_PART_VIDEOS"])
+    """Small units, so that few videos make several parts, blocks and slices."""
+    module.PART_VIDEOS, module.BLOCK_CLIPS = map(int, os.environ["VIDRAY_CHAOS_UNITS"].split())
 
 
 class _Patching(importlib.abc.MetaPathFinder):
