@@ -18,6 +18,7 @@ from vidray.pipeline.changes import find_changes, finish_retirement, retire
 from vidray.pipeline.cluster import Cluster, cluster
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.progress import Progress
+from vidray.pipeline.trouble import Trouble, spare
 from vidray.planners import FixedStride, Part, blocks_of, clips_of, parts_of
 from vidray.sandbox import Sandbox
 from vidray.storage import is_local
@@ -157,7 +158,7 @@ def run_parts(parts: Sequence[Part], planner: FixedStride, target: Target | None
     """Probe parts on the cluster, some at a time; yields a `PartPlan` each."""
     import ray
 
-    job = ray.remote(num_cpus=1, max_retries=3)(plan_part)
+    job = ray.remote(num_cpus=1, max_retries=3)(_plan_part)
     at_once = PARTS_AT_ONCE_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = iter(parts)
     running = [job.remote(part, planner, target) for part in itertools.islice(waiting, at_once)]
@@ -165,9 +166,16 @@ def run_parts(parts: Sequence[Part], planner: FixedStride, target: Target | None
         finished, running = ray.wait(running, num_returns=1)
         running += [job.remote(part, planner, target) for part in itertools.islice(waiting, 1)]
         try:
-            yield ray.get(finished[0])
+            (found,) = ray.get(finished[0])
         except ray.exceptions.RayError as e:
             raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
+        if isinstance(found, Trouble):
+            raise found.error
+        yield found
+
+
+def _plan_part(part: Part, planner: FixedStride, target: Target | None) -> list[PartPlan | Trouble]:
+    return list(spare(lambda: [plan_part(part, planner, target)]))
 
 
 def plan_part(part: Part, planner: FixedStride, target: Target | None) -> PartPlan:

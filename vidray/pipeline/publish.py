@@ -9,6 +9,7 @@ import pyarrow as pa
 from vidray.errors import ClusterError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.tasks import BlockWork, PartWork
+from vidray.pipeline.trouble import Trouble, spare
 from vidray.pipeline.worker import Receipt
 from vidray.store import SliceKey, Store
 
@@ -53,7 +54,8 @@ class Publisher:
             finished, _ = ray.wait(list(self._running), num_returns=1)
             table, part = self._running.pop(finished[0])
             try:
-                ray.get(finished[0])
+                for trouble in ray.get(finished[0]):
+                    raise trouble.error
             except ray.exceptions.RayError as e:
                 reason = " ".join(str(e).split())[-300:]
                 raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
@@ -81,5 +83,9 @@ def unstaged(blocks: Sequence[BlockWork], publisher: Publisher) -> list[BlockWor
     return left
 
 
-def _publish(store_url: str, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> None:
-    Store(store_url).publish(table, part, slices, columns)
+def _publish(store_url: str, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> list[Trouble]:
+    def act() -> list[Trouble]:
+        Store(store_url).publish(table, part, slices, columns)
+        return []
+
+    return list(spare(act))
