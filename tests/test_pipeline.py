@@ -17,11 +17,11 @@ import ray
 from corpora import BROKEN, MIXED, WITH_SOUND, write_mixed_corpus
 from extractors_for_tests import FailsOnDark, Loudness, MeanColour
 
-from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError
+from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
 from vidray.media import FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
-from vidray.pipeline.extract import build_graph
+from vidray.pipeline.graph import receipts
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import part_work, tasks_of
@@ -214,8 +214,8 @@ def test_the_graph_for_gpus_gives_what_the_one_for_cpus_gives(mixed, filled, tmp
     plan(str(mixed), store.url, planner=FixedStride(2.0))
     work = part_work(store, 0, extractors, {table: set() for table in extractors})
     placement = Placement(decoders=2, extractors=1, gpus=0.0, memory_bytes=1 << 20)
-    receipts = build_graph(list(tasks_of(work.blocks, 2)), placement, store.url, extractors).take_all()
-    assert len(receipts) == 2
+    staged = list(receipts(list(tasks_of(work.blocks, 2)), placement, store.url, extractors))
+    assert len(staged) == 2
     for table, keys in work.expected.items():
         store.publish(table, 0, keys, extractors[table].schema)
     whole = files(filled)
@@ -318,6 +318,31 @@ def test_a_clip_that_kills_its_worker_costs_that_clip(three, tmp_path):
     errors = rows(store, "errors/dies")
     assert {(row["kind"], row["start_s"]) for row in errors} == {("crashed", 0.0)}
     assert verify(str(store)).is_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class HasNoWeights(MeanColour):
+    """Cannot be loaded."""
+
+    name: str = "unloadable"
+
+    def load(self, device):
+        raise WeightsError("the weights cannot be had; give a file with NAME@FILE")
+
+
+def test_an_extractor_that_cannot_be_loaded_ends_the_run_with_its_own_line(three, tmp_path):
+    with pytest.raises(WeightsError, match="give a file with NAME@FILE"):
+        extract(str(three), str(tmp_path / "store"), extractors=[HasNoWeights()])
+
+
+def test_a_store_that_cannot_be_written_any_more_ends_the_run_with_one_line(three, tmp_path):
+    store = tmp_path / "store"
+    plan(str(three), str(store))
+    (store / "_staging").mkdir()
+    # a file where a folder has to be
+    (store / "_staging" / "mean_colour").write_text("in the way")
+    with pytest.raises(VidrayError, match="mean_colour"):
+        extract(str(three), str(store), extractors=[MeanColour()])
 
 
 def test_a_store_that_is_being_written_is_refused(three, tmp_path):

@@ -5,6 +5,7 @@ A query is embedded by exactly the extractor that made the table, as its `_spec.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -14,14 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray import index as indexes
-from vidray.decode import VideoReader, probe, read_image
+from vidray.decode import read_image
 from vidray.errors import DecodeError, ExtractError, MediaError, UsageError
 from vidray.extractors import ExtractFn, Extractor, restore, slug
 from vidray.index import Index, IndexInfo, Matches
 from vidray.index.build import spec_sha256
 from vidray.index.files import CURRENT
-from vidray.media import Audio, Sampling, Span, VideoInfo
+from vidray.media import Audio, Span, VideoInfo
 from vidray.planners import FixedStride
+from vidray.sandbox import Sandbox
 from vidray.storage import open_uri
 from vidray.store import Store
 
@@ -243,12 +245,13 @@ def _embed(
         raise UsageError(f"{extractor.name} {senses}, it cannot be asked by {kind}; name another index with -x")
     with _opened(uri) as file:
         if kind == "image" and not isinstance(sampling, Audio):
-            samples: Iterator[object] = iter([read_image(file, uri, sampling)])
-        else:
-            spans = _spans(store, probe(file, uri), extractor, uri, at)
-            file.seek(0)
-            samples = _read(file, uri, sampling, spans)
-        return _vectors(samples, extractor, uri)
+            return _vectors(iter([read_image(file, uri, sampling)]), extractor, uri)
+    with contextlib.closing(Sandbox()) as sandbox:
+        info = sandbox.probe(uri)
+        spans = _spans(store, info, extractor, uri, at)
+        size = (info.height or 0, info.width or 0)
+        decoded = (sandbox.read(uri, [sampling], start_s, end_s, size) for start_s, end_s in spans)
+        return _vectors((clip.samples[sampling] for clip in decoded), extractor, uri)
 
 
 def _opened(uri: str) -> BinaryIO:
@@ -275,12 +278,6 @@ def _spans(store: Store, info: VideoInfo, extractor: Extractor, uri: str, at: Sp
     if not (0 <= start_s < min(end_s, info.duration_s) and end_s <= info.duration_s + ROUNDED_S):
         raise UsageError(f"{uri}: a span must lie in 0-{info.duration_s:.3f} s, got {start_s:g}-{end_s:g}")
     return [(start_s, min(end_s, info.duration_s))]
-
-
-def _read(file: BinaryIO, uri: str, sampling: Sampling, spans: Sequence[Span]) -> Iterator[object]:
-    with VideoReader(file, uri, [sampling]) as reader:
-        for start_s, end_s in spans:
-            yield reader.read(start_s, end_s).samples[sampling]
 
 
 def _vectors(samples: Iterator[object], extractor: Extractor, uri: str) -> tuple[Vectors, tuple[str, ...]]:

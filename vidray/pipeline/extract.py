@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import pickle
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
 
 from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, UsageError, VidrayError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.changes import take_back_failed
-from vidray.pipeline.cluster import (
-    Cluster,
-    Device,
-    Placement,
-    cluster,
-    data_context,
-    pickle_sources,
-    raise_as_said,
-    ship_weights,
-)
+from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_sources, ship_weights
+from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
@@ -35,17 +21,14 @@ from vidray.pipeline.progress import Progress
 from vidray.pipeline.publish import Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
-from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task, receipt_of
+from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planners import FixedStride
-from vidray.sandbox import Sandbox
 from vidray.store import SliceKey, Store
 
 WAVE_BLOCKS = 4096
 PASSES = 2
 BLOCKS_OF_A_BROKEN_CLUSTER = 8
 CLIPS_ISOLATED = 256
-WORKER_RESTARTS = 3
-TASK_RETRIES = 2
 
 
 def extract(
@@ -213,13 +196,9 @@ class _Filling:
 
         if not tasks:
             return
-        data = build_graph(tasks, placement, self.store.url, self.extractors)
         try:
-            for batch in data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-                for row in batch["receipt"].to_pylist():
-                    yield pickle.loads(row)
+            yield from receipts(tasks, placement, self.store.url, self.extractors)
         except ray.exceptions.RayError as e:
-            raise_as_said(e)
             self.run.count("workers_lost", 1)
             self.progress.say(f"a worker was lost: {' '.join(str(e).split())[-300:]}")
 
@@ -230,101 +209,6 @@ def _broken(blocks: Sequence[BlockWork], what: str) -> ClusterError:
         f"{what}, first part {first.part} block {first.block} with {blocks[0].clips[0].uri}: workers die, of memory "
         "perhaps; no file is blamed, what is done is kept, run again"
     )
-
-
-def build_graph(
-    tasks: Sequence[Task], placement: Placement, store_url: str, extractors: Mapping[str, Extractor]
-) -> Any:
-    """The stages of a wave as a Ray Dataset of receipts: one row is one task, one row a Ray block."""
-    import ray.data
-
-    data_context()
-    rows = [pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}) for task in tasks]
-    data = ray.data.from_arrow(rows)
-    samplings = {table: extractor.sampling for table, extractor in extractors.items()}
-    held = (store_url, dict(extractors), placement.device)
-    if not placement.decoders:
-        pool = ray.data.ActorPoolStrategy(size=min(placement.extractors, len(tasks)))
-        return _stage(
-            data,
-            _DecodeAndExtract,
-            fn_constructor_args=(*held, samplings),
-            compute=pool,
-            num_cpus=1,
-            memory=placement.memory_bytes,
-            max_restarts=WORKER_RESTARTS,
-            max_task_retries=TASK_RETRIES,
-        )
-    decoded = _stage(
-        data,
-        _decode,
-        fn_args=(samplings,),
-        compute=ray.data.TaskPoolStrategy(size=min(placement.decoders, len(tasks))),
-        num_cpus=1,
-        max_retries=TASK_RETRIES,
-    )
-    # two calls at once, so that one copies to the GPU while the other computes
-    pool = ray.data.ActorPoolStrategy(
-        size=min(placement.extractors, len(tasks)), max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
-    )
-    return _stage(
-        decoded,
-        _Extract,
-        fn_constructor_args=held,
-        compute=pool,
-        num_gpus=placement.gpus,
-        memory=placement.memory_bytes,
-        max_restarts=WORKER_RESTARTS,
-        max_task_retries=TASK_RETRIES,
-    )
-
-
-def _stage(data: Any, work: Any, **options: Any) -> Any:
-    with warnings.catch_warnings():
-        # Ray 2.60 to 2.63 bound retries by arguments only, and announce that 2.64 will not
-        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
-        return data.map_batches(work, batch_size=None, batch_format="pyarrow", **options)
-
-
-def _decode(batch: pa.Table, samplings: Mapping[str, Any]) -> Iterator[pa.Table]:
-    with contextlib.closing(Sandbox()) as sandbox:
-        for task in batch["task"].to_pylist():
-            for decoded in decode_task(pickle.loads(task), samplings, sandbox):
-                yield pa.table({"slice": pa.array([pickle.dumps(decoded, protocol=5)], pa.large_binary())})
-
-
-class _Extract:
-    """The networks of one worker."""
-
-    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
-        if device == "cpu":
-            import torch
-
-            torch.set_num_threads(1)
-        self._slices = SliceExtractor(store_url, extractors, device)
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        yield from self._stage(pickle.loads(data) for data in batch["slice"].to_pylist())
-
-    def _stage(self, slices: Iterable[DecodedSlice]) -> Iterator[pa.Table]:
-        for decoded in slices:
-            receipt = self._slices.stage(decoded)
-            yield pa.table({"receipt": pa.array([pickle.dumps(receipt)], pa.large_binary())})
-
-
-class _DecodeAndExtract(_Extract):
-    """The same on CPUs, where decoding shares the worker."""
-
-    def __init__(
-        self, store_url: str, extractors: Mapping[str, Extractor], device: str, samplings: Mapping[str, Any]
-    ) -> None:
-        super().__init__(store_url, extractors, device)
-        self._samplings = samplings
-        self._sandbox = Sandbox()
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        for task in batch["task"].to_pylist():
-            yield from self._stage(decode_task(pickle.loads(task), self._samplings, self._sandbox))
 
 
 def _waves(works: Iterable[PartWork]) -> Iterator[list[PartWork]]:

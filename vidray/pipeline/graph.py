@@ -1,0 +1,154 @@
+"""The graph of a wave on Ray Data: tasks in, receipts out. The stages and what runs in their workers."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from vidray.extractors.protocol import Extractor
+from vidray.pipeline.cluster import Placement, data_context
+from vidray.pipeline.tasks import Task
+from vidray.pipeline.trouble import Trouble, spare
+from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task
+from vidray.sandbox import Sandbox
+
+WORKER_RESTARTS = 3
+TASK_RETRIES = 2
+
+
+def receipts(
+    tasks: Sequence[Task], placement: Placement, store_url: str, extractors: Mapping[str, Extractor]
+) -> Iterator[Receipt]:
+    """Run a wave, and yield what is staged as it comes in.
+
+    Raises:
+        VidrayError: What keeps all of the work from being done, such as weights that cannot be had or a full disk.
+        RayError: A worker was lost more often than it is started again.
+    """
+    data = build_graph(tasks, placement, store_url, extractors)
+    for batch in data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
+        for row in batch["receipt"].to_pylist():
+            found = pickle.loads(row)
+            if isinstance(found, Trouble):
+                raise found.error
+            yield found
+
+
+def build_graph(
+    tasks: Sequence[Task], placement: Placement, store_url: str, extractors: Mapping[str, Extractor]
+) -> Any:
+    """The stages of a wave as a Ray Dataset of receipts: one row is one task, one row a Ray block."""
+    import ray.data
+
+    data_context()
+    rows = [pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}) for task in tasks]
+    data = ray.data.from_arrow(rows)
+    samplings = {table: extractor.sampling for table, extractor in extractors.items()}
+    held = (store_url, dict(extractors), placement.device)
+    if not placement.decoders:
+        pool = ray.data.ActorPoolStrategy(size=min(placement.extractors, len(tasks)))
+        return _stage(
+            data,
+            _DecodeAndExtract,
+            fn_constructor_args=(*held, samplings),
+            compute=pool,
+            num_cpus=1,
+            memory=placement.memory_bytes,
+            max_restarts=WORKER_RESTARTS,
+            max_task_retries=TASK_RETRIES,
+        )
+    decoded = _stage(
+        data,
+        _decode,
+        fn_args=(samplings,),
+        compute=ray.data.TaskPoolStrategy(size=min(placement.decoders, len(tasks))),
+        num_cpus=1,
+        max_retries=TASK_RETRIES,
+    )
+    # two calls at once, so that one copies to the GPU while the other computes
+    pool = ray.data.ActorPoolStrategy(
+        size=min(placement.extractors, len(tasks)), max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
+    )
+    return _stage(
+        decoded,
+        _Extract,
+        fn_constructor_args=held,
+        compute=pool,
+        num_gpus=placement.gpus,
+        memory=placement.memory_bytes,
+        max_restarts=WORKER_RESTARTS,
+        max_task_retries=TASK_RETRIES,
+    )
+
+
+def _stage(data: Any, work: Any, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        # Ray 2.60 to 2.63 bound retries by arguments only, and announce that 2.64 will not
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+        return data.map_batches(work, batch_size=None, batch_format="pyarrow", **options)
+
+
+def _decode(batch: pa.Table, samplings: Mapping[str, Any]) -> Iterator[pa.Table]:
+    for task in batch["task"].to_pylist():
+        for decoded in spare(partial(_decoded, pickle.loads(task), samplings)):
+            yield _row("slice", decoded)
+
+
+def _decoded(task: Task, samplings: Mapping[str, Any]) -> Iterator[DecodedSlice]:
+    with contextlib.closing(Sandbox()) as sandbox:
+        yield from decode_task(task, samplings, sandbox)
+
+
+class _Extract:
+    """The networks of one worker. Trouble that concerns all work is handed on: raised here, it would be tried again."""
+
+    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
+        self._loaded = list(spare(lambda: [_loaded(store_url, extractors, device)]))
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        yield from self._stage(pickle.loads(data) for data in batch["slice"].to_pylist())
+
+    def _stage(self, slices: Iterable[DecodedSlice | Trouble]) -> Iterator[pa.Table]:
+        for found in spare(lambda: self._staged(slices)):
+            yield _row("receipt", found)
+
+    def _staged(self, slices: Iterable[DecodedSlice | Trouble]) -> Iterator[Receipt | Trouble]:
+        (extractor,) = self._loaded
+        if isinstance(extractor, Trouble):
+            yield extractor
+            return
+        for decoded in slices:
+            yield decoded if isinstance(decoded, Trouble) else extractor.stage(decoded)
+
+
+class _DecodeAndExtract(_Extract):
+    """The same on CPUs, where decoding shares the worker."""
+
+    def __init__(
+        self, store_url: str, extractors: Mapping[str, Extractor], device: str, samplings: Mapping[str, Any]
+    ) -> None:
+        super().__init__(store_url, extractors, device)
+        self._samplings = samplings
+        self._sandbox = Sandbox()
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        for task in batch["task"].to_pylist():
+            yield from self._stage(decode_task(pickle.loads(task), self._samplings, self._sandbox))
+
+
+def _loaded(store_url: str, extractors: Mapping[str, Extractor], device: str) -> SliceExtractor:
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(1)
+    return SliceExtractor(store_url, extractors, device)
+
+
+def _row(column: str, value: object) -> pa.Table:
+    return pa.table({column: pa.array([pickle.dumps(value, protocol=5)], pa.large_binary())})

@@ -1,0 +1,34 @@
+"""Errors that concern all of a run, carried from a worker to the driver as values.
+
+Raised in a worker, Ray would take them for the worker's own failure, and try again. Knows no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from vidray.errors import ClusterError, StoreError, VidrayError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An error to be raised in the driver."""
+
+    error: VidrayError
+
+
+def spare(act: Callable[[], Iterable[T]]) -> Iterator[T | Trouble]:
+    """What `act` gives, and instead of an error that it raises a `Trouble`, as the last one."""
+    try:
+        yield from act()
+    except VidrayError as e:
+        yield Trouble(e)
+    except OSError as e:
+        yield Trouble(StoreError(" ".join(str(e).split())))
+    except Exception as e:
+        reason = " ".join(str(e).split())[:500]
+        yield Trouble(ClusterError(f"a worker cannot do its work: {type(e).__name__}: {reason}"))
