@@ -56,6 +56,21 @@ def test_a_dead_holder_on_this_host_is_taken_over_at_once(folder):
     assert "which is dead" in said[0]
 
 
+def test_a_lease_that_an_ended_run_of_this_process_left_behind_is_taken_over_at_once(folder, monkeypatch):
+    def refuse(*arguments: object) -> None:
+        raise OSError("read-only")
+
+    said: list[str] = []
+    lease = Lease(folder, say=said.append).__enter__()
+    with monkeypatch.context() as broken:
+        broken.setattr(Folder, "remove", refuse)
+        lease.__exit__(None, None, None)
+    assert set(folder.sizes()) == {FILE}
+    with Lease(folder, say=said.append) as another:
+        another.check()
+    assert len(said) == 1
+
+
 def test_a_silent_holder_elsewhere_is_taken_over_after_a_while(folder):
     hold(folder, machine="another", host="far")
     said: list[str] = []

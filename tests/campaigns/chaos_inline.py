@@ -6,6 +6,7 @@ Made for fault points, of which there are hundreds: a run takes a second.
 
 from __future__ import annotations
 
+import pickle
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,11 +45,10 @@ class _Graph:
         self._held = (store_url, dict(extractors), "cpu")
 
     def iter_batches(self, **options: Any) -> Iterator[pa.Table]:
-        import pickle
+        from vidray.pipeline import graph
 
-        job: Any = sys.modules["vidray.pipeline.extract"]
         samplings = {table: extractor.sampling for table, extractor in self._held[1].items()}
-        worker = job._DecodeAndExtract(*self._held, samplings)
+        worker = graph._DecodeAndExtract(*self._held, samplings)
         for task in self._tasks:
             yield from worker(pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}))
 
@@ -90,7 +90,7 @@ class _Sandbox:
 
 def install() -> None:
     """Stand in for Ray and the sandbox, in this process and for good."""
-    from vidray.pipeline import extract, plan
+    from vidray.pipeline import graph
 
     ray = types.ModuleType("ray")
     ray.__dict__.update(
@@ -99,7 +99,7 @@ def install() -> None:
         get=lambda done: done.value,
         exceptions=types.SimpleNamespace(RayError=_RayError),
         cluster_resources=lambda: {"CPU": 2.0},
-        nodes=lambda: [{"NodeID": "0", "NodeManagerAddress": "here", "Alive": True}],
+        nodes=lambda: [{"NodeID": "0", "NodeManagerAddress": "here", "Alive": True, "Resources": {"CPU": 2.0}}],
         is_initialized=lambda: True,
         cloudpickle=types.SimpleNamespace(register_pickle_by_value=lambda module: None),
     )
@@ -108,7 +108,7 @@ def install() -> None:
     for name, module in (("ray", ray), ("ray.cloudpickle", ray), ("ray.util", ray), (strategies.__name__, strategies)):
         sys.modules[name] = module
     ray.__dict__.update(util=types.SimpleNamespace(scheduling_strategies=strategies))
-    modules: tuple[Any, ...] = (sys.modules[extract.__module__], sys.modules[plan.__module__])
+    modules: tuple[Any, ...] = (graph, sys.modules["vidray.pipeline.plan"])
     for module in modules:
         module.Sandbox = _Sandbox
     modules[0].build_graph = _Graph

@@ -188,7 +188,7 @@ def run_batch(folder: Path, made: Mapping[str, bytes], tally: Tally, keep: Path 
     tally.law(checked.is_whole, f"{folder.name}: {checked.notes}")
     tally.law(checked.planned == summary.planned, f"{folder.name}: verify counts {checked.planned} pairs")
     videos = {str(row["uri"]): row["status"] for row in rows(store, "videos")}
-    refused = [row for row in rows(store, "errors/_probe")]
+    refused = list(rows(store, "errors/_probe"))
     tally.law(set(videos) == {str(corpus / name) for name in made}, f"{folder.name}: a file is not accounted for")
     planned = {row["uri"] for row in rows(store, "clips")}
     tally.law(
@@ -221,7 +221,7 @@ def run(folder: Path, *, files: int, seed: int, batch: int, keep: Path | None = 
         place = folder / f"batch-{first}"
         run_batch(place, made, tally, keep)
         shutil.rmtree(place)
-        print(f"{first + len(made)} files, {dict(tally.kinds)}", flush=True)
+        sys.stderr.write(f"{first + len(made)} files, {dict(tally.kinds)}\n")
     return {
         "seed": seed,
         **tally.counts,
@@ -250,7 +250,7 @@ def main() -> int:
         ray.shutdown()
     time.sleep(2.0)
     found["processes_left"] = len(left_behind())
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
     return 1 if found["broken_laws"] or found["processes_left"] else 0
 
 

@@ -106,10 +106,15 @@ def h264(width: int, height: int) -> bytes:
 
 
 def vp9(width: int, height: int) -> bytes:
-    head = Bits().u(2, 2).u(2, 0).u(1, 0).u(1, 0).u(1, 1).u(1, 0).u(24, 0x498342).u(3, 1).u(1, 0)
-    head.u(16, width - 1).u(16, height - 1).u(1, 0).u(1, 0).u(1, 1).u(2, 0).u(6, 8).u(3, 0).u(1, 0)
-    head.u(8, 60).u(3, 0).u(1, 0).u(1, 0).u(3, 0).u(1, 0).u(16, 8)
-    return head.bytes() + bytes(64)
+    """A real small picture whose header says that it is a large one."""
+    encoder: Any = av.CodecContext.create("libvpx-vp9", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuv420p", Fraction(1, 25)
+    packets = [*encoder.encode(av.VideoFrame(64, 64, "yuv420p")), *encoder.encode(None)]
+    data = bytes(packets[0])
+    # behind the frame's flags, the sync code and the colours: width and height, less one
+    number, shift = int.from_bytes(data, "big"), 8 * len(data) - 36 - 32
+    cleared = number & ~(0xFFFFFFFF << shift)
+    return (cleared | ((width - 1) << 16 | height - 1) << shift).to_bytes(len(data), "big")
 
 
 def ivf(codec: bytes, frames: list[bytes], width: int, height: int, rate: int = 25) -> bytes:

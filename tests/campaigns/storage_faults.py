@@ -1,6 +1,6 @@
 """Real extract jobs on storage that misbehaves: object storage and web servers with faults, full and read-only disks.
 
-    python tests/campaigns/storage_faults.py [--rounds 12] [--seed 0] [--only s3|http|outage|disk|read-only]
+    python tests/campaigns/storage_faults.py [--rounds 12] [--seed 0] [--only s3|http|outage|blocked|disk|read-only]
 
 Each round is one `vidray.extract` with faults, and, where it failed or left files unread, one more without. The laws:
 every run ends; it ends well, or with one clear line; then the tables are byte for byte those of an undisturbed run into
@@ -203,6 +203,24 @@ def outage_rounds(field: Field, score: Score) -> None:
         with_faults(score, field.s3_corpus, f"s3://{BUCKET}/outage-{number}", field.s3, expected)
 
 
+def blocked_rounds(field: Field, score: Score) -> None:
+    """One file of the store cannot be written, as a folder is in its place: at each step of a run in turn."""
+    expected = baseline(field, str(field.media))
+    steps = ("features/colour", "clips", "_staging/colour/part-00000/block-0000.s00of01.parquet", "errors/colour")
+    for number in range(field.rounds):
+        store = Path(tempfile.mkdtemp(dir=field.scratch))
+        step = steps[number % len(steps)]
+        print(f"blocked {number}: {step}", flush=True)
+        place = store / (step if step.endswith(".parquet") else f"{step}/part-00000.parquet")
+        place.mkdir(parents=True)
+        score.faults["blocked file"] += 1
+        if run(score, str(field.media), str(store)):
+            score.counts["unclear"] += 1
+        place.rmdir()
+        run(score, str(field.media), str(store))
+        judge(score, str(store), expected)
+
+
 def disk_rounds(field: Field, score: Score) -> None:
     """A disk too small for the store, and then a larger one."""
     expected = baseline(field, str(field.media))
@@ -275,23 +293,23 @@ def s3_server(log: Path) -> Iterator[str]:
             server.kill()
 
 
-def write_corpus(folder: Path) -> None:
-    """Some twenty videos, of which two are broken."""
+def write_corpus(folder: Path, *, longer: int) -> None:
+    """Ten short videos, two broken files, and some videos of eight seconds."""
     write_mixed_corpus(folder)
-    for number in range(8):
+    for number in range(longer):
         sound = Sweep() if number % 2 else None
         write_video(folder / f"long-{number}.mp4", SyntheticVideo(frames=200, width=320, height=192, sound=sound))
 
 
 @contextmanager
-def field_of(seed: int, rounds: int) -> Iterator[Field]:
+def field_of(seed: int, rounds: int, longer: int) -> Iterator[Field]:
     import boto3
     import ray
 
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidray-campaign-")))
         media = scratch / "media"
-        write_corpus(media)
+        write_corpus(media, longer=longer)
         os.environ.update(S3_CREDENTIALS)
         # a silence is given up after two seconds rather than twenty
         os.environ["FSSPEC_S3"] = json.dumps({"config_kwargs": {"read_timeout": 2}})
@@ -329,6 +347,7 @@ CAMPAIGNS = {
     "s3": s3_rounds,
     "http": http_rounds,
     "outage": outage_rounds,
+    "blocked": blocked_rounds,
     "disk": disk_rounds,
     "read-only": read_only_rounds,
 }
@@ -338,11 +357,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12, help="of each kind (12)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longer", type=int, default=8, help="videos of eight seconds besides the mixed ones (8)")
     parser.add_argument("--only", action="append", choices=list(CAMPAIGNS), help="one kind; may be given again")
     arguments = parser.parse_args()
     score = Score()
     began = time.monotonic()
-    with field_of(arguments.seed, arguments.rounds) as field:
+    with field_of(arguments.seed, arguments.rounds, arguments.longer) as field:
         for name in arguments.only or CAMPAIGNS:
             CAMPAIGNS[name](field, score)
     names = ("runs", "clear_failures", "requests", "pairs", "identical", "different", "rows_lost", "rows_doubled")

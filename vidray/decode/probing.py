@@ -57,7 +57,7 @@ def _info(tracks: Tracks) -> VideoInfo:
         rotation=0 if geometry is None else geometry.rotation,
         video_codec=None if video is None else video.codec.canonical_name,
         audio_codec=None if audio is None else audio.codec.canonical_name,
-        sample_rate=None if audio is None else audio.sample_rate,
+        sample_rate=None if audio is None else audio.sample_rate or None,
     )
 
 

@@ -44,9 +44,10 @@ def find_changes(store: Store, listing: Listing) -> Changes:
             if video is None:
                 if row["corpus"] == listing.corpus and listing.is_whole:
                     deleted.add(row["video_id"])
-            elif video.is_seen and video.fingerprint != row["fingerprint"]:
+                continue
+            if video.is_seen and video.fingerprint != row["fingerprint"]:
                 changed.add(row["video_id"])
-            elif row["status"] == "failed":
+            if row["status"] == "failed":
                 failed.add(row["video_id"])
     return Changes(changed=frozenset(changed), deleted=frozenset(deleted), failed=frozenset(failed))
 

@@ -49,11 +49,18 @@ class Placement:
         return "cuda" if self.gpus else "cpu"
 
 
-def place(resources: Mapping[str, float], *, device: Device, extractors: int, spare_cpus: int = 0) -> Placement:
-    """Choose the placement from a cluster's total resources.
+def place(
+    resources: Mapping[str, float],
+    *,
+    device: Device,
+    extractors: int,
+    spare_cpus: int = 0,
+    node_memory_bytes: float = float("inf"),
+) -> Placement:
+    """Choose the placement from a cluster's total resources and the memory of its largest node.
 
     With GPUs, decoders on all CPUs feed one worker a GPU. On CPUs alone, each core decodes and extracts, so that no
-    core idles and no frame travels.
+    core idles and no frame travels. No worker reserves more than a node has: Ray would wait for such a node for ever.
 
     Raises:
         UsageError: `device` is "cuda" and the cluster has no GPU.
@@ -62,12 +69,13 @@ def place(resources: Mapping[str, float], *, device: Device, extractors: int, sp
     gpus = resources.get("GPU", 0.0)
     if device == "cuda" and not gpus:
         raise UsageError("--device cuda: the cluster has no GPU; leave --device out or use cpu")
-    memory_bytes = WORKER_BYTES + extractors * EXTRACTOR_BYTES
+    most_bytes = min(node_memory_bytes, resources.get("memory", float("inf")))
+    memory_bytes = int(min(WORKER_BYTES + extractors * EXTRACTOR_BYTES, most_bytes))
     if gpus and device != "cpu":
         workers = max(1, int(gpus))
         return Placement(max(1, cpus - workers), workers, min(1.0, gpus), memory_bytes)
     fitting = int(resources.get("memory", float(cpus * memory_bytes)) // memory_bytes)
-    return Placement(0, max(1, min(cpus, fitting)), 0.0, min(memory_bytes, int(resources.get("memory", memory_bytes))))
+    return Placement(0, max(1, min(cpus, fitting)), 0.0, memory_bytes)
 
 
 class Cluster:
@@ -112,7 +120,14 @@ class Cluster:
         import ray
 
         spare_cpus = SPARE_CPUS if self.local else 0
-        return place(ray.cluster_resources(), device=device, extractors=extractors, spare_cpus=spare_cpus)
+        largest = max(node["Resources"].get("memory", float("inf")) for node in ray.nodes() if node["Alive"])
+        return place(
+            ray.cluster_resources(),
+            device=device,
+            extractors=extractors,
+            spare_cpus=spare_cpus,
+            node_memory_bytes=largest,
+        )
 
     def check_nodes(self, store: Folder, media_uri: str | None) -> None:
         """See, once, that every node reads what this process writes to the store, and sees the corpus.

@@ -22,6 +22,9 @@ RENEW_EVERY_S = 10.0
 EXPIRES_AFTER_S = 45.0
 LOOK_EVERY_S = 2.0
 
+_held_here: set[object] = set()
+"""The tokens of this process's own leases. One that is not among them could not be removed when its run ended."""
+
 
 class Lease:
     """Held by one run on one store, from `__enter__` to `__exit__`.
@@ -41,8 +44,10 @@ class Lease:
             "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "token": os.urandom(8).hex(),
         }
+        _held_here.add(self._mine["token"])
         self._renewals = 0
         self._lost: str | None = None
+        self._seen = b""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -55,7 +60,7 @@ class Lease:
             if held is not None:
                 self._wait_until_dead(held)
                 self._say(f"taking over the store from {_who(held)}, which is dead")
-                if not self._folder.swap_bytes(FILE, _content(held), self._content()):
+                if not self._folder.swap_bytes(FILE, self._seen, self._content()):
                     continue
                 time.sleep(0 if self._folder.local else LOOK_EVERY_S)
                 taken = self._read()
@@ -69,6 +74,7 @@ class Lease:
     ) -> None:
         self._done.set()
         self._thread.join()
+        _held_here.discard(self._mine["token"])
         with contextlib.suppress(OSError, StoreError):
             held = self._read()
             if held is not None and held["token"] == self._mine["token"]:
@@ -81,7 +87,8 @@ class Lease:
 
     def _wait_until_dead(self, held: dict[str, Any]) -> None:
         if self._is_here(held):
-            if held["process_started"] == _process_started(held["pid"]):
+            left = held["pid"] == os.getpid() and held["token"] not in _held_here
+            if held["process_started"] == _process_started(held["pid"]) and not left:
                 raise self._refusal(held)
             return
         self._say(f"the store is held by {_who(held)}; waiting up to {EXPIRES_AFTER_S:.0f} s to see whether it lives")
@@ -114,20 +121,17 @@ class Lease:
                     return
 
     def _content(self) -> bytes:
-        return _content({**self._mine, "renewals": self._renewals})
+        return (json.dumps({**self._mine, "renewals": self._renewals}) + "\n").encode()
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            held = json.loads(self._folder.read_bytes(FILE))
+            self._seen = self._folder.read_bytes(FILE)
+            held = json.loads(self._seen)
             return held if isinstance(held, dict) and "token" in held else None
         except FileNotFoundError:
             return None
         except ValueError as e:
             raise StoreError(f"{self._folder.url}/{FILE} is damaged: remove it if no run is writing this store") from e
-
-
-def _content(held: dict[str, Any]) -> bytes:
-    return (json.dumps(held) + "\n").encode()
 
 
 def _who(held: dict[str, Any]) -> str:

@@ -127,11 +127,13 @@ def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn
     """One row a clip in plan order, by `store.staged_schema`: columns, or what went wrong."""
     samples = list(decoded.samples)
     present = [index for index, sample in enumerate(samples) if isinstance(sample, Frames | Windows | Sound)]
+    # a clip too large to decode is alone in its slice, and its zeros would be as large
     batch = [
         sample if isinstance(sample, Frames | Windows | Sound) else blank(extractor.sampling, clip, size)
         for sample, clip, size in zip(samples, decoded.clips, decoded.sizes, strict=True)
+        if present
     ]
-    count = len(batch)
+    count = len(samples)
     try:
         columns = _arrays(extract(batch) if present else {}, extractor.schema, count, present)
     except Exception:

@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from vidray.storage.places import filesystem, is_local, local_path
 
 UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS})
+UNWRITABLE |= {errno.EISDIR, errno.ENOTDIR}
 
 
 class Folder:

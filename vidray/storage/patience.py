@@ -21,9 +21,9 @@ PATIENCE_S = 60.0
 """No further try begins after so long; the last one ends by its own time limits."""
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 10.0
-OUTAGE = 3
-"""After so many operations in a row that could not even connect, others have one try: a million files of a server that
-is gone must not wait a minute each."""
+LOST_SHARE = 4
+"""Where one operation has given up, the next has a quarter of the tries until one succeeds: a million files of a server
+that is gone must not wait a minute each."""
 
 _PASSING_STATUS = frozenset({408, 409, 425, 429})
 _LASTING_STATUS = frozenset({501, 505})
@@ -36,12 +36,10 @@ _PASSING = frozenset(
 """Names of classes, those of aiohttp and botocore among them: neither need be installed."""
 _BROKEN_OFF = frozenset({"ClientPayloadError", "IncompleteReadError", "ResponseStreamingError"})
 _ANSWERS = {"ClientResponseError": "status", "HttpError": "code"}
-_UNREACHABLE = frozenset({"ClientConnectorError", "ConnectTimeoutError", "ConnectionTimeoutError"})
-_UNREACHABLE |= {"ConnectionRefusedError", "EndpointConnectionError", "ProxyConnectionError"}
 _KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError, TimeoutError)
 
-_unreached: Counter[str] = Counter()
-"""By endpoint, how many operations in a row gave up without a connection."""
+_given_up: Counter[str] = Counter()
+"""By endpoint, how many operations have given up since one succeeded."""
 
 T = TypeVar("T")
 
@@ -61,13 +59,13 @@ def persist(url: str, act: Callable[[], T]) -> T:
             spent_s = time.monotonic() - began
             if not may_pass(e):
                 raise _failure(url, e, "") from e
-            if tries >= TRIES or spent_s >= PATIENCE_S or _unreached[endpoint] >= OUTAGE:
-                _unreached[endpoint] = _unreached[endpoint] + 1 if _is_unreachable(e) else 0
+            if tries >= max(1, TRIES // LOST_SHARE ** _given_up[endpoint]) or spent_s >= PATIENCE_S:
+                _given_up[endpoint] += 1
                 raise _failure(url, e, f" ({tries} tries in {spent_s:.0f} s)") from e
             longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (tries - 1))
             time.sleep(random.uniform(0.5, 1.0) * longest_s)
         else:
-            _unreached.pop(endpoint, None)
+            _given_up.pop(endpoint, None)
             return result
     raise AssertionError("unreachable")
 
@@ -83,11 +81,6 @@ def may_pass(error: BaseException) -> bool:
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
             return False
     return bool(_names(error) & _PASSING)
-
-
-def _is_unreachable(error: Exception) -> bool:
-    """Whether there was not even a connection."""
-    return any(_names(cause) & _UNREACHABLE for cause in _causes(error))
 
 
 def _failure(url: str, error: Exception, effort: str) -> Exception:
@@ -113,8 +106,8 @@ def _reason(error: BaseException) -> str:
     if status is not None:
         detail = str(getattr(error, "message", "") or (error.args[-1] if error.args else ""))
         return f"the storage answers {status} {' '.join(detail.split())}".rstrip()
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, socket.gaierror):
-        return str(error.strerror).lower() if error.filename or not text else text
+    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.strerror:
+        return str(error.strerror).lower()
     if _names(error) & _BROKEN_OFF:
         return "the answer broke off"
     if isinstance(error, TimeoutError) and (not text or text == "None"):
