@@ -25,6 +25,8 @@ SPARE_CPUS = 2
 """Logical CPUs that a local cluster has beyond the machine's cores: publishing must not wait for a worker to end."""
 WORKER_BYTES = 1 << 30
 EXTRACTOR_BYTES = 512 << 20
+STARTS = 3
+"""Ray gives up when its own processes need more than 30 s to start, as they may on a busy machine."""
 NODE_CHECK_S = 120.0
 
 
@@ -102,11 +104,16 @@ class Cluster:
             options: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
         else:
             options = {"address": address}
-        try:
-            with _swallow_stderr():
-                ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as e:
-            raise ClusterError(f"no Ray cluster {where}: {' '.join(str(e).split())}") from e
+        for tries in range(1, STARTS + 1):
+            try:
+                with _swallow_stderr():
+                    ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+                break
+            except Exception as e:
+                # some of Ray's failures are plain Exceptions
+                ray.shutdown()
+                if tries == STARTS or address is not None:
+                    raise ClusterError(f"no Ray cluster {where}: {' '.join(str(e).split())}") from e
         self._started = True
 
     def close(self) -> None:
