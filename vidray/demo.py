@@ -50,7 +50,7 @@ def demo(store: str) -> None:
         f"vidray search {where} --video {example} --at 0-1 -k 3",
         f"vidray verify {where}",
         f"vidray extract /your/videos /your/store -x {FRAMES} -x {SOUND}",
-        f"python -c \"import pandas; print(pandas.read_parquet('{store}/features/{FRAMES}'))\"",
+        f"python -c \"import pyarrow.parquet as pq; print(pq.read_table('{store}/features/{FRAMES}'))\"",
     ):
         console.print(f"   {line}", highlight=False, markup=False, soft_wrap=True)
 
@@ -75,11 +75,11 @@ def _labeled_clips(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def _label_table(clips: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 3), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
     for title in ("video", "seconds", "picture", "sound"):
         table.add_column(title, no_wrap=True)
     for clip in clips:
-        span = f"{clip['start_s']:g}-{clip['end_s']:g}"
+        span = f"{clip['start_s']:.1f}-{clip['end_s']:.1f}"
         table.add_row(Path(clip["uri"]).name, span, _best(clip["labels"]), _best(clip["sounds"]))
     return table
 
