@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,16 +15,15 @@ from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from vidray.decode import VideoReader
+from vidray.decode import VideoReader, read_image
 from vidray.errors import ClusterError, DecodeError, MissingExtraError, ProbeError
-from vidray.media import Audio, Decoded, FrameRate, Frames, FrameWindows, Resize, Sound, Windows
+from vidray.media import Audio, Decoded, FrameRate, Frames, FrameWindows, Resize, Sound, Windows, longest_s
 from vidray.sandbox import Limits, Sandbox, opened, process, wire
-from vidray.testing import Sweep, SyntheticVideo, write_video
+from vidray.testing import Sweep, SyntheticVideo, numbered_picture, read_frame_number, write_video
 
 STUB = Path(__file__).with_name("stub_child.py")
 PICTURES = FrameRate(fps=2.0, resize=Resize(size=32))
@@ -320,6 +318,28 @@ def test_it_gives_what_a_reader_gives(tmp_path):
                         assert getattr(mine, name).flags.writeable
 
 
+def test_it_reads_still_pictures(tmp_path):
+    picture = av.VideoFrame.from_ndarray(numbered_picture(77, 96, 160), format="rgb24")
+    with av.open(str(tmp_path / "picture.png"), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "rgb24"
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    uri = str(tmp_path / "picture.png")
+    with contextlib.closing(Sandbox()) as sandbox:
+        for sampling in (FrameRate(fps=2.0), WINDOWS):
+            with open(uri, "rb") as file:
+                expected = read_image(file, uri, sampling)
+            found = sandbox.image(uri, sampling)
+            assert type(found) is type(expected)
+            np.testing.assert_array_equal(found.frames, expected.frames)
+            np.testing.assert_array_equal(found.times_s, expected.times_s)
+        with pytest.raises(DecodeError) as caught:
+            sandbox.image(media(tmp_path, "text.png"), PICTURES)
+        assert caught.value.kind == "not_media"
+        assert read_frame_number(sandbox.image(uri, FrameRate(fps=1.0)).frames[0]) == 77
+
+
 def test_samples_beyond_the_limit_are_refused(tmp_path):
     path = tmp_path / "video.mp4"
     write_video(path, SyntheticVideo(frames=50, sound=Sweep()))
@@ -409,106 +429,16 @@ def test_limits_grow_with_what_was_planned_and_no_further():
     small, large, absurd = (limits.for_clip(10.0, size) for size in ((720, 1280), (2160, 3840), (60_000, 60_000)))
     assert 30 < small < large < absurd == 630
     assert limits.for_clip(10.0, (720, 1280), skipped_s=1e9) == small + 600
-    assert limits.longest_s(1000) == 86_400
-    assert limits.longest_s(100_000_000) == 1_000_000
-    assert limits.longest_s(1 << 50) == 31 * 86_400
 
 
-GOOD = {s: Sound(samples=np.zeros(8000, np.float32), sample_rate=8000) for s in (SOUND,)} | {
-    PICTURES: Frames(times_s=np.array([0.0, 0.5]), frames=np.zeros((2, 32, 40, 3), np.uint8))
-}
-
-
-def packed() -> tuple[dict, memoryview]:
-    header, parts = wire.pack_decoded(Decoded(GOOD, None), (SOUND, PICTURES))
-    return json.loads(json.dumps(header)), memoryview(b"".join(parts))
-
-
-def test_an_answer_survives_the_wire():
-    header, payload = packed()
-    decoded = wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
-    assert decoded.warning is None
-    np.testing.assert_array_equal(decoded.samples[PICTURES].times_s, [0.0, 0.5])
-
-
-@pytest.mark.parametrize(
-    "shapes",
-    [
-        [[8001]], [[-1]], [[8000, 1]], [["8000"]], [[True]], [[8000.0]], [[10**30]], [], "x", None, [None],
-    ],
-)  # fmt: skip
-def test_shapes_that_were_not_asked_for_are_nonsense(shapes):
-    header, payload = packed()
-    header["samples"][0]["shapes"] = shapes
-    with pytest.raises(wire.WireError):
-        wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
-
-
-@pytest.mark.parametrize(
-    "shapes",
-    [
-        [[3], [3, 32, 40, 3]], [[2], [2, 32, 40, 4]], [[2], [1, 32, 40, 3]], [[2], [2, 0, 10**9, 3]],
-        [[0], [0, 32, 40, 3]], [[2], [2, 32, 41, 3]], [[2]], [[2], [2, 32, 40]],
-    ],
-)  # fmt: skip
-def test_pictures_that_were_not_asked_for_are_nonsense(shapes):
-    header, payload = packed()
-    header["samples"][1]["shapes"] = shapes
-    with pytest.raises(wire.WireError):
-        wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
-
-
-INFO = {
-    "duration_s": 10.0, "fps": 25.0, "width": 64, "height": 48, "rotation": 0, "video_codec": "h264",
-    "audio_codec": None, "sample_rate": None,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"duration_s": float("nan")}, {"duration_s": float("inf")}, {"duration_s": -1.0}, {"duration_s": None},
-        {"fps": float("inf")}, {"fps": "x"}, {"width": 0}, {"width": 1.5}, {"height": 10**12}, {"rotation": 45},
-        {"video_codec": 5}, {"sample_rate": -1}, {"more": 1},
-    ],
-)  # fmt: skip
-def test_headers_that_cannot_be_are_nonsense(odd):
-    wire.unpack_info({"info": INFO})
-    with pytest.raises(wire.WireError):
-        wire.unpack_info({"info": INFO | odd})
-
-
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-values = st.recursive(scalars, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=3), v, max_size=3))
-entries = st.none() | st.fixed_dictionaries({}, optional={"shapes": values, "error": values})
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({}, optional={"samples": st.lists(entries, max_size=3) | values, "warning": values}))
-def test_any_answer_is_taken_or_refused(header):
-    payload = memoryview(bytes(64))
-    for act in (
-        lambda: wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri"),
-        lambda: wire.unpack_info(header),
-        lambda: wire.unpack_info({"info": header}),
-        lambda: wire.unpack_range(header),
-        lambda: wire.unpack_error(header.get("samples"), "uri"),
-    ):
-        with contextlib.suppress(wire.WireError):
-            act()
-
-
-def test_a_message_is_received_in_any_pieces():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        sender, receiver = wire.Channel(ours), wire.Channel(theirs, watch=lambda: None)
-        payload = memoryview(np.arange(3_000_000, dtype=np.uint8))
-        thread = threading.Thread(target=sender.send, args=({"text": "ä"}, [payload[:10], payload[10:]]))
-        thread.start()
-        header, received = receiver.receive(max_payload_bytes=3_000_000)
-        thread.join()
-        assert header == {"text": "ä"}
-        assert received == payload
+def test_a_duration_is_believed_that_the_file_can_hold(stub, sandbox, tmp_path, monkeypatch):
+    assert [longest_s(size) for size in (0, 10_000_000, 1 << 50)] == [3600, 1_000_000, 31 * 86_400]
+    path = media(tmp_path, "good.mp4")
+    assert sandbox.probe(path).duration_s == 10.0
+    monkeypatch.setattr("vidray.sandbox.owner.longest_s", lambda size: 9.0)
+    with pytest.raises(ProbeError, match=r"claims to last 0.002778 h; of 13 bytes no more than 0.0025 h") as caught:
+        sandbox.probe(path)
+    assert caught.value.kind == "corrupt"
 
 
 def test_real_files_of_a_package_decode_under_the_filter():

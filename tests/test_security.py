@@ -17,7 +17,8 @@ from extractors_for_tests import Loudness, MeanColour
 
 import vidray
 from vidray.decode import VideoReader, probe
-from vidray.errors import DecodeError, ProbeError
+from vidray.errors import DecodeError, ProbeError, UsageError
+from vidray.extractors import describe, restore
 from vidray.media import FrameRate
 from vidray.planners import FixedStride
 from vidray.storage import local_path
@@ -244,6 +245,17 @@ def test_the_decoder_by_itself_follows_nothing(server, video, text, tmp_path):
                 (found,) = reader.read(0.0, 2.0).samples.values()
                 assert found is None or isinstance(found, DecodeError), path
     assert server.asked == []
+
+
+@pytest.mark.parametrize("origin", ["subprocess:Popen", "os:system", "builtins:eval"])
+def test_a_strangers_store_calls_nothing(origin, tmp_path):
+    """A store says which class made a table, and a search by example makes it again."""
+    proof = tmp_path / "proof"
+    spec = describe(MeanColour())
+    settings = {"args": ["touch", str(proof)]}
+    with pytest.raises(UsageError, match="is no extractor's class"):
+        restore(spec | {"extractor": origin, "settings": settings})
+    assert not proof.exists()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from vidray.corpus import list_corpus
 from vidray.errors import ProbeError
 from vidray.media import FrameRate, Frames
 from vidray.sandbox import Sandbox
-from vidray.storage import Folder, filesystem, open_uri, patience, places, remote
+from vidray.storage import Folder, filesystem, is_answering, open_uri, patience, places, remote
 from vidray.storage.patience import may_pass, persist
 from vidray.storage.remote import BLOCK_BYTES, RangeFile
 from vidray.store import VIDEOS, Store
@@ -332,6 +332,16 @@ def test_a_file_that_changes_while_it_is_read_is_not_mixed(serve, file_served):
         file.seek(2 * MB)
         with pytest.raises(OSError, match="the file changed while it was read"):
             file.read(10)
+
+
+def test_a_storage_that_says_no_is_answering(hasty, serve, file_served, tmp_path, monkeypatch):
+    faults = Faults()
+    url = serve(serve_files(file_served), faults)
+    assert is_answering(f"{url}/data.bin")
+    assert is_answering(f"{url}/gone.bin")
+    assert is_answering(str(tmp_path / "gone.bin"))
+    faults.outage_at = 0
+    assert not is_answering(f"{url}/data.bin")
 
 
 def test_an_empty_file_is_empty(serve, file_served):

@@ -159,6 +159,10 @@ class Audio:
 
 Sampling = FrameRate | FrameWindows | Audio
 
+_LONGEST_S = 31 * 86_400.0
+_ALWAYS_BELIEVED_S = 3_600.0
+_FEWEST_BYTES_PER_S = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
@@ -224,6 +228,15 @@ def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: floa
 def sample_count(sampling: Audio, start_s: float, end_s: float) -> int:
     """How many samples of sound a clip has."""
     return max(1, round((end_s - start_s) * sampling.sample_rate))
+
+
+def longest_s(size_bytes: int) -> float:
+    """The longest duration that is believed of a file: an hour, or ten bytes a second up to a month.
+
+    Headers and damaged timestamps claim what they like, and each claimed second costs rows. A codec's packets of
+    silence or of a picture that stands still, and the container's bytes around them, come to more than that.
+    """
+    return min(_LONGEST_S, max(_ALWAYS_BELIEVED_S, size_bytes / _FEWEST_BYTES_PER_S))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray import index as indexes
-from vidray.decode import read_image
 from vidray.errors import DecodeError, ExtractError, MediaError, UsageError
 from vidray.extractors import ExtractFn, Extractor, restore, slug
 from vidray.index import Index, IndexInfo, Matches
@@ -243,10 +242,10 @@ def _embed(
     if (kind == "audio") != isinstance(sampling, Audio) and kind != "video":
         senses = "hears sound" if isinstance(sampling, Audio) else "sees pictures"
         raise UsageError(f"{extractor.name} {senses}, it cannot be asked by {kind}; name another index with -x")
-    with _opened(uri) as file:
-        if kind == "image" and not isinstance(sampling, Audio):
-            return _vectors(iter([read_image(file, uri, sampling)]), extractor, uri)
+    _opened(uri).close()
     with contextlib.closing(Sandbox()) as sandbox:
+        if kind == "image" and not isinstance(sampling, Audio):
+            return _vectors(iter([sandbox.image(uri, sampling)]), extractor, uri)
         info = sandbox.probe(uri)
         spans = _spans(store, info, extractor, uri, at)
         size = (info.height or 0, info.width or 0)

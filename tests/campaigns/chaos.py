@@ -223,10 +223,11 @@ def kill_node(campaign: Campaign, scenario: Scenario, most: int) -> int:
 
 def kill_at_random(campaign: Campaign, scenario: Scenario, kills: int) -> None:
     kinds = [kill_drivers, kill_workers, kill_sandboxes, kill_at_worker_points, kill_node]
+    each = max(1, min(3, kills // len(kinds)))
     while kills > 0:
         for kind in kinds:
             if kills > 0:
-                kills -= _unhung(campaign, kind, scenario, min(kills, 3))
+                kills -= _unhung(campaign, kind, scenario, each)
 
 
 def _unhung(campaign: Campaign, kind: object, scenario: Scenario, most: int) -> int:
@@ -352,7 +353,9 @@ def prepare(folder: Path, seed: int) -> Campaign:
     hook.install(folder / "hook")
     import torch  # noqa: F401  forks need not import it again
 
-    import vidray.pipeline  # noqa: F401
+    import vidray.decode
+    import vidray.pipeline
+    import vidray.verification  # noqa: F401
 
     return Campaign(folder, dict(os.environ), random.Random(seed))
 

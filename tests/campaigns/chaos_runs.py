@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-LONGEST_RUN_S = 400.0
+LONGEST_RUN_S = 900.0
 """A run that takes longer hangs."""
 GONE_WITHIN_S = 60.0
 """So long the processes of a dead run may take to end; Ray looks after workers whose driver is gone."""

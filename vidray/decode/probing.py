@@ -10,7 +10,7 @@ from vidray.decode.scaling import geometry_of
 from vidray.decode.source import RAW_FORMATS, Source
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError, ProbeError
-from vidray.media import VideoInfo
+from vidray.media import VideoInfo, longest_s
 
 _FAR_START_S = 1.0
 """Beyond this, a container's duration may be counted from its own zero or from the first picture: look."""
@@ -20,8 +20,8 @@ _LOOSE_FORMATS = RAW_FORMATS | {"mpegts", "mpeg"}
 
 _TAIL_S = 3.0
 
-_BELIEVED_S = 86_400.0
-"""A longer duration is looked up in the packets: headers claim what they like, and every claimed second is planned."""
+_STRAY_S = 3_600.0
+"""A packet so much later than all before it has a damaged timestamp, where timestamps are in doubt at all."""
 
 _WHATEVER_END_US = 10**13
 """Later than any video ends: seeks to the last keyframe."""
@@ -62,11 +62,20 @@ def _info(tracks: Tracks) -> VideoInfo:
 
 
 def _duration_s(tracks: Tracks) -> float:
-    """The end of the last of the chosen streams: by the headers, or by the last packets if these end earlier."""
+    """The end of the last of the chosen streams.
+
+    By the headers; where these claim more than the file can hold, by the last packets; and where these do as well, by
+    all packets but strays.
+    """
+    source = tracks.source
+    most_s = longest_s(source.size_bytes)
     claimed_s = _claimed_s(tracks)
-    if claimed_s <= _BELIEVED_S:
+    if claimed_s <= most_s:
         return claimed_s
-    return min(claimed_s, _tail_end_s(tracks.source) or claimed_s)
+    tail_s = _tail_end_s(source)
+    if 0 < tail_s <= most_s:
+        return tail_s
+    return source.unbroken_end_s(_STRAY_S) or claimed_s
 
 
 def _claimed_s(tracks: Tracks) -> float:

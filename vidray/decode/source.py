@@ -111,6 +111,7 @@ class Source:
         self._formats = formats
         self._only: str | None = None
         self.read_s = 0.0
+        self.size_bytes = self.input.seek(0, 2)
         self.input.seek(0)
         self.head = self.input.read(4096)
         self.check_storage()
@@ -209,9 +210,18 @@ class Source:
         self._only = only
         return end_s or 0.0
 
+    def unbroken_end_s(self, stray_s: float) -> float:
+        """When the last packet ends, read through from the start; those that come so much later do not count."""
+        self.reopen()
+        end_s = 0.0
+        for packet in self.rest():
+            if packet.pts is not None and self.seconds_of(packet, packet.pts) <= end_s + stray_s:
+                end_s = max(end_s, self.seconds_of(packet, packet.pts + (packet.duration or 0)))
+        return end_s
+
     def _last_end_s(self) -> float | None:
         stamped = ((p.pts, p) for p in self.rest() if p.pts is not None)
-        return max((float((pts + (p.duration or 0)) * p.time_base - self.zero) for pts, p in stamped), default=None)
+        return max((self.seconds_of(p, pts + (p.duration or 0)) for pts, p in stamped), default=None)
 
     def prime(self, stream: Stream) -> None:
         """Read on to the stream's first packet, and keep it for `packet`."""
@@ -272,6 +282,10 @@ class Source:
         """A stream's timestamp on the clock."""
         assert stream.time_base
         return float(pts * stream.time_base - self.zero)
+
+    def seconds_of(self, packet: Packet[Any], pts: int) -> float:
+        """A packet's timestamp on the clock."""
+        return float(pts * packet.time_base - self.zero)
 
     def time_s(self, packet: Packet[Any]) -> float:
         """When a packet is to be decoded, on the clock; where nothing says, the time of the last packet read."""

@@ -83,7 +83,11 @@ def restore(spec: Mapping[str, Any]) -> Extractor:
 def _rebuilt(origin: str, settings: Mapping[str, Any] | None) -> Extractor:
     try:
         if ":" in origin.partition("@")[0]:
-            return check(import_class(origin)(**(settings or {})), f"'{origin}'")
+            made = import_class(origin)
+            # the store may be a stranger's, so nothing is called that is no extractor's class
+            if not (isinstance(made, type) and callable(getattr(made, "load", None))):
+                raise UsageError(f"'{origin}', which made the table by its own account, is no extractor's class")
+            return check(made(**(settings or {})), f"'{origin}'")
         described: Any = resolve(origin)
         rebuilt: Extractor = dataclasses.replace(described, **(settings or {}))
     except TypeError as e:

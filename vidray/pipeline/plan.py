@@ -8,6 +8,8 @@ import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from typing import cast
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -20,12 +22,14 @@ from vidray.pipeline.lease import Lease
 from vidray.pipeline.progress import Progress
 from vidray.planners import FixedStride, Part, blocks_of, clips_of, parts_of
 from vidray.sandbox import Sandbox
-from vidray.storage import is_local
+from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
 
 LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16
 PARTS_AT_ONCE_A_CPU = 2
+FILES_OF_A_STORAGE = 3
+"""Where so many files of one storage, and no other, are asked for in vain, they are not to blame."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ def plan_part(part: Part, planner: FixedStride, target: Target | None) -> PartPl
 
     Writes nothing without a target.
     """
-    results = _probe_all(part.videos)
+    results = _probe_part(part.videos)
     clips: list[Clip] = []
     notes: list[Mapping[str, object]] = []
     pixels = 0.0
@@ -202,6 +206,34 @@ def known_uris(store: Store) -> frozenset[str]:
     """The URIs that the store has planned."""
     parts = store.parts("clips")
     return frozenset(uri for part in parts for uri in store.read("videos", part, ["uri"])["uri"].to_pylist())
+
+
+def _probe_part(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:
+    """Probe all, and a second time what the storage did not give.
+
+    Raises ClusterError where by then it does not even answer about a file that it gave, or gave none of its files.
+    """
+    results = _probe_all(videos)
+    lost = _not_given(results)
+    if not lost:
+        return results
+    for index, info in zip(lost, _probe_all([videos[index] for index in lost]), strict=True):
+        results[index] = info
+    lost = _not_given(results)
+    places = {urlsplit(videos[index].uri)[:2] for index in lost}
+    given = next((video for video, info in zip(videos, results, strict=True) if isinstance(info, VideoInfo)), None)
+    are_all_lost = len(lost) == len(videos) >= FILES_OF_A_STORAGE and len(places) == 1
+    witness = given or (videos[0] if are_all_lost else None)
+    if lost and witness is not None and not is_answering(witness.uri):
+        raise ClusterError(
+            f"{cast(ProbeError, results[lost[0]]).message}; the storage of the corpus seems to be gone, which is no "
+            "fault of the files: run again when it is back"
+        )
+    return results
+
+
+def _not_given(results: Sequence[VideoInfo | ProbeError]) -> list[int]:
+    return [index for index, info in enumerate(results) if isinstance(info, ProbeError) and info.kind == "unreadable"]
 
 
 def _probe_all(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
-from vidray.decode import VideoReader, probe
+from vidray.decode import VideoReader, probe, read_image
 from vidray.errors import DecodeError, MediaError
-from vidray.media import Sampling
+from vidray.media import Audio, Decoded, Sampling
 from vidray.sandbox import wire
 from vidray.sandbox.confine import confine, die_with
 
@@ -93,9 +93,11 @@ class Decoder:
     def _answer(self, request: Mapping[str, Any]) -> Answer:
         if request["ask"] == "probe":
             return {"info": asdict(probe(self._open(request), request["uri"]))}, []
-        if request["ask"] == "open":
+        if request["ask"] in ("open", "image"):
             file = self._open(request)
             self._samplings = tuple(wire.unpack_sampling(packed) for packed in request["samplings"])
+            if request["ask"] == "image":
+                return self._image(file, request["uri"])
             self._reader = VideoReader(file, request["uri"], self._samplings)
             return {"opened": True}, []
         if self._reader is None:
@@ -107,6 +109,12 @@ class Decoder:
             message = f"its samples take more than {most >> 20} MiB: choose shorter clips or smaller pictures"
             return {"error": ["memory", message, None]}, []
         return header, payload
+
+    def _image(self, file: BinaryIO, uri: str) -> Answer:
+        (sampling,) = self._samplings
+        assert not isinstance(sampling, Audio)
+        picture = read_image(file, uri, sampling)
+        return wire.pack_decoded(Decoded({sampling: picture}, None), self._samplings)
 
     def _open(self, request: Mapping[str, Any]) -> BinaryIO:
         self.close()

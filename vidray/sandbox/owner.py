@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from vidray.errors import DecodeError, ProbeError
-from vidray.media import Decoded, PictureSize, Sampling, VideoInfo
+from vidray.media import (
+    Decoded,
+    FrameRate,
+    Frames,
+    FrameWindows,
+    PictureSize,
+    Sampling,
+    VideoInfo,
+    Windows,
+    longest_s,
+)
 from vidray.sandbox import wire
 from vidray.sandbox.limits import Limits
 from vidray.sandbox.opened import Opened, open_media
@@ -16,7 +26,6 @@ from vidray.sandbox.process import Child, DiedError
 CRASHES = 2
 KILLS = 4
 PAUSE_S = 0.5
-DAY_S = 86_400.0
 
 T = TypeVar("T")
 
@@ -57,6 +66,13 @@ class Sandbox:
         except DecodeError as e:
             at = DecodeError(e.kind, e.message, uri, start_s)
             return Decoded(samples=dict.fromkeys(wanted, at), warning=None)
+
+    def image(self, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
+        """A still picture as a clip of one picture; raises DecodeError. Of a video the first picture counts."""
+        try:
+            return self._survive(uri, lambda: self._image(uri, sampling))
+        finally:
+            self._let_go()
 
     def close(self) -> None:
         """End the child."""
@@ -102,11 +118,12 @@ class Sandbox:
         answer, _ = self._hand_over("probe", uri, ())
         info = wire.unpack_info(_checked(answer, uri))
         assert self._opened is not None
-        longest_s = self.limits.longest_s(self._opened.size_bytes)
-        if info.duration_s > longest_s:
-            claimed, believed = info.duration_s / DAY_S, longest_s / DAY_S
-            size = f"{self._opened.size_bytes:,} bytes"
-            message = f"it claims to last {claimed:.3g} days; of {size} no more than {believed:.3g} days are believed"
+        size_bytes = self._opened.size_bytes
+        if info.duration_s > longest_s(size_bytes):
+            claimed, believed = info.duration_s / 3600, longest_s(size_bytes) / 3600
+            message = (
+                f"it claims to last {claimed:.4g} h; of {size_bytes:,} bytes no more than {believed:.3g} h are believed"
+            )
             raise DecodeError("corrupt", message, uri)
         return info
 
@@ -130,7 +147,15 @@ class Sandbox:
         self._read_s = end_s
         return decoded
 
-    def _hand_over(self, ask: str, uri: str, wanted: Sequence[Sampling]) -> wire.Message:
+    def _image(self, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
+        span = (0.0, (sampling.frames if isinstance(sampling, FrameWindows) else 1) / sampling.fps)
+        answer, payload = self._hand_over("image", uri, (sampling,), max_payload_bytes=self.limits.answer_bytes)
+        found = wire.unpack_decoded(_checked(answer, uri), payload, (sampling,), span, uri).samples[sampling]
+        if not isinstance(found, Frames | Windows):
+            raise wire.WireError("no picture and no error")
+        return found
+
+    def _hand_over(self, ask: str, uri: str, wanted: Sequence[Sampling], *, max_payload_bytes: int = 0) -> wire.Message:
         self._let_go()
         if self._child is not None and self._child.is_spent():
             self._child.end()
@@ -139,7 +164,9 @@ class Sandbox:
             self._child = Child(self.limits)
         self._opened = open_media(uri)
         request = {"ask": ask, "uri": uri, "samplings": [wire.pack_sampling(sampling) for sampling in wanted]}
-        return self._child.ask_about(request, self._opened, limit_s=self.limits.probe_s)
+        return self._child.ask_about(
+            request, self._opened, limit_s=self.limits.probe_s, max_payload_bytes=max_payload_bytes
+        )
 
     def _let_go(self) -> None:
         if self._opened is not None:

@@ -111,7 +111,9 @@ class Child:
         self.answers += 1
         return answer
 
-    def ask_about(self, request: Mapping[str, Any], opened: Opened, *, limit_s: float) -> wire.Message:
+    def ask_about(
+        self, request: Mapping[str, Any], opened: Opened, *, limit_s: float, max_payload_bytes: int = 0
+    ) -> wire.Message:
         """The same about another file, which is handed over: as a descriptor where it has one."""
         self.files += 1
         self._budget = _Budget(limit_s, limit_s * self._limits.idle_factor, self.processor_s())
@@ -121,7 +123,7 @@ class Child:
                 socket.send_fds(self._connection, [b"f"], [opened.descriptor])
         except OSError as e:
             raise self._death() from e
-        answer = self._receive(opened, max_payload_bytes=0)
+        answer = self._receive(opened, max_payload_bytes=max_payload_bytes)
         self.answers += 1
         return answer
 

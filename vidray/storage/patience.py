@@ -36,7 +36,7 @@ _PASSING = frozenset(
 """Names of classes, those of aiohttp and botocore among them: neither need be installed."""
 _BROKEN_OFF = frozenset({"ClientPayloadError", "IncompleteReadError", "ResponseStreamingError"})
 _ANSWERS = {"ClientResponseError": "status", "HttpError": "code"}
-_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError, TimeoutError)
+_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
 _given_up: Counter[str] = Counter()
 """By endpoint, how many operations have given up since one succeeded."""
@@ -48,7 +48,8 @@ def persist(url: str, act: Callable[[], T]) -> T:
     """What `act` returns; it is called again, after growing and uneven waits, while its failure may pass.
 
     Raises:
-        OSError: It did not pass within the limits, or never will; FileNotFoundError and PermissionError among others.
+        ConnectionError, TimeoutError: It did not pass within the limits.
+        OSError: It never will; FileNotFoundError and PermissionError among others.
     """
     endpoint = "{0.scheme}://{0.netloc}".format(urlsplit(url))
     began = time.monotonic()
@@ -58,10 +59,11 @@ def persist(url: str, act: Callable[[], T]) -> T:
         except Exception as e:
             spent_s = time.monotonic() - began
             if not may_pass(e):
-                raise _failure(url, e, "") from e
+                raise _failure(url, e) from e
             if tries >= max(1, TRIES // LOST_SHARE ** _given_up[endpoint]) or spent_s >= PATIENCE_S:
                 _given_up[endpoint] += 1
-                raise _failure(url, e, f" ({tries} tries in {spent_s:.0f} s)") from e
+                kind = TimeoutError if isinstance(e, TimeoutError) else ConnectionError
+                raise kind(f"{url}: {_reason(e)} ({tries} tries in {spent_s:.0f} s)") from e
             longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (tries - 1))
             time.sleep(random.uniform(0.5, 1.0) * longest_s)
         else:
@@ -83,8 +85,8 @@ def may_pass(error: BaseException) -> bool:
     return bool(_names(error) & _PASSING)
 
 
-def _failure(url: str, error: Exception, effort: str) -> Exception:
-    """The error to raise: what is not a storage's own, a bug perhaps, stays as it is."""
+def _failure(url: str, error: Exception) -> Exception:
+    """The error to raise for what does not pass: what is not a storage's own, a bug perhaps, stays as it is."""
     if type(error).__module__ == "builtins" and not isinstance(error, OSError):
         return error
     status = _status(error)
@@ -95,7 +97,7 @@ def _failure(url: str, error: Exception, effort: str) -> Exception:
         kind = FileNotFoundError
     elif "Credentials" in type(error).__name__:
         kind = PermissionError
-    return kind(f"{url}: {_reason(error)}{effort}")
+    return kind(f"{url}: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

@@ -72,6 +72,18 @@ def open_uri(uri: str) -> BinaryIO:
     return cast(BinaryIO, fs.open(path))
 
 
+def is_answering(uri: str) -> bool:
+    """Whether the storage of a file says anything about it at all, be it no."""
+    fs, path = filesystem(uri)
+    try:
+        fs.info(path)
+    except (ConnectionError, TimeoutError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
 def _options(scheme: str) -> dict[str, Any]:
     """Time limits of the client libraries, which else wait for ever or multiply; what fsspec is configured to stays."""
     if scheme in ("s3", "s3a"):
