@@ -111,7 +111,7 @@ def test_a_uri_given_twice_counts_once_with_a_warning(folder):
     ("text", "message"),
     [
         ("path\na.mp4\n", "needs a column 'uri', found path"),
-        ("uri,start_s,end_s\na.mp4,5,3\n", "row 1: a span needs 0 <= start_s < end_s, got 5 and 3"),
+        ("uri,start_s,end_s\na.mp4,5,3\n", "row 1: a span needs 0 <= start_s < end_s in seconds, got 5 and 3"),
         ("uri,start_s,end_s\na.mp4,5,\n", "row 1: a span needs"),
         ("uri,n\n,1\n", "row 1: uri must be a path or URL"),
         ("uri\n", "has no rows"),

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from embedding_tables import clip_ids, clustered, embedding_column, unit, write_table
 
-from vidray import index as index_module
 from vidray.errors import StoreError, UsageError
 from vidray.index import build_index, open_index
 from vidray.index.build import IDS_BATCH_ROWS
@@ -306,7 +306,7 @@ def test_a_clip_without_a_vector_is_refused_by_name(tmp_path, clip_id):
 def copies_of(monkeypatch, tmp_path) -> Path:
     place = tmp_path / "scratch"
     place.mkdir()
-    monkeypatch.setattr(index_module.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     return place
 
 

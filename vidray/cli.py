@@ -101,12 +101,19 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
         _say_failures(arguments.store, ())
+        if arguments.json:
+            _print_json({"store": arguments.store})
+            return 0
         print(
             f"planned into {arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
         )
         return 0
     found = estimate(arguments.corpus, **options)
     cpu_s = found.decode_pixels / PIXELS_A_CPU_SECOND
+    if arguments.json:
+        counts = {"videos": found.videos, "videos_failed": len(found.failures), "clips": found.clips}
+        _print_json({**counts, "video_s": found.video_s, "decode_cpu_s": cpu_s})
+        return 0
     print(f"videos        {found.videos:,}")
     print(f"hours         {found.video_s / 3600:,.2f}")
     print(f"clips         {found.clips:,}")

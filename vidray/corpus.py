@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from vidray.errors import UsageError
 from vidray.media import UNSEEN, Span, Video
-from vidray.storage import filesystem, is_local, to_uri
+from vidray.storage import filesystem, find, is_local, to_uri
 
 MEDIA_SUFFIXES = frozenset(
     {
@@ -69,14 +69,14 @@ def list_corpus(corpus: str, *, limit: int | None = None, known: frozenset[str] 
     """
     fs, path = filesystem(corpus)
     if any(mark in path for mark in "*?[") and not fs.exists(path):
-        files = {name: info for name, info in fs.glob(path, detail=True).items() if info["type"] == "file"}
+        files = {name: info for name, info in fs.glob(path, detail=True).items() if info["type"] in ("file", "link")}
         return _of_files(fs, files, corpus, limit)
     try:
         info = fs.info(path)
     except (OSError, ValueError) as e:
         raise UsageError(f"{corpus}: no such file or folder: {_reason(e)}") from e
     if info["type"] == "directory":
-        files = fs.find(path, detail=True)
+        files = find(fs, path)
         media = {name: found for name, found in files.items() if _is_media(name, path)}
         return _of_files(fs, media, corpus, limit, skipped=len(files) - len(media))
     if PurePosixPath(path).suffix.lower() in MANIFEST_SUFFIXES:
@@ -146,6 +146,8 @@ def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: froz
             repeated += 1
             continue
         entry.rows[span] = {name: value for name, value in row.items() if name not in RESERVED_COLUMNS}
+        if not isinstance(row.get("size_bytes"), int | None):
+            raise UsageError(f"{where}: size_bytes must be a whole number, got {row['size_bytes']!r}")
         entry.size_bytes = row.get("size_bytes") if entry.size_bytes is None else entry.size_bytes
         if row.get("etag"):
             entry.fingerprint = _etag(row["etag"])
@@ -188,9 +190,13 @@ def _span(row: Mapping[str, Any], where: str) -> Span | None:
     start_s, end_s = row.get("start_s"), row.get("end_s")
     if start_s is None and end_s is None:
         return None
-    if start_s is None or end_s is None or not 0 <= float(start_s) < float(end_s) < float("inf"):
-        raise UsageError(f"{where}: a span needs 0 <= start_s < end_s, got {start_s} and {end_s}")
-    return float(start_s), float(end_s)
+    try:
+        span = float(start_s), float(end_s)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        span = (0.0, 0.0)
+    if not 0 <= span[0] < span[1] < float("inf"):
+        raise UsageError(f"{where}: a span needs 0 <= start_s < end_s in seconds, got {start_s} and {end_s}")
+    return span
 
 
 def _look_up(uri: str, entry: _Entry, is_known: bool) -> Video:

@@ -175,8 +175,12 @@ class Store:
 
     def rows(self, table: str, part: int) -> int:
         """How many rows a part has, from its footer."""
-        with self.folder.open(part_file(table, part)) as file:
-            return int(pq.read_metadata(file).num_rows)
+        name = part_file(table, part)
+        try:
+            with self.folder.open(name) as file:
+                return int(pq.read_metadata(file).num_rows)
+        except pa.ArrowInvalid as e:
+            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
 
     def write(self, table: str, part: int, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> int:
         """Publish one part; the rows are streamed, the file appears whole. Returns its rows."""

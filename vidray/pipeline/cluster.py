@@ -149,6 +149,9 @@ class Cluster:
             return
         token = f"_staging/token-{uuid.uuid4().hex}"
         store.write_bytes(token, token.encode())
+        if media_uri is not None and _sees(store.url, token, media_uri) is not None:
+            # gone for this process too, so it is no fault of the nodes
+            media_uri = None
         check = ray.remote(num_cpus=0, max_retries=2)(_sees)
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
         try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from vidray.errors import ExtractError
+from vidray.errors import ClusterError, ExtractError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement
 from vidray.pipeline.tasks import BlockWork, SliceWork
@@ -34,6 +34,10 @@ def isolate(
                 extractor = extractors[work.table]
                 try:
                     rows.append(ray.get(job.remote(alone, extractor, placement.device)))
+                except ray.exceptions.RayTaskError as e:
+                    # the task itself spoke, so it is not the clip that ends its worker
+                    reason = " ".join(str(e.cause).split())[:500]
+                    raise ClusterError(f"a worker cannot do its work: {reason}") from e
                 except ray.exceptions.RayError:
                     rows.append(_crashed(alone, extractor))
             table = pa.concat_tables(rows)

@@ -127,7 +127,9 @@ class Lease:
         try:
             self._seen = self._folder.read_bytes(FILE)
             held = json.loads(self._seen)
-            return held if isinstance(held, dict) and "token" in held else None
+            if not isinstance(held, dict) or "token" not in held:
+                raise ValueError("no lease")
+            return held
         except FileNotFoundError:
             return None
         except ValueError as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import queue
@@ -68,10 +69,9 @@ def plan(
     target = Store(store)
     target.check_plan(planner.config)
     listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
-    with Lease(target.folder, say=progress.say), cluster(ray_address) as connection:
+    with Lease(target.folder, say=progress.say), cluster(ray_address) as connection, contextlib.closing(progress):
         settle_changes(target, listing, progress, refresh=refresh, prune=prune)
         plan_listing(listing, target, planner, cluster=connection, progress=progress)
-    progress.close()
 
 
 def estimate(

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from vidray.storage.places import filesystem, is_local, local_path
+from vidray.storage.places import filesystem, find, is_local, local_path
 
 UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS})
 UNWRITABLE |= {errno.EISDIR, errno.ENOTDIR}
@@ -43,7 +43,7 @@ class Folder:
         """Every file below `prefix`, by its name relative to this folder, with its size; one listing."""
         top = self.path(prefix).rstrip("/")
         try:
-            found = self.fs.find(top, detail=True)
+            found = find(self.fs, top)
         except FileNotFoundError:
             return {}
         skip = len(self.root) + 1

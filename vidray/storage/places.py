@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -99,3 +100,33 @@ def _options(scheme: str) -> dict[str, Any]:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
         return {"client_kwargs": {"timeout": limits} | fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})}
     return {}
+
+
+def find(fs: Any, top: str) -> dict[str, dict[str, Any]]:
+    """Every file below a folder, by its path, with what the storage says of it.
+
+    Raises OSError where a folder cannot be listed: fsspec's own listing of local folders would leave it out. Linked
+    local folders are followed, each once.
+    """
+    if not isinstance(fs, LocalFileSystem):
+        return cast(dict[str, dict[str, Any]], fs.find(top, detail=True))
+    if os.path.isfile(top):
+        return {top: fs.info(top)}
+    found: dict[str, dict[str, Any]] = {}
+    seen: set[tuple[int, int]] = set()
+    for folder, below, files in os.walk(top, onerror=_raise_unless_gone, followlinks=True):
+        with contextlib.suppress(FileNotFoundError):
+            place = os.stat(folder)
+            if (place.st_dev, place.st_ino) in seen:
+                below.clear()
+                continue
+            seen.add((place.st_dev, place.st_ino))
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                found[os.path.join(folder, name)] = fs.info(os.path.join(folder, name))
+    return found
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
