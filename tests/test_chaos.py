@@ -50,12 +50,6 @@ def test_kills_between_operations_on_the_store_lose_nothing(repository):
     assert found["points_killed"] >= 6
 
 
-@pytest.mark.slow
-def test_kills_of_drivers_workers_and_sandboxes_lose_nothing(repository):
-    found = campaign(repository, "--only", "random", "--kills", "3")
-    assert found["kills"] >= 2
-
-
 def test_a_part_whose_cleaning_up_was_interrupted_is_published(staged):
     staged.publish("x", 0, SLICES, COLUMNS)
     before = staged.folder.read_bytes("features/x/part-00000.parquet")
