@@ -290,6 +290,7 @@ def test_retry_failed_does_what_failed_again_and_nothing_else(three, tmp_path, m
     assert verify(str(store)).is_whole
     write_video(three / "d.mp4", SyntheticVideo(frames=10))
     assert extract(str(three), str(store), **again).videos_failed == 0
+    extract(str(three), str(store), extractors=[MeanColour()], planner=FixedStride(0.5))
     assert verify(str(store)).is_whole
 
 
@@ -338,7 +339,7 @@ def test_an_extractor_that_cannot_be_loaded_ends_the_run_with_its_own_line(three
 def test_a_store_that_cannot_be_written_any_more_ends_the_run_with_one_line(three, tmp_path):
     store = tmp_path / "store"
     plan(str(three), str(store))
-    (store / "_staging").mkdir()
+    (store / "_staging").mkdir(exist_ok=True)
     # a file where a folder has to be
     (store / "_staging" / "mean_colour").write_text("in the way")
     with pytest.raises(VidrayError, match="mean_colour"):
