@@ -57,7 +57,7 @@ def one_round(path: str, info: VideoInfo, samplings: tuple[Sampling, ...], sandb
     began_s = time.process_time()
     with Path(path).open("rb") as file, VideoReader(file, path, samplings) as reader:
         direct_s = time.process_time() - began_s
-        owner_s, child_began_s = 0.0, child_of(sandbox).processor_s()
+        owner_s, child_began_s = 0.0, child_of(sandbox).status().processor_s
         for span in clips(info.duration_s):
             began_s = time.process_time()
             reader.read(*span)
@@ -65,7 +65,7 @@ def one_round(path: str, info: VideoInfo, samplings: tuple[Sampling, ...], sandb
             began_s = time.process_time()
             sandbox.read(path, samplings, *span, size)
             owner_s += time.process_time() - began_s
-    return direct_s, owner_s + child_of(sandbox).processor_s() - child_began_s
+    return direct_s, owner_s + child_of(sandbox).status().processor_s - child_began_s
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         began = time.perf_counter()
         infos = {path: sandbox.probe(path) for path in options.videos}
         start_s = time.perf_counter() - began
-        start_processor_s = child_of(sandbox).processor_s()
+        start_processor_s = child_of(sandbox).status().processor_s
         for number in range(options.rounds + 1):
             for path, info in infos.items():
                 direct, sandboxed = one_round(path, info, samplings, sandbox)

@@ -57,13 +57,14 @@ def sandbox() -> Iterator[Sandbox]:
 def peaks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The largest resident size that the sandbox has seen, last."""
     seen = [0]
-    look = process.Child.resident_bytes
+    look = process.Child.status
 
-    def resident_bytes(child: process.Child) -> int:
-        seen.append(max(seen[-1], look(child)))
-        return look(child)
+    def status(child: process.Child) -> process.Status:
+        found = look(child)
+        seen.append(max(seen[-1], found.resident_bytes))
+        return found
 
-    monkeypatch.setattr(process.Child, "resident_bytes", resident_bytes)
+    monkeypatch.setattr(process.Child, "status", status)
     return seen
 
 

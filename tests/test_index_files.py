@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import shutil
 import threading
@@ -18,6 +19,7 @@ from embedding_tables import clip_ids, clustered, write_table
 
 from vidray.errors import IndexFileError
 from vidray.index import build_index, open_index
+from vidray.index import open as open_module
 from vidray.index.files import CURRENT
 from vidray.storage import Folder
 
@@ -139,6 +141,26 @@ def test_readers_see_a_whole_index_while_it_is_being_rebuilt(table, tmp_path):
     assert wrong == []
     assert len(seen) == 2
     assert open_index(place)._where.endswith(f"v{builds + 1:04d}")
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["fetch", "check_files", "ann.read", "ann._map_lists", "ann.faiss.OnDiskInvertedLists.do_mmap", "_Identities"],
+)
+def test_a_version_that_goes_while_it_is_being_opened_is_not_missed(table, tmp_path, monkeypatch, step):
+    place = str(tmp_path / "i")
+    build_index(str(table), place, exact_up_to=0)
+    plain = operator.attrgetter(step)(open_module)
+
+    def rebuilt(*args, **options):
+        monkeypatch.setattr(f"vidray.index.open.{step}", plain)
+        build_index(str(table), place, exact_up_to=0)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(f"vidray.index.open.{step}", rebuilt)
+    index = open_index(place, verify=True)
+    assert index._where.endswith("v0002")
+    assert index.search(np.ones(DIM)).ids.shape == (1, 10)
 
 
 def test_two_builds_at_once_leave_one_whole_index(table, tmp_path):

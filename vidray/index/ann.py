@@ -242,7 +242,10 @@ def _map_lists(index: Any, path: Path, rows: int) -> None:
     inverted.read_only = True
     # FAISS starts a pool of threads for each search otherwise: 80 times slower when the lists are in memory
     inverted.prefetch_nthread = 0
-    inverted.do_mmap()
+    try:
+        inverted.do_mmap()
+    except RuntimeError as e:
+        raise IndexFileError(f"{path.name} cannot be mapped: {_one_line(e)}") from e
 
 
 def _one_line(error: BaseException) -> str:

@@ -15,12 +15,12 @@ _MOST_SKIPPING_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What media may cost. Times are seconds of processor time; waiting for storage counts for none of them but one.
+    """What media may cost. Times are seconds of processor time, unless they say otherwise; waiting for storage is none.
 
     Attributes:
         probe_s: To read the headers of one file.
         clip_s: To decode one clip, besides its pixels' share.
-        idle_factor: A child that uses no processor is given this many times as long by the clock.
+        idle_factor: For so many times as long, by the clock, a child may sleep instead of working.
         storage_s: By the clock: how long storage may keep one request waiting in all.
         wasted_s: By the clock: what clips of one file may cost without result, before its other clips are given up.
         memory_bytes: Resident size of the child.

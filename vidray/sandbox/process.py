@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from vidray.errors import ClusterError, VidrayError
 from vidray.sandbox import wire
@@ -25,10 +25,32 @@ NEEDED_PACKAGES = ("vidray", "numpy", "av")
 START_S = 120.0
 STARTS = 3
 END_S = 5.0
-CODE = "import sys; from vidray.sandbox.child import main; main(*map(int, sys.argv[1:4]), from_main_thread=bool({}))"
+CODE = """
+import sys
+sys.path += {path!r}
+from vidray.sandbox.child import main
+main(*map(int, sys.argv[1:4]), from_main_thread={from_main_thread})
+"""
 
+_LONGEST_LOOK_S = 1.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Status(NamedTuple):
+    """What the kernel says of a process.
+
+    Attributes:
+        state: R where it runs or waits for a processor; other letters where it sleeps.
+        processor_s: What it has used in its life.
+    """
+
+    state: str
+    processor_s: float
+    resident_bytes: int
+
+
+GONE = Status(state="X", processor_s=0.0, resident_bytes=0)
 
 
 class DiedError(Exception):
@@ -57,10 +79,11 @@ class Child:
         self._limits = limits
         self._held = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
+        self._stat: int | None = None
         self.files = 0
         self.answers = 0
         self._start()
-        self._resident_bytes_new = self.resident_bytes()
+        self._resident_bytes_new = self.status().resident_bytes
 
     def _start(self) -> None:
         """Start it and wait until it is ready; raises ClusterError where this machine cannot."""
@@ -97,12 +120,14 @@ class Child:
                 stderr=stderr,
                 cwd="/",
             )
+        self._stat = os.open(f"/proc/{self._process.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        self._held.callback(os.close, self._stat)
 
     def ask(
         self, request: Mapping[str, Any], opened: Opened | None, *, limit_s: float, max_payload_bytes: int = 0
     ) -> wire.Message:
         """The answer to one request, within a number of seconds; serves its reads of the file meanwhile."""
-        self._budget = _Budget(limit_s, limit_s * self._limits.idle_factor, self.processor_s())
+        self._budget = _Budget(limit_s, limit_s * self._limits.idle_factor, self.status().processor_s)
         try:
             self._channel.send(request)
         except OSError as e:
@@ -116,7 +141,7 @@ class Child:
     ) -> wire.Message:
         """The same about another file, which is handed over: as a descriptor where it has one."""
         self.files += 1
-        self._budget = _Budget(limit_s, limit_s * self._limits.idle_factor, self.processor_s())
+        self._budget = _Budget(limit_s, limit_s * self._limits.idle_factor, self.status().processor_s)
         try:
             self._channel.send({**request, "size": None if opened.descriptor is not None else opened.size_bytes})
             if opened.descriptor is not None:
@@ -162,37 +187,35 @@ class Child:
             raise self._death() from e
 
     def _watch(self) -> None:
-        if self.resident_bytes() > self._limits.memory_bytes:
+        status, budget = self.status(), self._budget
+        if status.resident_bytes > self._limits.memory_bytes:
             raise DiedError("memory", f"decoding needs more than {self._limits.memory_bytes >> 20} MiB of memory")
-        budget = self._budget
-        if self.processor_s() - budget.began_processor_s > budget.limit_s:
+        if status.processor_s - budget.began_processor_s > budget.limit_s:
             raise DiedError("timeout", f"decoding takes more than {budget.limit_s:.0f} s")
-        if time.monotonic() - budget.began_at > budget.idle_limit_s:
-            raise DiedError("timeout", f"the decoder gives no answer for {budget.idle_limit_s:.0f} s")
+        if budget.idle_s(is_idle=status.state != "R") > budget.idle_limit_s:
+            raise DiedError("timeout", f"the decoder does nothing for {budget.idle_limit_s:.0f} s")
 
     def is_spent(self) -> bool:
         """Whether it has seen many files, or keeps more memory than a new one."""
-        grown = self.resident_bytes() - self._resident_bytes_new
+        grown = self.status().resident_bytes - self._resident_bytes_new
         return self.files >= self._limits.files or grown > self._limits.growth_bytes
 
-    def resident_bytes(self) -> int:
-        fields = self._read("statm").split()
-        return int(fields[1]) * _PAGE_BYTES if len(fields) > 1 else 0
-
-    def processor_s(self) -> float:
+    def status(self) -> Status:
+        """What the kernel says of it now."""
+        if self._stat is None:
+            return GONE
+        try:
+            data = os.pread(self._stat, 1024, 0).decode(errors="replace")
+        except ProcessLookupError:
+            return GONE
         # the second field is a name in brackets, which may hold anything
-        fields = self._read("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S if len(fields) > 12 else 0.0
-
-    def _read(self, name: str) -> str:
-        if self._process is None:
-            return ""
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{self._process.pid}/{name}").read_text()
-        return ""
+        fields = data.rpartition(")")[2].split()
+        processor_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return Status(state=fields[0], processor_s=processor_s, resident_bytes=int(fields[21]) * _PAGE_BYTES)
 
     def end(self) -> None:
         """Kill it. One that the kernel does not let die is left to the kernel."""
+        self._stat = None
         self._held.close()
         if self._process is not None:
             self._process.kill()
@@ -215,33 +238,43 @@ class Child:
 
 
 class _Budget:
-    """What one request may take: seconds of the child's processor, and seconds by the clock without storage."""
+    """What one request may take: seconds of the child's processor, and seconds of doing nothing, without storage."""
 
     def __init__(self, limit_s: float, idle_limit_s: float, began_processor_s: float) -> None:
         self.limit_s = limit_s
         self.idle_limit_s = idle_limit_s
         self.began_processor_s = began_processor_s
-        self.began_at = time.monotonic()
         self.storage_s = 0.0
+        self._idle_s = 0.0
+        self._looked_at = time.monotonic()
 
     def waited(self, seconds: float) -> None:
         """So long storage took for a read."""
         self.storage_s += seconds
-        self.began_at += seconds
+        self._looked_at = time.monotonic()
+
+    def idle_s(self, *, is_idle: bool) -> float:
+        """How long it has done nothing in all, if it has done nothing since it was last looked at, or something."""
+        now = time.monotonic()
+        if is_idle:
+            # a machine that was halted has halted both
+            self._idle_s += min(now - self._looked_at, _LONGEST_LOOK_S)
+        self._looked_at = now
+        return self._idle_s
 
 
 def command(connection: int, lifeline: int) -> list[str]:
     """What starts a child: a fresh interpreter that looks at no site, no user and no current directory."""
+    specs = [importlib.util.find_spec(name) for name in NEEDED_PACKAGES]
+    homes = [str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin]
+    # behind the standard library, which packages on PYTHONPATH would hide
+    path = list(dict.fromkeys(homes))
     # a thread may end before its process does, and the parent-death signal would come too soon
-    from_main_thread = int(threading.current_thread() is threading.main_thread())
-    code = CODE.format(from_main_thread)
+    code = CODE.format(path=path, from_main_thread=threading.current_thread() is threading.main_thread())
     return [sys.executable, "-P", "-s", "-S", "-c", code, str(connection), str(lifeline), str(os.getpid())]
 
 
 def environment() -> dict[str, str]:
     """All that a child knows of its owner's environment: where its libraries are."""
     passed = {name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ}
-    specs = [importlib.util.find_spec(name) for name in NEEDED_PACKAGES]
-    homes = [str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin]
-    path = os.pathsep.join(dict.fromkeys(homes))
-    return {**passed, "PYTHONPATH": path, "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**passed, "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
