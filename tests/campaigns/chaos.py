@@ -345,7 +345,8 @@ def prepare(folder: Path, seed: int) -> Campaign:
         "PYTHONPATH": os.pathsep.join(path),
         "VIDRAY_CHAOS": str(folder / "hook"),
         # on a machine with other work a node takes its time to start
-        "RAY_raylet_start_wait_time_s": "120",
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
         "VIDRAY_CHAOS_UNITS": f"{PART_VIDEOS} {BLOCK_CLIPS}",
     }
     os.environ.update(shared)

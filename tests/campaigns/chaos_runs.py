@@ -147,7 +147,10 @@ class Run:
             return
         with self.log.open("wb") as out:
             command = [sys.executable, "-m", "vidray.cli", *arguments]
-            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=self.environ)
+            # Ray ends the whole process group of a driver that was killed
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env=self.environ, start_new_session=True
+            )
 
     def look(self) -> dict[int, Seen]:
         """Its workers and sandboxes that live now; they are remembered."""

@@ -142,10 +142,13 @@ def with_faults(score: Score, corpus: str, store: str, faults: Faults, expected:
     score.counts["requests"] += faults.requests
     score.faults += faults.injected
     faults.rates, faults.outage_at = {}, None
-    left = unread(store) if is_done else 0
+    if not is_done:
+        is_done = run(score, corpus, store)
+    left = unread(store)
     score.counts["rows_that_blame_the_storage"] += left
-    if (left or not is_done) and not run(score, corpus, store, retry_failed=True):
-        score.counts["unclear"] += 1
+    if left:
+        is_done = run(score, corpus, store, retry_failed=True)
+    score.counts["unclear"] += not is_done
     judge(score, store, expected)
     faults.reset_counts()
 
