@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 
 import vidray
 from vidray.pipeline import Progress
@@ -16,11 +17,15 @@ parser.add_argument("--fps", type=float, default=2.0)
 parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
 arguments = parser.parse_args()
 
-summary = vidray.extract(
-    arguments.corpus,
-    arguments.store,
-    extractors=[vidray.resolve(name, fps=arguments.fps, precision=arguments.precision) for name in arguments.extractor],
-    planner=vidray.FixedStride(arguments.clip_length),
-    progress=Progress(),
-)
+options = {"fps": arguments.fps, "precision": arguments.precision}
+try:
+    summary = vidray.extract(
+        arguments.corpus,
+        arguments.store,
+        extractors=[vidray.resolve(name, **options) for name in arguments.extractor],
+        planner=vidray.FixedStride(arguments.clip_length),
+        progress=Progress(),
+    )
+except vidray.VidrayError as e:
+    sys.exit(f"extract: {e}")
 print(json.dumps(dataclasses.asdict(summary)))

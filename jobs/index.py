@@ -1,6 +1,7 @@
 """Build the search index of a feature table: python jobs/index.py STORE -x NAME."""
 
 import argparse
+import sys
 
 import vidray
 
@@ -9,5 +10,8 @@ parser.add_argument("store")
 parser.add_argument("-x", "--extractor", required=True)
 arguments = parser.parse_args()
 
-info = vidray.build_index(arguments.store, extractor=arguments.extractor)
+try:
+    info = vidray.build_index(arguments.store, extractor=arguments.extractor)
+except vidray.VidrayError as e:
+    sys.exit(f"index: {e}")
 print(f"indexed {info.rows:,} clips")

@@ -1,6 +1,7 @@
 """Find clips like those of a video: python jobs/search.py STORE VIDEO."""
 
 import argparse
+import sys
 
 import vidray
 
@@ -11,6 +12,10 @@ parser.add_argument("-x", "--extractor", help="whose index, where there are seve
 parser.add_argument("-k", type=int, default=10)
 arguments = parser.parse_args()
 
-result = vidray.search(arguments.store, video=arguments.video, extractor=arguments.extractor, k=arguments.k)
+try:
+    result = vidray.search(arguments.store, video=arguments.video, extractor=arguments.extractor, k=arguments.k)
+except vidray.VidrayError as e:
+    sys.exit(f"search: {e}")
 for hit in result.hits:
-    print(f"{hit.score:.4f}  {hit.uri}  {hit.start_s:g}-{hit.end_s:g} s")
+    where = "" if hit.start_s is None else f"{hit.uri}  {hit.start_s:g}-{hit.end_s:g} s"
+    print(f"{hit.score:.4f}  {where or hit.clip_id}")

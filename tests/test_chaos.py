@@ -25,7 +25,8 @@ SLICES = (SliceKey(0, 0, 0, 1), SliceKey(0, 1, 0, 1))
 def staged(tmp_path) -> Store:
     """A store of one part with two slices, all staged."""
     store = Store(str(tmp_path / "store"))
-    store.write("clips", 0, CLIPS.empty_table(), CLIPS)
+    clips = [dict.fromkeys(CLIPS.names) | {"clip_id": str(number)} for number in range(len(SLICES))]
+    store.write("clips", 0, pa.Table.from_pylist(clips, CLIPS), CLIPS)
     stage(store)
     return store
 

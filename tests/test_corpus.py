@@ -55,6 +55,23 @@ def test_ids_are_the_same_again_and_change_with_the_file(folder):
     assert [a.video_id == b.video_id for a, b in zip(first, second, strict=True)] == [True, False, True]
 
 
+def test_a_link_changes_with_its_file(folder):
+    (folder / "link.mp4").symlink_to(folder / "b.mp4")
+    first = list_corpus(f"{folder}/link.mp4").videos
+    os.utime(folder / "b.mp4", (1.0, 1.0))
+    second = list_corpus(f"{folder}/link.mp4").videos
+    assert first[0].fingerprint != second[0].fingerprint == "size:5:mtime:1.0"
+
+
+def test_a_storage_that_fails_is_not_taken_for_an_empty_one(folder, monkeypatch):
+    def fail(*arguments, **options):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.info", fail)
+    with pytest.raises(PermissionError):
+        list_corpus(str(folder))
+
+
 @pytest.mark.parametrize("corpus", ["nothing-there", "nothing-there.csv", "*.mp4"])
 def test_what_is_not_there_is_a_usage_error(tmp_path, corpus):
     with pytest.raises(UsageError, match=r"no such file|no video or audio files"):

@@ -113,6 +113,13 @@ def test_a_submitted_job_writes_the_same_tables_as_a_local_run(mixed, tmp_path, 
         assert Store(str(there)).read(table, 0).equals(Store(str(here)).read(table, 0))
 
 
+def test_what_goes_wrong_in_a_script_is_one_line(tmp_path, repository):
+    command = [sys.executable, repository / "jobs" / "index.py", tmp_path / "store", "-x", "efficientnet_lite0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith("index: ")
+
+
 def test_index_and_search_scripts(tmp_path, repository):
     videos = packaged("bikes.mp4").parent
     run(repository / "jobs" / "extract.py", videos, tmp_path / "store", "-x", "efficientnet_lite0", cwd=tmp_path)

@@ -87,6 +87,19 @@ def test_a_living_holder_elsewhere_is_refused(folder, monkeypatch):
         lease.__enter__()
 
 
+def test_a_holder_elsewhere_that_ends_while_it_is_waited_for_leaves_the_store(folder):
+    hold(folder, machine="another", host="far")
+    said: list[str] = []
+
+    def end(line: str) -> None:
+        said.append(line)
+        folder.remove(FILE)
+
+    with Lease(folder, say=end) as lease:
+        lease.check()
+    assert len(said) == 1
+
+
 def test_a_run_that_lost_its_lease_stops(folder):
     with Lease(folder, say=print) as lease:
         hold(folder, machine="another")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +28,9 @@ from vidray.pipeline.graph import receipts
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import part_work, tasks_of
+from vidray.pipeline.worker import SliceExtractor, decode_task
 from vidray.planners import FixedStride
+from vidray.sandbox import Sandbox
 from vidray.storage import Folder
 from vidray.store import Store
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
@@ -393,6 +398,55 @@ def test_a_store_that_a_node_does_not_see_ends_the_run(mixed, tmp_path, monkeypa
     monkeypatch.setattr(Folder, "write_bytes", elsewhere)
     with pytest.raises(ClusterError, match=r"node .* sees another store at"):
         extract(str(mixed), str(tmp_path / "store"), extractors=[MeanColour()])
+
+
+def test_a_manifests_file_that_could_not_be_read_is_asked_about_again(tmp_path):
+    store, manifest, video = tmp_path / "store", tmp_path / "corpus.txt", tmp_path / "late.mp4"
+    manifest.write_text(f"{video}\n")
+    assert extract(str(manifest), str(store), extractors=[MeanColour()]).videos_failed == 1
+    write_video(video, SyntheticVideo(frames=10))
+    assert extract(str(manifest), str(store), extractors=[MeanColour()], retry_failed=True).videos_failed == 0
+    assert rows(store, "videos")[0]["fingerprint"].startswith("size:")
+
+
+def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
+    store = Store(str(tmp_path / "store"))
+    plan(str(mixed), store.url, planner=FixedStride(2.0))
+    tables = {"mean_colour": MeanColour(), "loudness": Loudness()}
+    (task,) = tasks_of(part_work(store, 0, tables, {table: set() for table in tables}).blocks, 8)
+    worker = SliceExtractor(store.url, tables, "cpu")
+    assert worker.split_staged(task) == ([], task)
+    samplings = {table: extractor.sampling for table, extractor in tables.items()}
+    with contextlib.closing(Sandbox()) as sandbox:
+        receipts = [worker.stage(decoded) for decoded in decode_task(task, samplings, sandbox)]
+    store.unstage("loudness", receipts[-1].work.key)
+    found, left = worker.split_staged(task)
+    ((lost,),) = [block.slices for block in left]
+    assert lost.key not in store.staged("loudness", 0)
+    assert {(r.work, r.done, r.failed) for r in found} == {
+        (r.work, r.done, r.failed) for r in receipts if r.work != lost
+    }
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_only_an_error_that_leaves_the_gpu_unusable_ends_the_worker(is_lost):
+    code = f"""
+from extractors_for_tests import MeanColour
+from vidray.pipeline import worker
+
+class Fails(MeanColour):
+    def load(self, device):
+        return lambda batch: 1 / 0
+
+worker._is_lost = lambda device: {is_lost}
+try:
+    worker.load(Fails(), "cuda")([])
+except ZeroDivisionError:
+    print("raised")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
+    expected = (1, "", True) if is_lost else (0, "raised\n", False)
+    assert (done.returncode, done.stdout, "leaves cuda unusable" in done.stderr) == expected
 
 
 @pytest.mark.parametrize(

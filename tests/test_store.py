@@ -29,7 +29,10 @@ def staged(first: int, stop: int, failed: tuple[int, ...] = ()) -> pa.Table:
 
 @pytest.fixture(params=["local", "memory"])
 def store(request, tmp_path):
-    return Store(str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}/store")
+    store = Store(str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}/store")
+    clips = [dict.fromkeys(CLIPS.names) | {"clip_id": f"c{n}"} for n in range(6)]
+    store.write("clips", 0, pa.Table.from_pylist(clips, CLIPS), CLIPS)
+    return store
 
 
 def stage_part(store: Store) -> list[SliceKey]:
@@ -62,6 +65,27 @@ def test_publishing_does_not_depend_on_how_the_slices_were_cut(store):
     assert one == [store.folder.read_bytes(f"{kind}/x/part-00000.parquet") for kind in ("features", "errors")]
 
 
+def test_slices_of_other_clips_than_the_plans_are_not_published(store):
+    keys = stage_part(store)
+    store.stage("x", keys[1], staged(6, 8))
+    with pytest.raises(StoreError, match=r"block-0000.s01of02.parquet: holds other clips than the plan; .*run again"):
+        store.publish("x", 0, keys, COLUMNS)
+    assert store.staged("x") == {keys[0], keys[2]}
+    assert store.folder.sizes("features") | store.folder.sizes("errors") == {}
+    store.stage("x", keys[1], staged(3, 5))
+    with pytest.raises(StoreError, match="part 0 of x has 5 of 6 planned clips staged"):
+        store.publish("x", 0, keys[:2], COLUMNS)
+    assert store.publish("x", 0, keys, COLUMNS) == (4, 2)
+
+
+def test_a_damaged_slice_is_missing_again(store):
+    keys = stage_part(store)
+    store.folder.write_bytes(f"_staging/x/{keys[2].file}", b"")
+    with pytest.raises(StoreError, match=r"block-0001.s00of01.parquet: damaged; .*run again"):
+        store.publish("x", 0, keys, COLUMNS)
+    assert store.staged("x") == set(keys[:2])
+
+
 def test_a_write_that_fails_leaves_what_was_there(store):
     store.folder.write_bytes("file", b"before")
 
@@ -73,7 +97,7 @@ def test_a_write_that_fails_leaves_what_was_there(store):
     with pytest.raises(RuntimeError):
         write_half()
     assert store.folder.read_bytes("file") == b"before"
-    assert list(store.folder.sizes()) == ["file"]
+    assert list(store.folder.sizes()) == ["clips/part-00000.parquet", "file"]
 
 
 def test_another_plan_is_refused_with_the_remedy(store):

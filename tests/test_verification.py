@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from vidray.errors import UsageError
-from vidray.store import CLIPS, ERRORS, IDENTITY, Store
+from vidray.store import CLIPS, ERRORS, IDENTITY, VIDEOS, Store
 from vidray.verification import verify
 
 
@@ -21,6 +21,8 @@ def store(tmp_path):
     for part, numbers in ((0, range(4)), (1, range(4, 6))):
         rows = [{**row, "clip_index": 0, "part": part, "block": 0} for row in identity(*numbers)]
         store.write("clips", part, pa.Table.from_pylist(rows, CLIPS), CLIPS)
+        video_ids = [{"video_id": f"v{part}"}]
+        store.write("videos", part, pa.Table.from_pylist(video_ids, VIDEOS), VIDEOS)
     store.write_spec("x", {"name": "x"})
     return store
 
@@ -54,6 +56,15 @@ def test_a_row_that_says_another_span_than_the_plan_is_orphaned(store):
     store.write("features/x", 0, pa.Table.from_pylist(rows, IDENTITY), IDENTITY)
     found = verify(store.url)
     assert (found.missing, found.orphaned) == (1, 1)
+
+
+def test_a_video_that_two_parts_plan_is_doubled(store):
+    publish(store, 0, [0, 1, 2, 3], [])
+    publish(store, 1, [4, 5], [])
+    for part in (0, 1):
+        store.write("videos", part, pa.Table.from_pylist([{"video_id": "v"}], VIDEOS), VIDEOS)
+    found = verify(store.url)
+    assert (found.duplicated, found.notes) == (2, ("x part 1: 2 duplicated",))
 
 
 def test_no_store_is_a_usage_error(tmp_path):

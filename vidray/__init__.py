@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vidray.errors import VidrayError
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
     from vidray.pipeline import extract, plan
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
     "FixedStride": "vidray.planners",
+    "VidrayError": "vidray.errors",
     "build_index": "vidray.retrieval",
     "extract": "vidray.pipeline",
     "open_index": "vidray.retrieval",
@@ -31,6 +33,7 @@ _HOMES = {
 __all__ = [
     "Extractor",
     "FixedStride",
+    "VidrayError",
     "build_index",
     "extract",
     "open_index",

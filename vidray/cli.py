@@ -98,6 +98,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
         "ray_address": arguments.ray_address,
         "progress": Progress(),
     }
+    if arguments.dry_run and (arguments.refresh or arguments.prune):
+        raise UsageError("--dry-run writes nothing: leave --refresh and --prune out")
     if not arguments.dry_run:
         plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
         _say_failures(arguments.store, ())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -73,8 +75,8 @@ def list_corpus(corpus: str, *, limit: int | None = None, known: frozenset[str] 
         return _of_files(fs, files, corpus, limit)
     try:
         info = fs.info(path)
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{corpus}: no such file or folder: {_reason(e)}") from e
+    except (FileNotFoundError, NotADirectoryError, ValueError) as e:
+        raise UsageError(f"{corpus}: no such file or folder") from e
     if info["type"] == "directory":
         files = find(fs, path)
         media = {name: found for name, found in files.items() if _is_media(name, path)}
@@ -115,6 +117,10 @@ def _fingerprint(info: Mapping[str, Any]) -> str:
     etag = info.get("ETag") or info.get("etag")
     if etag:
         return _etag(etag)
+    if info.get("islink"):
+        # the file's own time, not the link's
+        with contextlib.suppress(OSError):
+            info = {**info, "mtime": os.stat(info["name"]).st_mtime}
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or ""
     return f"size:{info.get('size')}:mtime:{changed}"
 
@@ -206,7 +212,8 @@ def _look_up(uri: str, entry: _Entry, is_known: bool) -> Video:
             fs, path = filesystem(uri)
             info = fs.info(path)
             size_bytes, fingerprint = info.get("size"), _fingerprint(info)
-        except OSError:
+        except (OSError, ValueError):
+            # asked again when it is probed, whose error says why
             fingerprint = UNSEEN
     fingerprint = fingerprint or UNSEEN
     spans = sorted(span for span in entry.rows if span is not None)

@@ -195,11 +195,11 @@ class Store:
                 writer.write_table(group)
         return rows
 
-    def staged(self, table: str) -> set[SliceKey]:
-        """The slices of one extractor that are staged; one listing. Those of a published part count for nothing,
-        unless the part is to be done again."""
+    def staged(self, table: str, part: int | None = None) -> set[SliceKey]:
+        """The slices of one extractor that are staged, of all parts or of one; one listing. Those of a published part
+        count for nothing, unless the part is to be done again."""
         keys = set()
-        for name in self.folder.sizes(f"_staging/{table}"):
+        for name in self.folder.sizes(f"_staging/{table}" if part is None else staging_of(table, part)):
             if match := _SLICE.search(name):
                 keys.add(SliceKey(*map(int, match.groups())))
         return keys
@@ -221,18 +221,29 @@ class Store:
         self.folder.remove(f"_staging/{table}/{key.file}")
 
     def read_staged(self, table: str, key: SliceKey) -> pa.Table:
-        with self.folder.open(f"_staging/{table}/{key.file}") as file:
-            return pq.read_table(file)
+        """The rows of a staged slice. Raises StoreError for a damaged one, after removing it: it is missing then."""
+        try:
+            with self.folder.open(f"_staging/{table}/{key.file}") as file:
+                return pq.read_table(file)
+        except pa.ArrowInvalid as e:
+            raise self._useless(table, key, "damaged") from e
+
+    def _useless(self, table: str, key: SliceKey, what: str) -> StoreError:
+        self.unstage(table, key)
+        return StoreError(f"{self.url}/_staging/{table}/{key.file}: {what}; it is removed, run again to do it anew")
 
     def publish(self, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> tuple[int, int]:
         """Commit one part of one extractor from its staged slices: errors first, then features, then clean up.
 
-        Returns the rows of features and of errors. Done twice, it writes the same bytes.
+        Returns the rows of features and of errors. Done twice, it writes the same bytes. Raises StoreError, and
+        publishes nothing, where the slices are not the plan's clips in its order.
         """
+        schema = features_schema(columns)
         try:
-            failed = self.write(f"errors/{table}", part, self._staged_rows(table, slices, failed=True), ERRORS)
-            schema = features_schema(columns)
-            done = self.write(f"features/{table}", part, self._staged_rows(table, slices, failed=False), schema)
+            errors = (rows.filter(rows["kind"].is_valid()) for rows in self._planned_rows(table, part, slices))
+            failed = self.write(f"errors/{table}", part, errors, ERRORS)
+            features = (rows.filter(rows["kind"].is_null()) for rows in self._staged_rows(table, slices))
+            done = self.write(f"features/{table}", part, features, schema)
             self.folder.remove(f"{staging_of(table, part)}/{AGAIN}")
         except FileNotFoundError:
             # somebody who began earlier has published it, and is cleaning up or was killed at it
@@ -272,11 +283,21 @@ class Store:
     def clear_intent(self) -> None:
         self.folder.remove(INTENT)
 
-    def _staged_rows(self, table: str, slices: Sequence[SliceKey], *, failed: bool) -> Iterator[pa.Table]:
+    def _staged_rows(self, table: str, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
         for key in sorted(slices):
-            rows = self.read_staged(table, key)
-            has_failed = rows["kind"].is_valid()
-            yield rows.filter(has_failed) if failed else rows.filter(pa.compute.invert(has_failed))
+            yield self.read_staged(table, key)
+
+    def _planned_rows(self, table: str, part: int, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
+        """The same, seen to be of the plan's clips: a worker that outlived its run may have staged an older plan's."""
+        planned = self.read("clips", part, ["clip_id"])["clip_id"]
+        count = 0
+        for key, rows in zip(sorted(slices), self._staged_rows(table, slices), strict=True):
+            if rows["clip_id"].to_pylist() != planned.slice(count, rows.num_rows).to_pylist():
+                raise self._useless(table, key, "holds other clips than the plan")
+            count += rows.num_rows
+            yield rows
+        if count != len(planned):
+            raise StoreError(f"{self.url}: part {part} of {table} has {count} of {len(planned)} planned clips staged")
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

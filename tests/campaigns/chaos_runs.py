@@ -22,6 +22,11 @@ LONGEST_RUN_S = 900.0
 GONE_WITHIN_S = 60.0
 """So long the processes of a dead run may take to end; Ray looks after workers whose driver is gone."""
 SANDBOX = "vidray.sandbox.child"
+SERVICES = (
+    "IDLE", "DashboardAgent", "RuntimeEnvAgent", "ActorLocationTracker", "_AutoscalingCoordinatorActor", "_StatsActor",
+    "_UsageCollectionActor",
+)  # fmt: skip
+"""Titles of Ray's own workers and of actors that Ray Data leaves to a cluster."""
 
 Process = tuple[int, str]
 """A process id, and when it started: the same id may come again."""
@@ -77,8 +82,8 @@ def is_sandbox(seen: Seen) -> bool:
 
 
 def is_busy_worker(seen: Seen) -> bool:
-    """Whether it is a worker process of Ray that works for some job."""
-    return seen.title.startswith("ray::") and not seen.title.startswith("ray::IDLE")
+    """Whether it is a worker process of Ray that works for some job; not one that serves the cluster."""
+    return seen.title.startswith("ray::") and not seen.title[len("ray::") :].startswith(SERVICES)
 
 
 class Forked:

@@ -165,7 +165,11 @@ class Cluster:
             if late:
                 raise ClusterError(f"node {asked[late[0]]} did not answer within {NODE_CHECK_S:.0f} s")
             for answer in answered:
-                complaint = ray.get(answer)
+                try:
+                    complaint = ray.get(answer)
+                except ray.exceptions.RayError as e:
+                    reason = " ".join(str(e).split())[-300:]
+                    raise ClusterError(f"node {asked[answer]} cannot run vidray: {reason}") from e
                 if complaint:
                     raise ClusterError(
                         f"node {asked[answer]} {complaint}; every node must reach STORE and CORPUS under the same path"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, UsageError, VidrayError
@@ -20,7 +20,7 @@ from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.publish import Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
-from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
+from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planners import FixedStride
 from vidray.store import SliceKey, Store
@@ -74,11 +74,12 @@ def extract(
     for table, spec in specs.items():
         target.check_spec(table, spec)
     target.check_plan(planner.config)
-    listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
+    known = frozenset[str]() if refresh else known_uris(target, retry_failed=retry_failed)
+    listing = list_corpus(corpus, limit=limit, known=known)
     with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
         try:
             settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
-            plan_listing(listing, target, planner, cluster=connection, progress=progress)
+            plan_listing(listing, target, planner, lease=lease, cluster=connection, progress=progress)
             if retry_failed:
                 take_back_failed(target, tables)
             staged = {table: target.staged(table) for table in tables}
@@ -89,6 +90,7 @@ def extract(
                 connection.connect()
                 connection.check_nodes(target.folder, next((v.uri for v in listing.videos if v.is_seen), None))
                 _Filling(target, tables, connection, device, progress, run, lease).fill(missing, staged)
+            lease.check()
             target.clear_staging()
             return run.finish()
         except (VidrayError, OSError) as e:
@@ -126,6 +128,7 @@ class _Filling:
     progress: Progress
     run: RunRecord
     lease: Lease
+    unreachable: list[SliceWork] = field(default_factory=list)
 
     def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
         placement = self.cluster.placement(device=self.device, extractors=len(self.extractors))
@@ -140,6 +143,7 @@ class _Filling:
             for part, tables in missing.items()
         )
         for wave in _waves(works):
+            self.lease.check()
             self._run_wave(wave, placement, publisher)
         publisher.wait()
 
@@ -174,13 +178,21 @@ class _Filling:
             return
         self.progress.extracted(receipt.done, receipt.failed, receipt.video_s)
         self.run.received(receipt)
+        if receipt.unreachable is not None:
+            self.unreachable.append(work)
         if self.run.is_storage_gone():
-            self.store.unstage(work.table, work.key)
+            self._unstage_unreachable(publisher)
             raise ClusterError(
                 f"most clips cannot be read any more, last {receipt.unreachable}; the storage of the corpus seems to "
                 "be gone, which is no fault of the files: run again when it is back"
             )
         publisher.received(receipt)
+
+    def _unstage_unreachable(self, publisher: Publisher) -> None:
+        """Have the slices without their files count as missing, but for those of parts that are published by now."""
+        for work in self.unreachable:
+            if publisher.is_waiting(work.table, work.key.part):
+                self.store.unstage(work.table, work.key)
 
     def _find_unreported(self, blocks: Sequence[BlockWork], publisher: Publisher) -> None:
         """A worker may die between staging a slice and reporting it: the store is what counts."""

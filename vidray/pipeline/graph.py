@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -112,19 +112,13 @@ class _Extract:
         self._loaded = list(spare(lambda: [_loaded(store_url, extractors, device)]))
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        yield from self._stage(pickle.loads(data) for data in batch["slice"].to_pylist())
+        for data in batch["slice"].to_pylist():
+            yield from self._receipts(partial(_staged, pickle.loads(data)))
 
-    def _stage(self, slices: Iterable[DecodedSlice | Trouble]) -> Iterator[pa.Table]:
-        for found in spare(lambda: self._staged(slices)):
-            yield _row("receipt", found)
-
-    def _staged(self, slices: Iterable[DecodedSlice | Trouble]) -> Iterator[Receipt | Trouble]:
+    def _receipts(self, work: Callable[[SliceExtractor], Iterable[Receipt]]) -> Iterator[pa.Table]:
         (extractor,) = self._loaded
-        if isinstance(extractor, Trouble):
-            yield extractor
-            return
-        for decoded in slices:
-            yield decoded if isinstance(decoded, Trouble) else extractor.stage(decoded)
+        for found in [extractor] if isinstance(extractor, Trouble) else spare(partial(work, extractor)):
+            yield _row("receipt", found)
 
 
 class _DecodeAndExtract(_Extract):
@@ -139,7 +133,19 @@ class _DecodeAndExtract(_Extract):
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for task in batch["task"].to_pylist():
-            yield from self._stage(decode_task(pickle.loads(task), self._samplings, self._sandbox))
+            yield from self._receipts(partial(self._filled, pickle.loads(task)))
+
+    def _filled(self, task: Task, extractor: SliceExtractor) -> Iterator[Receipt]:
+        receipts, left = extractor.split_staged(task)
+        yield from receipts
+        for decoded in decode_task(left, self._samplings, self._sandbox):
+            yield extractor.stage(decoded)
+
+
+def _staged(decoded: DecodedSlice | Trouble, extractor: SliceExtractor) -> Iterator[Receipt]:
+    if isinstance(decoded, Trouble):
+        raise decoded.error
+    yield extractor.stage(decoded)
 
 
 def _loaded(store_url: str, extractors: Mapping[str, Extractor], device: str) -> SliceExtractor:

@@ -13,7 +13,7 @@ from vidray.errors import ClusterError, ExtractError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement
 from vidray.pipeline.tasks import BlockWork, SliceWork
-from vidray.pipeline.worker import DecodedSlice, Receipt, decode_task, extract_rows, receipt_of
+from vidray.pipeline.worker import DecodedSlice, Receipt, decode_task, extract_rows, load, receipt_of
 from vidray.sandbox import Sandbox
 from vidray.store import Store
 
@@ -54,7 +54,7 @@ def _extract_clip(block: BlockWork, extractor: Extractor, device: str) -> pa.Tab
     (work,) = block.slices
     with contextlib.closing(Sandbox()) as sandbox:
         (decoded,) = decode_task((block,), {work.table: extractor.sampling}, sandbox)
-    return extract_rows(decoded, extractor, extractor.load(device))
+    return extract_rows(decoded, extractor, load(extractor, device))
 
 
 def _crashed(block: BlockWork, extractor: Extractor) -> pa.Table:

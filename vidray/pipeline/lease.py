@@ -57,8 +57,7 @@ class Lease:
             if held is not None and held["token"] == self._mine["token"]:
                 # the storage's answer to the first try was lost
                 break
-            if held is not None:
-                self._wait_until_dead(held)
+            if held is not None and self._dies(held):
                 self._say(f"taking over the store from {_who(held)}, which is dead")
                 if not self._folder.swap_bytes(FILE, self._seen, self._content()):
                     continue
@@ -85,18 +84,23 @@ class Lease:
         if self._lost is not None:
             raise StoreError(f"{self._folder.url}: {self._lost}; this run stops, what is done is kept")
 
-    def _wait_until_dead(self, held: dict[str, Any]) -> None:
+    def _dies(self, held: dict[str, Any]) -> bool:
+        """Whether a holder is dead; False where it ends by itself meanwhile. Raises StoreError where it lives."""
         if self._is_here(held):
             left = held["pid"] == os.getpid() and held["token"] not in _held_here
             if held["process_started"] == _process_started(held["pid"]) and not left:
                 raise self._refusal(held)
-            return
+            return True
         self._say(f"the store is held by {_who(held)}; waiting up to {EXPIRES_AFTER_S:.0f} s to see whether it lives")
         deadline = time.monotonic() + EXPIRES_AFTER_S
         while time.monotonic() < deadline:
             time.sleep(LOOK_EVERY_S)
-            if self._read() != held:
-                raise self._refusal(held)
+            now = self._read()
+            if now is None:
+                return False
+            if now != held:
+                raise self._refusal(now)
+        return True
 
     def _is_here(self, held: dict[str, Any]) -> bool:
         return bool(held["machine"] == self._mine["machine"])

@@ -69,9 +69,13 @@ def plan(
     target = Store(store)
     target.check_plan(planner.config)
     listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
-    with Lease(target.folder, say=progress.say), cluster(ray_address) as connection, contextlib.closing(progress):
+    with (
+        Lease(target.folder, say=progress.say) as lease,
+        cluster(ray_address) as connection,
+        contextlib.closing(progress),
+    ):
         settle_changes(target, listing, progress, refresh=refresh, prune=prune)
-        plan_listing(listing, target, planner, cluster=connection, progress=progress)
+        plan_listing(listing, target, planner, lease=lease, cluster=connection, progress=progress)
 
 
 def estimate(
@@ -130,7 +134,9 @@ def settle_changes(
     retire(store, retired)
 
 
-def plan_listing(listing: Listing, store: Store, planner: FixedStride, *, cluster: Cluster, progress: Progress) -> None:
+def plan_listing(
+    listing: Listing, store: Store, planner: FixedStride, *, lease: Lease, cluster: Cluster, progress: Progress
+) -> None:
     """Plan the listed videos that the store does not know yet; does not start Ray where there are none."""
     for warning in listing.warnings:
         progress.say(warning)
@@ -145,6 +151,7 @@ def plan_listing(listing: Listing, store: Store, planner: FixedStride, *, cluste
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
     for part in run_parts(parts, planner, Target(store.url, listing.corpus, metadata)):
+        lease.check()
         progress.probed(part.videos, len(part.failures))
 
 
@@ -202,10 +209,15 @@ def plan_part(part: Part, planner: FixedStride, target: Target | None) -> PartPl
     )
 
 
-def known_uris(store: Store) -> frozenset[str]:
-    """The URIs that the store has planned."""
-    parts = store.parts("clips")
-    return frozenset(uri for part in parts for uri in store.read("videos", part, ["uri"])["uri"].to_pylist())
+def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:
+    """The URIs that the store has planned and keeps: none of videos that are to be planned again."""
+    retired = frozenset(store.intent())
+    uris = []
+    for part in store.parts("clips"):
+        for row in store.read("videos", part, ["video_id", "uri", "status"]).to_pylist():
+            if row["video_id"] not in retired and not (retry_failed and row["status"] == "failed"):
+                uris.append(row["uri"])
+    return frozenset(uris)
 
 
 def _probe_part(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:

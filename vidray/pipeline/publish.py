@@ -46,6 +46,10 @@ class Publisher:
     def is_waiting_for(self, table: str, key: SliceKey) -> bool:
         return key in self._waiting.get((table, key.part), ())
 
+    def is_waiting(self, table: str, part: int) -> bool:
+        """Whether a part is not being committed yet."""
+        return (table, part) in self._waiting
+
     def wait(self, running: int = 0) -> None:
         """Wait until at most so many commits are running. Raises ClusterError."""
         import ray

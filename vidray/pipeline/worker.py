@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -108,13 +110,62 @@ def _decode_clip(
     return Decoded(samples=dict.fromkeys(wanted, error), warning=None)
 
 
+def load(extractor: Extractor, device: str) -> ExtractFn:
+    """The extractor's function. An error that leaves its GPU unusable for this process ends the process: no clip is to
+    blame for what fails from then on, and another process can go on."""
+    extract = extractor.load(device)
+    if device == "cpu":
+        return extract
+
+    def guarded(batch: Sequence[Samples]) -> Columns:
+        try:
+            return extract(batch)
+        except Exception as e:
+            if _is_lost(device):
+                sys.stderr.write(f"vidray: {extractor.name} leaves {device} unusable: {e}\n")
+                sys.stderr.flush()
+                os._exit(1)
+            raise
+
+    return guarded
+
+
+def _is_lost(device: str) -> bool:
+    """Whether a GPU refuses all work of this process, as it does after an illegal access or a failed assertion."""
+    import torch
+
+    try:
+        torch.ones(1, device=device).cpu()
+    except torch.OutOfMemoryError:
+        return False
+    except RuntimeError:
+        return True
+    return False
+
+
 class SliceExtractor:
     """The loaded extractors of one worker; turns decoded slices into staged files."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
         self._store = Store(store_url)
         self._extractors = extractors
-        self._functions = {table: extractor.load(device) for table, extractor in extractors.items()}
+        self._functions = {table: load(extractor, device) for table, extractor in extractors.items()}
+
+    def split_staged(self, task: Task) -> tuple[list[Receipt], Task]:
+        """What of a task is staged already, as receipts, and the task without it: a task is tried again from its start
+        when its worker is lost, its finished slices are not."""
+        places = {(item.table, item.key.part) for block in task for item in block.slices}
+        staged = {place: self._store.staged(*place) for place in places}
+        receipts, blocks = [], []
+        for block in task:
+            found = [item for item in block.slices if item.key in staged[item.table, item.key.part]]
+            for item in found:
+                rows = self._store.read_staged(item.table, item.key)
+                receipts.append(receipt_of(item, rows, block.seconds_of(item), time.time()))
+            left = tuple(item for item in block.slices if item not in found)
+            if left:
+                blocks.append(replace(block, slices=left))
+        return receipts, tuple(blocks)
 
     def stage(self, decoded: DecodedSlice) -> Receipt:
         work = decoded.work

@@ -108,6 +108,10 @@ class Folder:
                     Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
                 with open(scratch, "x+b", opener=self._create) as file:
                     yield cast(BinaryIO, file)
+                    if self.local:
+                        # a name that outlives a power failure must not be of an empty file
+                        file.flush()
+                        os.fsync(file.fileno())
                 if self.local:
                     os.replace(scratch, self.path(name))
                 else:
