@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import distribution
@@ -326,3 +328,13 @@ def test_a_model_is_of_one_kind() -> None:
         _ = families.TorchvisionFrames(model="r3d_18").sampling
     with pytest.raises(UsageError, match="near: torchvision/resnet50"):
         _ = families.TorchvisionFrames(model="resnet5").sampling
+
+
+def test_torchvision_is_imported_without_the_compiler(repository):
+    code = (
+        "import sys; from vidray.extractors import resolve; resolve('torchvision/resnet18').load; "
+        "print(*[name in sys.modules for name in ('torchvision.ops', 'torch._dynamo', 'sympy')]);"
+        "import torch; print(torch.compiler.is_compiling(), torch._dynamo.utils.is_compile_supported('cpu'))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
+    assert run.stdout.splitlines() == ["True False False", "False True"]

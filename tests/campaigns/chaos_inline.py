@@ -6,13 +6,10 @@ Made for fault points, of which there are hundreds: a run takes a second.
 
 from __future__ import annotations
 
-import pickle
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-import pyarrow as pa
 
 
 class _Remote:
@@ -37,20 +34,27 @@ class _RayError(Exception):
     pass
 
 
-class _Graph:
-    """The graph for CPUs, its tasks one after another."""
+class _Pool:
+    """The pool for CPUs: one worker, in this process."""
 
-    def __init__(self, tasks: Sequence[Any], placement: Any, store_url: str, extractors: Mapping[str, Any]) -> None:
-        self._tasks = tasks
-        self._held = (store_url, dict(extractors), "cpu")
+    def __init__(self, placement: Any, store_url: str, extractors: Mapping[str, Any]) -> None:
+        self._held = (store_url, dict(extractors))
 
-    def iter_batches(self, **options: Any) -> Iterator[pa.Table]:
-        from vidray.pipeline import graph
+    def __enter__(self) -> _Pool:
+        return self
 
-        samplings = {table: extractor.sampling for table, extractor in self._held[1].items()}
-        worker = graph._DecodeAndExtract(*self._held, samplings)
-        for task in self._tasks:
-            yield from worker(pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}))
+    def __exit__(self, *error: object) -> None:
+        """Nothing is held but memory."""
+
+    def receipts(self, tasks: Sequence[Any]) -> Iterator[Any]:
+        from vidray.pipeline import pool
+
+        worker = pool._Worker(*self._held)
+        for task in tasks:
+            for found in worker.work(task):
+                if isinstance(found, pool.Trouble):
+                    raise found.error
+                yield found
 
 
 class _Sandbox:
@@ -90,7 +94,7 @@ class _Sandbox:
 
 def install() -> None:
     """Stand in for Ray and the sandbox, in this process and for good."""
-    from vidray.pipeline import graph
+    from vidray.pipeline import extract, plan, pool  # noqa: F401  the modules, by way of sys.modules
 
     ray = types.ModuleType("ray")
     ray.__dict__.update(
@@ -108,7 +112,6 @@ def install() -> None:
     for name, module in (("ray", ray), ("ray.cloudpickle", ray), ("ray.util", ray), (strategies.__name__, strategies)):
         sys.modules[name] = module
     ray.__dict__.update(util=types.SimpleNamespace(scheduling_strategies=strategies))
-    modules: tuple[Any, ...] = (graph, sys.modules["vidray.pipeline.plan"])
-    for module in modules:
-        module.Sandbox = _Sandbox
-    modules[0].build_graph = _Graph
+    modules: dict[str, Any] = {name: sys.modules[f"vidray.pipeline.{name}"] for name in ("extract", "plan", "pool")}
+    modules["plan"].Sandbox = modules["pool"].Sandbox = _Sandbox
+    modules["extract"].Pool = _Pool

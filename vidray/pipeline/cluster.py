@@ -139,13 +139,15 @@ class Cluster:
     def check_nodes(self, store: Folder, media_uri: str | None) -> None:
         """See, once, that every node reads what this process writes to the store, and sees the corpus.
 
+        A cluster that was started here is this machine alone, which has seen both.
+
         Raises:
             ClusterError: Names the first node that does not, and what it does not see.
         """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        if self._checked:
+        if self._checked or self.local:
             return
         token = f"_staging/token-{uuid.uuid4().hex}"
         store.write_bytes(token, token.encode())
@@ -256,11 +258,7 @@ def _quiet_logs() -> None:
     """Ray's own notices and progress bars would run through vidray's."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # importing it sets its loggers up, so levels hold only afterwards
-    import ray.data  # noqa: F401
-
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
@@ -285,6 +283,8 @@ def data_context() -> Any:
     """Ray Data's settings for our graphs: no progress bars, and no lost or endlessly repeated work."""
     import ray.data
 
+    # importing it sets its logger up, so a level holds only afterwards
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False

@@ -17,6 +17,7 @@ from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
+from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.publish import Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
@@ -79,7 +80,15 @@ def extract(
     with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
         try:
             settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
-            plan_listing(listing, target, planner, lease=lease, cluster=connection, progress=progress)
+            plan_listing(
+                listing,
+                target,
+                planner,
+                lease=lease,
+                cluster=connection,
+                progress=progress,
+                meanwhile=connection.connect,
+            )
             if retry_failed:
                 take_back_failed(target, tables)
             staged = {table: target.staged(table) for table in tables}
@@ -142,18 +151,19 @@ class _Filling:
             part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
             for part, tables in missing.items()
         )
-        for wave in _waves(works):
-            self.lease.check()
-            self._run_wave(wave, placement, publisher)
+        with Pool(placement, self.store.url, self.extractors) as pool:
+            for wave in _waves(works):
+                self.lease.check()
+                self._run_wave(wave, placement, pool, publisher)
         publisher.wait()
 
-    def _run_wave(self, wave: Sequence[PartWork], placement: Placement, publisher: Publisher) -> None:
+    def _run_wave(self, wave: Sequence[PartWork], placement: Placement, pool: Pool, publisher: Publisher) -> None:
         for work in wave:
             publisher.expect(work)
         blocks = [block for work in wave for block in work.blocks]
         for _ in range(PASSES):
             tasks = list(tasks_of(blocks, max(placement.decoders, placement.extractors)))
-            for receipt in self._receipts(tasks, placement):
+            for receipt in self._receipts(tasks, placement, pool):
                 self._received(receipt, publisher)
             self._find_unreported(blocks, publisher)
             before, blocks = len(blocks), unstaged(blocks, publisher)
@@ -168,6 +178,7 @@ class _Filling:
             raise _broken(blocks, f"{clips} clips went missing {PASSES} times")
         self.progress.say(f"{clips} clips went missing {PASSES} times; trying them one by one")
         self.run.count("clips_isolated", clips)
+        pool.close()
         for receipt in isolate(blocks, self.store, self.extractors, placement):
             self._received(receipt, publisher)
 
@@ -203,13 +214,16 @@ class _Filling:
                 rows = self.store.read_staged(item.table, item.key)
                 self._received(receipt_of(item, rows, block.seconds_of(item), time.time()), publisher)
 
-    def _receipts(self, tasks: Sequence[Task], placement: Placement) -> Iterator[Receipt]:
+    def _receipts(self, tasks: Sequence[Task], placement: Placement, pool: Pool) -> Iterator[Receipt]:
         import ray
 
         if not tasks:
             return
         try:
-            yield from receipts(tasks, placement, self.store.url, self.extractors)
+            if placement.decoders:
+                yield from receipts(tasks, placement, self.store.url, self.extractors)
+            else:
+                yield from pool.receipts(tasks)
         except ray.exceptions.RayError as e:
             self.run.count("workers_lost", 1)
             self.progress.say(f"a worker was lost: {' '.join(str(e).split())[-300:]}")

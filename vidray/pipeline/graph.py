@@ -1,11 +1,11 @@
-"""The graph of a wave on Ray Data: tasks in, receipts out. The stages and what runs in their workers."""
+"""Where there are GPUs: the graph of a wave on Ray Data, tasks in, receipts out. Its stages and what runs in them."""
 
 from __future__ import annotations
 
 import contextlib
 import pickle
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,11 @@ import pyarrow as pa
 
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement, data_context
+from vidray.pipeline.pool import TASK_RETRIES, WORKER_RESTARTS
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare
 from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task
 from vidray.sandbox import Sandbox
-
-WORKER_RESTARTS = 3
-TASK_RETRIES = 2
 
 
 def receipts(
@@ -50,19 +48,6 @@ def build_graph(
     rows = [pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}) for task in tasks]
     data = ray.data.from_arrow(rows)
     samplings = {table: extractor.sampling for table, extractor in extractors.items()}
-    held = (store_url, dict(extractors), placement.device)
-    if not placement.decoders:
-        pool = ray.data.ActorPoolStrategy(size=min(placement.extractors, len(tasks)))
-        return _stage(
-            data,
-            _DecodeAndExtract,
-            fn_constructor_args=(*held, samplings),
-            compute=pool,
-            num_cpus=1,
-            memory=placement.memory_bytes,
-            max_restarts=WORKER_RESTARTS,
-            max_task_retries=TASK_RETRIES,
-        )
     decoded = _stage(
         data,
         _decode,
@@ -78,7 +63,7 @@ def build_graph(
     return _stage(
         decoded,
         _Extract,
-        fn_constructor_args=held,
+        fn_constructor_args=(store_url, dict(extractors), placement.device),
         compute=pool,
         num_gpus=placement.gpus,
         memory=placement.memory_bytes,
@@ -109,51 +94,17 @@ class _Extract:
     """The networks of one worker. Trouble that concerns all work is handed on: raised here, it would be tried again."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
-        self._loaded = list(spare(lambda: [_loaded(store_url, extractors, device)]))
+        self._extractor = SliceExtractor(store_url, extractors, device)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for data in batch["slice"].to_pylist():
-            yield from self._receipts(partial(_staged, pickle.loads(data)))
+            for found in spare(partial(self._staged, pickle.loads(data))):
+                yield _row("receipt", found)
 
-    def _receipts(self, work: Callable[[SliceExtractor], Iterable[Receipt]]) -> Iterator[pa.Table]:
-        (extractor,) = self._loaded
-        for found in [extractor] if isinstance(extractor, Trouble) else spare(partial(work, extractor)):
-            yield _row("receipt", found)
-
-
-class _DecodeAndExtract(_Extract):
-    """The same on CPUs, where decoding shares the worker."""
-
-    def __init__(
-        self, store_url: str, extractors: Mapping[str, Extractor], device: str, samplings: Mapping[str, Any]
-    ) -> None:
-        super().__init__(store_url, extractors, device)
-        self._samplings = samplings
-        self._sandbox = Sandbox()
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        for task in batch["task"].to_pylist():
-            yield from self._receipts(partial(self._filled, pickle.loads(task)))
-
-    def _filled(self, task: Task, extractor: SliceExtractor) -> Iterator[Receipt]:
-        receipts, left = extractor.split_staged(task)
-        yield from receipts
-        for decoded in decode_task(left, self._samplings, self._sandbox):
-            yield extractor.stage(decoded)
-
-
-def _staged(decoded: DecodedSlice | Trouble, extractor: SliceExtractor) -> Iterator[Receipt]:
-    if isinstance(decoded, Trouble):
-        raise decoded.error
-    yield extractor.stage(decoded)
-
-
-def _loaded(store_url: str, extractors: Mapping[str, Extractor], device: str) -> SliceExtractor:
-    if device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
-    return SliceExtractor(store_url, extractors, device)
+    def _staged(self, decoded: DecodedSlice | Trouble) -> Iterator[Receipt]:
+        if isinstance(decoded, Trouble):
+            raise decoded.error
+        yield self._extractor.stage(decoded)
 
 
 def _row(column: str, value: object) -> pa.Table:

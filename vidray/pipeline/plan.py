@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from typing import cast
@@ -135,9 +135,20 @@ def settle_changes(
 
 
 def plan_listing(
-    listing: Listing, store: Store, planner: FixedStride, *, lease: Lease, cluster: Cluster, progress: Progress
+    listing: Listing,
+    store: Store,
+    planner: FixedStride,
+    *,
+    lease: Lease,
+    cluster: Cluster,
+    progress: Progress,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Plan the listed videos that the store does not know yet; does not start Ray where there are none."""
+    """Plan the listed videos that the store does not know yet.
+
+    Starts Ray where there is more than one part of them: a single one is planned here, and `meanwhile` something else
+    is done, such as to start Ray.
+    """
     for warning in listing.warnings:
         progress.say(warning)
     known = known_uris(store)
@@ -146,11 +157,20 @@ def plan_listing(
         return
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
-    metadata = _settle_config(store, planner, fresh)
+    target = Target(store.url, listing.corpus, _settle_config(store, planner, fresh))
+    if len(parts) == 1:
+        with ThreadPoolExecutor(1, "plan") as beside:
+            planned = beside.submit(plan_part, parts[0], planner, target)
+            meanwhile()
+            progress.phase("probing", len(fresh))
+            found = planned.result()
+            lease.check()
+            progress.probed(found.videos, len(found.failures))
+        return
     cluster.connect()
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
-    for part in run_parts(parts, planner, Target(store.url, listing.corpus, metadata)):
+    for part in run_parts(parts, planner, target):
         lease.check()
         progress.probed(part.videos, len(part.failures))
 

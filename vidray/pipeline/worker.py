@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -144,12 +145,15 @@ def _is_lost(device: str) -> bool:
 
 
 class SliceExtractor:
-    """The loaded extractors of one worker; turns decoded slices into staged files."""
+    """The extractors of one worker, which load in the background; turns decoded slices into staged files."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
         self._store = Store(store_url)
         self._extractors = extractors
-        self._functions = {table: load(extractor, device) for table, extractor in extractors.items()}
+        self._device = device
+        loader = ThreadPoolExecutor(1, "load")
+        self._functions = loader.submit(self._load)
+        loader.shutdown(wait=False)
 
     def split_staged(self, task: Task) -> tuple[list[Receipt], Task]:
         """What of a task is staged already, as receipts, and the task without it: a task is tried again from its start
@@ -169,9 +173,17 @@ class SliceExtractor:
 
     def stage(self, decoded: DecodedSlice) -> Receipt:
         work = decoded.work
-        rows = extract_rows(decoded, self._extractors[work.table], self._functions[work.table])
+        rows = extract_rows(decoded, self._extractors[work.table], self._functions.result()[work.table])
         self._store.stage(work.table, work.key, rows)
         return receipt_of(work, rows, decoded.video_s, decoded.started_at)
+
+    def _load(self) -> dict[str, ExtractFn]:
+        if self._device == "cpu":
+            import torch
+
+            # a worker is a core
+            torch.set_num_threads(1)
+        return {table: load(extractor, self._device) for table, extractor in self._extractors.items()}
 
 
 def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn) -> pa.Table:
