@@ -19,6 +19,7 @@ from vidray.errors import MissingExtraError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
 from vidray.extractors.networks import check_fps, check_precision, run_in_batches
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.weights import fill, load_state_dict, packaged_file, sha256_of
 from vidray.media import FrameRate, Frames, Resize
 
@@ -93,7 +94,6 @@ class EfficientNetLite0:
         if find_spec("efficientnet_lite_pytorch") is None:
             raise MissingExtraError(NAME, "efficientnet")
         from efficientnet_lite_pytorch import EfficientNet
-        from torchvision.models import ResNet50_Weights
 
         from vidray.extractors.classifiers import EmptyParameters, feature_network
 
@@ -101,7 +101,7 @@ class EfficientNetLite0:
             model = EfficientNet.from_name("efficientnet-lite0")
         fill(model, load_state_dict(path), f"{NAME} from {path}")
         network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision)
-        classes = ResNet50_Weights.DEFAULT.meta["categories"]
+        classes = torchvision_models().ResNet50_Weights.DEFAULT.meta["categories"]
 
         def extract(clips: Sequence[Frames]) -> Columns:
             features, probabilities = run_in_batches(network, [clip.frames for clip in clips], device=device)

@@ -2,7 +2,7 @@
 
 Scaling, cutting, normalisation and class names are those of a network's DEFAULT weights, also with weights from a file:
 https://docs.pytorch.org/vision/stable/models.html. torchvision is imported where a model is looked at, since that takes
-seconds. `import torchvision` in here is the library.
+seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
 from vidray.extractors.networks import PictureFn, check_fps, check_precision, run_in_batches
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.torchvision_layers import LAST_LAYERS
 from vidray.extractors.weights import file_record, fill, load_state_dict, shapes
 from vidray.media import FrameRate, Frames, FrameWindows, Resize, Windows
@@ -204,8 +205,7 @@ class TorchvisionVideo:
 
 def model_names(kind: Literal["frame", "video"]) -> list[str]:
     """torchvision's own list of image, or video, classification models."""
-    from torchvision import models
-
+    models = torchvision_models()
     module = models if kind == "frame" else models.video
     return [str(name) for name in models.list_models(module=module)]
 
@@ -230,8 +230,7 @@ def window_of(model: str) -> tuple[int, float]:
 @cache
 def recipe(model: str, kind: Literal["frame", "video"]) -> Recipe:
     """Look a model up. Raises UsageError for an unknown one."""
-    from torchvision import models
-
+    models = torchvision_models()
     if kind_of(model) != kind:
         raise UsageError(f"torchvision/{model} is a {kind_of(model)} model, not a {kind} model")
     weights = models.get_model_weights(model).DEFAULT
@@ -292,10 +291,9 @@ def _info(known: Recipe) -> ModelInfo:
 
 def look_up_last_layer(model: str, options: Mapping[str, Any]) -> tuple[str, int]:
     """The name of a model's last layer and the channels that it takes, from the model itself, built without memory."""
-    from torchvision import models
-
     from vidray.extractors.classifiers import EmptyParameters, last_layer
 
+    models = torchvision_models()
     with EmptyParameters():
         return last_layer(models.get_model(model, weights=None, **options))
 
@@ -327,10 +325,9 @@ def _network(known: Recipe, weights: str | None, *, device: str, precision: str)
 
 
 def _from_file(known: Recipe, weights: str) -> nn.Module:
-    from torchvision import models
-
     from vidray.extractors.classifiers import EmptyParameters
 
+    models = torchvision_models()
     classes = _class_count(known, weights)
     with EmptyParameters():
         model: nn.Module = models.get_model(known.model, weights=None, num_classes=classes, **known.options)
@@ -345,8 +342,7 @@ def _from_file(known: Recipe, weights: str) -> nn.Module:
 
 
 def _downloaded(known: Recipe) -> nn.Module:
-    from torchvision import models
-
+    models = torchvision_models()
     try:
         model: nn.Module = models.get_model(known.model, weights="DEFAULT", progress=False)
     except (OSError, RuntimeError) as e:
