@@ -31,6 +31,7 @@ from synthetic_media import (
 )
 
 from vidray.decode import VideoReader
+from vidray.errors import DecodeError
 from vidray.media import (
     Decoded,
     FrameRate,
@@ -188,3 +189,57 @@ def test_pairs_of_samplings_agree_with_each_alone(folder: Path) -> None:
     for sampling, (index, clip) in itertools.product(samplings, enumerate(spans(2.0))):
         alone = Decoded({sampling: one(path, sampling, *clip)}, None)
         assert same_bytes(alone, Decoded({sampling: together[index].samples[sampling]}, None))
+
+
+KEYFRAMES = FrameRate(fps=2, keyframes=True)
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if not name.endswith((".h264", ".avi", ".m2v", ".mpg"))])
+def test_keyframes_come_at_their_own_times(folder: Path, name: str) -> None:
+    path = written(folder, name, PICTURES[name])
+    times = true_times(PICTURES[name], name)
+    clips = spans(info_of(path).duration_s)
+    for clip, decoded in zip(clips, read(path, [KEYFRAMES, DENSE], clips), strict=True):
+        assert decoded.warning is None
+        found = decoded.samples[KEYFRAMES]
+        if found is None:
+            continue
+        assert isinstance(found, Frames)
+        assert numbers(found) == shown_at(times, found.times_s)
+        assert found.times_s[-1] < clip[1]
+        assert len(set(np.floor((found.times_s - clip[0] + 1e-6) * 2))) == len(found.times_s)
+        assert same_bytes(Decoded({DENSE: decoded.samples[DENSE]}, None), read(path, [DENSE], [clip])[0])
+
+
+def test_a_clip_without_a_keyframe_has_the_one_before_it(folder: Path) -> None:
+    path = written(folder, "gops.mp4", synthetic(frames=250, gop=100, options={"x264-params": "scenecut=0"}))
+    clips = [(0.0, 1.0), (1.0, 2.0), (3.0, 9.0), (9.0, 10.0)]
+    answers = [decoded.samples[KEYFRAMES] for decoded in read(path, [KEYFRAMES], clips)]
+    assert [found.times_s.tolist() for found in answers if isinstance(found, Frames)] == [
+        [0.0],
+        [0.0],
+        [4.0, 8.0],
+        [8.0],
+    ]
+
+
+def test_keyframes_of_a_file_without_times_are_refused(folder: Path) -> None:
+    path = written(folder, "h264.h264", PICTURES["h264.h264"])
+    error = read(path, [KEYFRAMES], [(0.0, 1.0)])[0].samples[KEYFRAMES]
+    assert isinstance(error, DecodeError)
+    assert (error.kind, "--keyframes" in error.message) == ("unsupported", True)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264-open.mkv", "h264-10bit.mp4", "hevc-open.mp4", "hevc-closed.mkv"])
+def test_what_nothing_wanted_refers_to_is_not_decoded(folder: Path, name: str) -> None:
+    path = written(folder, name, PICTURES[name])
+    with path.open("rb") as file, VideoReader(file, "v", [FrameRate(fps=2)]) as reader:
+        pictures = reader._tracks.pictures
+        assert pictures is not None
+        reader.read(0.0, 2.0)
+        sparse = pictures.decoded
+    with path.open("rb") as file, VideoReader(file, "v", [DENSE]) as reader:
+        pictures = reader._tracks.pictures
+        assert pictures is not None
+        reader.read(0.0, 2.0)
+        assert sparse < 0.8 * pictures.decoded

@@ -54,6 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         "-x", "--extractor", action="append", required=True, metavar="NAME", help="see `vidray models`"
     )
     extract.add_argument("--fps", type=_positive, default=2.0, help="pictures a second for frame extractors (2)")
+    extract.add_argument(
+        "--keyframes", action="store_true", help="decode keyframes alone for them, at most --fps a second"
+    )
     extract.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
     extract.add_argument("--per-frame", action="store_true", help="keep each picture's embedding too")
     extract.add_argument("--retry-failed", action="store_true", help="do what failed in earlier runs again")
@@ -130,7 +133,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
     from vidray.extractors import resolve
     from vidray.pipeline import Progress, extract, name_tables
 
-    options = {"fps": arguments.fps, "precision": arguments.precision, "per_frame": arguments.per_frame}
+    options = {name: getattr(arguments, name) for name in ("fps", "keyframes", "precision", "per_frame")}
     extractors = [resolve(name, **options) for name in arguments.extractor]
     if arguments.table is not None and len(extractors) > 1:
         raise UsageError("--as names one table: give one -x with it")

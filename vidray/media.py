@@ -118,13 +118,18 @@ class Resize:
 class FrameRate:
     """Pictures at start_s, start_s + 1/fps, ... of a clip: ragged, one `Frames` a clip.
 
+    With `keyframes`, the first keyframe in each of the spans between these times instead, at its own time, or the last
+    one before the clip where it holds none: a small part of the decoding, and whichever pictures the encoder chose.
+
     Attributes:
-        fps: Pictures a second.
+        fps: Pictures a second, at most so many with `keyframes`.
         resize: None for pictures as displayed.
+        keyframes: Whether keyframes alone are decoded.
     """
 
     fps: float
     resize: Resize | None = None
+    keyframes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +174,7 @@ class Frames:
     """The pictures of one clip by a `FrameRate`.
 
     Attributes:
-        times_s: float64 (T,), the wanted times on the video's presentation clock.
+        times_s: float64 (T,), the wanted times on the video's presentation clock; of keyframes their own times.
         frames: uint8 (T, H, W, 3), RGB; the picture on display at each of these times.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
@@ -32,14 +33,19 @@ class Picture:
 
 
 class PictureTrack:
-    """Answers `at(time)` for ascending times; after a seek of the source, `reset` comes first."""
+    """Answers `at(time)` for ascending times; after a seek of the source, `reset` comes first.
+
+    `decoded` counts the pictures that the decoder has given.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._counted = source.counted
         self._longest_gop_s = 0.0
         self._skipping = not self._counted
+        self._dropping = not self._counted and source.tells_references
         self.end_s: float | None = None
+        self.decoded = 0
         self.reset(at_start=True)
 
     @property
@@ -65,6 +71,8 @@ class PictureTrack:
         self._flushed = False
         self._count = 0
         self._key_s: float | None = None
+        self._shown_s = -math.inf
+        self.missed = False
 
     def first(self) -> Picture | None:
         """The first picture of all, which defines the clock's zero."""
@@ -87,15 +95,25 @@ class PictureTrack:
             self._clean_from_s -= seconds
         self._key_s = None
 
-    def at(self, wanted_s: float, *, skip: bool = True) -> Picture | None:
-        """The picture on display at a time: the last one where the track is over, None before the first."""
-        if skip and self._skipping:
+    def at(self, wanted_s: float) -> Picture | None:
+        """The picture on display at a time: the last one where the track is over, None before the first.
+
+        `missed` says whether a picture that was counted on could not be decoded: with others left out, the answer may
+        not be the one that decoding everything gives.
+        """
+        if self._skipping:
             self._skip_to(wanted_s)
+        if self._dropping:
+            self._shown_s = self._pending_s(wanted_s)
         while True:
             while self._ready and self._ready[0].start_s <= wanted_s + TIME_SLACK_S:
                 self._current = self._ready.popleft()
             if self._ready or not self._decode_next(wanted_s):
-                return self._current
+                break
+        if self._current is not None and self._current.start_s < self._shown_s - TIME_SLACK_S:
+            self.missed = True
+        self._shown_s = -math.inf
+        return self._current
 
     def ends_before(self, wanted_s: float) -> bool:
         """Whether the track is known to be over at a time."""
@@ -121,9 +139,17 @@ class PictureTrack:
                 return True
         return wanted_s - read_s <= max(3 * _NEAR_S, 2 * self._longest_gop_s)
 
-    def distrust_keyframes(self) -> None:
-        """Decode everything from now on: a keyframe did not lead to a whole picture."""
-        self._skipping = False
+    def distrust(self) -> None:
+        """Decode everything from now on: a keyframe did not lead to a whole picture, or one was missed."""
+        self._skipping = self._dropping = False
+
+    def _pending_s(self, wanted_s: float) -> float:
+        """When the latest picture begins that waits to be decoded and is not after a time.
+
+        Nothing before it is wanted any more: what no other picture refers to need not be decoded.
+        """
+        starts = (self._packet_s(packet) for packet in self._pending)
+        return max((start_s for start_s in starts if start_s <= wanted_s + TIME_SLACK_S), default=-math.inf)
 
     def _skip_to(self, wanted_s: float) -> None:
         """Drop the packets before the last keyframe at or before a time, when there are enough of them."""
@@ -176,12 +202,16 @@ class PictureTrack:
         return True
 
     def _decode(self, packet: Packet[Any] | None) -> None:
+        if self._dropping:
+            is_over = packet is not None and self._packet_s(packet) < self._shown_s - TIME_SLACK_S
+            self.stream.codec_context.skip_frame = "NONREF" if is_over else "DEFAULT"
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.FFmpegError:
             self._source.damage.add(self._packet_s(packet) if packet else self._source.read_s)
             return
         for frame in frames:
+            self.decoded += 1
             self._accept(frame)
 
     def _accept(self, frame: VideoFrame) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
+from vidray.decode.keyframes import read_keyframes
 from vidray.decode.pictures import Picture
 from vidray.decode.scaling import Pixels, Scaler, geometry_of
 from vidray.decode.source import IMAGE_FORMATS
@@ -77,14 +78,30 @@ class VideoReader:
             if self._lost:
                 self._tracks.restart()
             self._lost = False
-            answers = self._read_pictures(start_s, end_s) | self._read_sound(start_s, end_s)
+            answers = self._read_keyframes(start_s, end_s)
+            answers |= self._read_pictures(start_s, end_s) | self._read_sound(start_s, end_s)
         except DecodeError as e:
             self._lost = True
             answers = dict.fromkeys(self._samplings, e)
         return Decoded({s: answers[s] for s in self._samplings}, self._warning(start_s, end_s))
 
+    def _read_keyframes(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
+        samplings = [s for s in self._samplings if isinstance(s, FrameRate) and s.keyframes]
+        if self._tracks.pictures is None or self._scaler is None or not samplings:
+            return dict.fromkeys(samplings)
+        found = read_keyframes(self._tracks, samplings, start_s, end_s)
+        answers: dict[Sampling, Answer] = {}
+        for sampling, pictures in found.items():
+            if not pictures and self._tracks.source.damage.within(start_s, end_s):
+                answers[sampling] = DecodeError("corrupt", "no keyframe can be decoded", self._uri, start_s)
+                continue
+            pixels = [self._scaler.picture(self._rgb(self._scaler, p), sampling.resize) for p in pictures]
+            times_s = np.asarray([p.start_s for p in pictures], dtype=np.float64)
+            answers[sampling] = Frames(times_s=times_s, frames=np.stack(pixels)) if pixels else None
+        return answers
+
     def _read_pictures(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
-        samplings = [s for s in self._samplings if not isinstance(s, Audio)]
+        samplings = [s for s in self._samplings if not (isinstance(s, Audio) or getattr(s, "keyframes", False))]
         pictures = self._tracks.pictures
         if pictures is None or self._scaler is None or not samplings:
             return dict.fromkeys(samplings)
@@ -116,8 +133,8 @@ class VideoReader:
             if not shown or sound_s is None:
                 tracks.go_to(time_s, sound_s)
             picture = pictures.at(time_s)
-            if picture is None and not pictures.ends_before(time_s):
-                pictures.distrust_keyframes()
+            if pictures.missed or (picture is None and not pictures.ends_before(time_s)):
+                pictures.distrust()
                 tracks.seek(time_s, sound_s)
                 picture = pictures.at(time_s)
             if picture is None:

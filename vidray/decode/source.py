@@ -301,6 +301,21 @@ class Source:
         reordered = self.video.codec_context.reorder_depth > 0 and self.video.codec_context.name in ("h264", "hevc")
         return self.format in RAW_FORMATS or (self.format == "avi" and reordered)
 
+    @property
+    def tells_references(self) -> bool:
+        """Whether a picture that no other refers to can be told by itself, one picture a packet.
+
+        By H.264's nal_ref_idc. HEVC's like holds within one temporal layer only, of which MP4 and Matroska tell the
+        number (ISO/IEC 14496-15, 8.3.3.1.2: byte 21 of the configuration, bits 3 to 5).
+        """
+        if self.video is None or self.format not in ("mov", "matroska"):
+            return False
+        context = self.video.codec_context
+        if context.name == "hevc":
+            configuration = context.extradata or b""
+            return len(configuration) > 22 and configuration[0] == 1 and (configuration[21] >> 3) & 7 == 1
+        return context.name == "h264"
+
     def set_zero(self, zero: Fraction) -> None:
         """Move the clock's zero to the first picture or sound, in the container's own seconds."""
         self.read_s -= float(zero - self.zero)

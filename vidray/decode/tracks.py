@@ -87,6 +87,14 @@ class Tracks:
             return
         self.seek(picture_s, sound_s)
 
+    def stand_before(self, picture_s: float) -> None:
+        """Go to a keyframe at or before a time, as far as the container knows."""
+        assert self.source.video is not None
+        if picture_s > 0 and self.source.seek(self.source.video, picture_s):
+            self._reset(at_start=False)
+        else:
+            self.restart()
+
     def seek(self, picture_s: float | None, sound_s: float | None) -> None:
         """Seek to where the picture on display and the sound are whole: further and further back, until they are."""
         lead = self.source.audio if picture_s is None else self.source.video

