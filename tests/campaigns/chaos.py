@@ -307,8 +307,9 @@ def undisturbed(campaign: Campaign, scenario: Scenario, *, is_inline: bool = Fal
     told.touch()
     store = campaign.store(scenario)
     run = campaign.start(scenario, store, is_inline=is_inline)
-    if run.wait() != 0:
-        raise RuntimeError(f"{scenario.name} fails undisturbed: {run.said()}")
+    status = run.wait()
+    if status != 0:
+        raise RuntimeError(f"{scenario.name} fails undisturbed with status {status}: {run.said()}")
     scenario.usual_s = time.monotonic() - run.began
     scenario.expected = runs.contents(store)
     operations = list(dict.fromkeys(told.read_text().splitlines()))
