@@ -345,6 +345,7 @@ def prepare(folder: Path, seed: int) -> Campaign:
     shared = {
         "PYTHONPATH": os.pathsep.join(path),
         "VIDRAY_CHAOS": str(folder / "hook"),
+        "PYTHONFAULTHANDLER": "1",
         # on a machine with other work a node takes its time to start
         "RAY_raylet_start_wait_time_s": "300",
         "RAY_agent_register_timeout_ms": "300000",
