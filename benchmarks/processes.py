@@ -1,0 +1,93 @@
+"""What a command costs with all the processes that it starts: seconds by the clock and of processors, and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LOOK_EVERY_S = 0.1
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command.
+
+    Attributes:
+        wall_s: From start to end.
+        cpu_s: Of its processes and theirs, as last seen: up to a tenth of a second of each may be missing.
+        peak_bytes: The largest resident size of the command's own process.
+        answer: The JSON object that its last line of standard output is.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    answer: dict[str, Any]
+
+
+def run(command: Sequence[str], **environment: str) -> Cost:
+    """Run a command that ends with one JSON line. Raises CalledProcessError with its standard error shown."""
+    began = time.monotonic()
+    used_s: dict[int, float] = {}
+    peak_bytes = 0
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
+        family = {process.pid}
+        while process.poll() is None:
+            parents = _parents()
+            grown = True
+            while grown:
+                born = {pid for pid, parent in parents.items() if parent in family} - family
+                family |= born
+                grown = bool(born)
+            for pid in family & parents.keys():
+                used_s[pid] = _processor_s(pid) or used_s.get(pid, 0.0)
+            peak_bytes = _peak_bytes(process.pid) or peak_bytes
+            time.sleep(LOOK_EVERY_S)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines, told = process.stdout.read().strip().splitlines(), process.stderr.read()
+    if process.returncode != 0 or not lines:
+        sys.stderr.write(told)
+        raise subprocess.CalledProcessError(process.returncode or 1, command)
+    return Cost(time.monotonic() - began, sum(used_s.values()), peak_bytes, json.loads(lines[-1]))
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for name in os.listdir("/proc"):
+        fields = _fields(int(name)) if name.isdigit() else None
+        if fields is not None:
+            found[int(name)] = int(fields[1])
+    return found
+
+
+def _fields(pid: int) -> list[str] | None:
+    """/proc/PID/stat behind the name, which may hold anything: state, parent, ..."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _processor_s(pid: int) -> float | None:
+    fields = _fields(pid)
+    return None if fields is None else (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def _peak_bytes(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            peaks = [int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM")]
+    except OSError:
+        return None
+    return peaks[0] if peaks else None

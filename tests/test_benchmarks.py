@@ -1,0 +1,56 @@
+"""The benchmarks run: their figures are for documents, but a script that rots measures nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidray.decode import VideoReader, probe
+from vidray.media import FrameRate, Frames
+
+
+def benchmark(repository: Path, script: str, *arguments: str | Path) -> dict[str, Any]:
+    command = [sys.executable, str(repository / "benchmarks" / script), *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
+    assert run.returncode == 0, run.stderr
+    answer: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return answer
+
+
+def test_the_corpus_maker_makes_what_it_says(repository: Path, tmp_path: Path) -> None:
+    arguments = ("--videos", "3", "--shortest", "4", "--longest", "25", "--heights", "120", "--codecs", "h264,mpeg4")
+    answer = benchmark(repository, "corpus.py", tmp_path / "corpus", *arguments)
+    videos = sorted((tmp_path / "corpus").iterdir())
+    assert len(videos) == answer["videos"] == 3
+    length_s = 0.0
+    for path in videos:
+        with path.open("rb") as file:
+            info = probe(file, str(path))
+            length_s += info.duration_s
+            file.seek(0)
+            with VideoReader(file, str(path), [FrameRate(fps=1)]) as reader:
+                decoded = reader.read(0.0, info.duration_s)
+        frames = decoded.samples[FrameRate(fps=1)]
+        assert isinstance(frames, Frames)
+        assert decoded.warning is None
+        assert len(frames.frames) == -(-info.duration_s // 1)
+    assert length_s == pytest.approx(answer["video_s"], abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_on_cpus(repository: Path, tmp_path: Path) -> None:
+    arguments = (tmp_path, "--model", "mobilenet_v3_small")
+    subprocess.run(
+        [sys.executable, repository / "benchmarks" / "gpu.py", *arguments, "--prepare", "--videos=2", "--longest=8"],
+        check=True,
+    )
+    answer = benchmark(repository, "gpu.py", *arguments, "--device", "cpu", "--seconds", "0.5")
+    assert answer["device"] == "cpu"
+    assert answer["gpu_busy_percent"] is None
+    rates = ("network_pictures_per_s", "decode_pictures_per_s", "end_to_end_pictures_per_s", "over_ceiling")
+    assert all(answer[name] > 0 for name in rates)
