@@ -74,8 +74,8 @@ def clips(count: int, length_s: float) -> list[Clip]:
 
 
 def test_blocks_close_by_clips_and_by_seconds():
-    assert [len(block.clips) for block in blocks_of(0, clips(130, 2.0))] == [BLOCK_CLIPS, BLOCK_CLIPS, 2]
-    assert [len(block.clips) for block in blocks_of(0, clips(40, 10.0))] == [16, 16, 8]
+    assert [len(block.clips) for block in blocks_of(0, clips(130, 1.0))] == [BLOCK_CLIPS, BLOCK_CLIPS, 2]
+    assert [len(block.clips) for block in blocks_of(0, clips(40, 10.0))] == [8, 8, 8, 8, 8]
 
 
 @pytest.mark.parametrize(
