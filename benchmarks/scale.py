@@ -19,36 +19,23 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from ceiling import weights_file
 from corpus import make
+from nothing import Nothing
 from processes import Cost, run
-
-from vidray.media import FrameRate, Resize
 
 HERE = Path(__file__).resolve().parent
 PLANNED_PART = 1000
+PLANNED_S = 1.0
 
 
-@dataclass(frozen=True)
-class Nothing:
-    """An extractor that looks at nothing: one picture a clip is decoded for it."""
-
-    name: str = "nothing"
-    sampling: FrameRate = FrameRate(fps=0.1, resize=Resize(size=(8, 8)))  # noqa: RUF009  frozen
-    schema: pa.Schema = pa.schema([("seen", pa.int32())])  # noqa: RUF009  immutable
-
-    def load(self, device: str) -> Any:
-        return lambda clips: {"seen": [len(clip.frames) for clip in clips]}
-
-
-def extract(corpus: Path, store: Path, *extractors: str) -> Cost:
-    names = [argument for name in extractors for argument in ("-x", name)]
-    command = [sys.executable, "-m", "vidray.cli", "extract", str(corpus), str(store), *names, "--json"]
+def extract(corpus: Path, store: Path, *extractors: str, clip_s: float = 10.0) -> Cost:
+    options = [f"--clip-length={clip_s}", "--json", *(f"-x={name}" for name in extractors)]
+    command = [sys.executable, "-m", "vidray.cli", "extract", str(corpus), str(store), *options]
     return run(command, PYTHONPATH=os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
 
 
@@ -57,7 +44,7 @@ def clips(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for count in (1, options.few, options.many):
         corpus = folder / f"{count}"
         make(corpus, lengths_s=[2.0] * count, heights=[240], codecs=["h264"])
-        costs[count] = extract(corpus, folder / f"store-{count}", "scale:Nothing").cpu_s
+        costs[count] = extract(corpus, folder / f"store-{count}", "nothing:Nothing").cpu_s
     few, many = ((costs[n] - costs[1]) / (n - 1) for n in (options.few, options.many))
     return {
         "few": options.few,
@@ -112,7 +99,7 @@ def write_plan(store_url: str, count: int, features: pa.Schema | None) -> None:
     from vidray.store import CLIPS, ERRORS, PROBE, PROBE_ERRORS, VIDEOS, Store, features_schema
 
     store = Store(store_url)
-    store.write_config(FixedStride().config, metadata={})
+    store.write_config(FixedStride(PLANNED_S).config, metadata={})
     if features is not None:
         store.write_spec("nothing", describe(Nothing()))
     for part in range((count + 10 * PLANNED_PART - 1) // (10 * PLANNED_PART)):
@@ -124,7 +111,7 @@ def write_plan(store_url: str, count: int, features: pa.Schema | None) -> None:
                 "size_bytes": 1,
                 "fingerprint": "1",
                 "status": "ok",
-                "duration_s": 100.0,
+                "duration_s": 10 * PLANNED_S,
                 "fps": 25.0,
                 "width": 426,
                 "height": 240,
@@ -142,8 +129,8 @@ def write_plan(store_url: str, count: int, features: pa.Schema | None) -> None:
                 video_id=row["video_id"],
                 uri=row["uri"],
                 clip_index=i,
-                start_s=10.0 * i,
-                end_s=10.0 * i + 10,
+                start_s=PLANNED_S * i,
+                end_s=PLANNED_S * (i + 1),
             )
             for row in rows
             for i in range(10)
@@ -204,9 +191,10 @@ def drive(store_url: str) -> None:
 
     import vidray.pipeline.extract  # noqa: F401  the module, by way of sys.modules
     from vidray import extract as run_extract
+    from vidray.planners import FixedStride
 
     sys.modules["vidray.pipeline.extract"].Pool = EmptyPool  # type: ignore[attr-defined]
-    summary = run_extract(store_url + ".csv", store_url, extractors=[Nothing()])
+    summary = run_extract(store_url + ".csv", store_url, extractors=[Nothing()], planner=FixedStride(PLANNED_S))
     print(json.dumps(dataclasses.asdict(summary)))
 
 
@@ -228,7 +216,7 @@ def memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def rerun(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     write_plan(str(folder / "store"), options.many, Nothing().schema)
-    cost = extract(folder / "store.csv", folder / "store", "scale:Nothing")
+    cost = extract(folder / "store.csv", folder / "store", "nothing:Nothing", clip_s=PLANNED_S)
     assert cost.answer["skipped"] == options.many, cost.answer
     return {"clips": options.many, "wall_s": round(cost.wall_s, 2), "cpu_s": round(cost.cpu_s, 2)}
 
