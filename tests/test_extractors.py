@@ -183,7 +183,7 @@ def test_a_class_in_the_working_directory_is_found(third_party: str) -> None:
     ("dotted", "message"),
     [
         ("own_models:NoSchema", "it has no `schema` (Schema)"),
-        ("own_models:WrongSampling", "`sampling` must be a FrameRate or FrameWindows or Audio, got 25"),
+        ("own_models:WrongSampling", "`sampling` must be a FrameRate or FrameWindows or Audio or AudioVisual, got 25"),
         ("own_models:NoLoad", "it has no method `load(device)`"),
         ("own_models:NeedsArguments", "missing 1 required positional argument: 'path'"),
         ("own_models:NOT_A_CLASS", "is a int, not a class"),

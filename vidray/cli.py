@@ -219,7 +219,8 @@ def run_models(arguments: argparse.Namespace) -> int:
         state = "" if model.available else "  (not available here)"
         if model.bfloat16_cosine is not None:
             state = f"  bfloat16: cosine >= {model.bfloat16_cosine:g} with float32{state}"
-        print(f"{model.name:40} {model.kind:6} {model.dim:5d}  {model.weights}{state}")
+        dim = "-" if model.dim is None else model.dim
+        print(f"{model.name:40} {model.kind:12} {dim:>5}  {model.weights}{state}")
     return 0
 
 

@@ -27,6 +27,9 @@ UNSEEN = "unseen"
 TIME_SLACK_S = 1e-6
 """Two times nearer than a microsecond are one: decimal seconds have no exact float64."""
 
+_SIDE_SLACK = 1e-6
+"""Of a pixel: a side that is scaled to a whole number may come out a hair below it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
@@ -105,13 +108,29 @@ class Resize:
         crop: (height, width) around the centre, None for all of the picture.
         interpolation: Of the scaling.
         antialias: Whether shrinking averages over all source pixels, as PIL and torchvision's image presets do;
-            torchvision's video presets do not.
+            torchvision's video presets and detection models do not.
+        longest: Pictures are only ever shrunk, until the shorter side is `size` at most and the longer one this many
+            pixels at most, as torchvision's detection models do before they enlarge; None without such a limit.
     """
 
     size: int | tuple[int, int]
     crop: tuple[int, int] | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
+    longest: int | None = None
+
+    def scaled(self, height: int, width: int) -> PictureSize:
+        """(height, width) after scaling, before the crop; by torchvision's rule, sides are cut to integers."""
+        if not isinstance(self.size, int):
+            return self.size
+        short, long = min(height, width), max(height, width)
+        if not short:
+            return self.size, self.size
+        if self.longest is None:
+            longer = max(1, int(self.size * long / short))
+            return (self.size, longer) if height <= width else (longer, self.size)
+        factor = min(1.0, self.size / short, self.longest / long)
+        return max(1, int(height * factor + _SIDE_SLACK)), max(1, int(width * factor + _SIDE_SLACK))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +182,25 @@ class Audio:
 
 
 Sampling = FrameRate | FrameWindows | Audio
+"""What the decoder knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioVisual:
+    """The pictures and the sound of a clip together: one `FramesAndSound` a clip."""
+
+    frames: FrameRate
+    audio: Audio
+
+
+AnySampling = Sampling | AudioVisual
+"""What an extractor may want."""
+
+
+def single(sampling: AnySampling) -> tuple[Sampling, ...]:
+    """The samplings that the decoder is asked for."""
+    return (sampling.frames, sampling.audio) if isinstance(sampling, AudioVisual) else (sampling,)
+
 
 _LONGEST_S = 31 * 86_400.0
 _ALWAYS_BELIEVED_S = 3_600.0
@@ -212,6 +250,17 @@ class Sound:
 Samples = Frames | Windows | Sound
 
 
+@dataclass(frozen=True, kw_only=True)
+class FramesAndSound:
+    """The samples of one clip by an `AudioVisual`: None where the clip has no picture, or no sound, but not both."""
+
+    frames: Frames | None
+    sound: Sound | None
+
+
+AnySamples = Samples | FramesAndSound
+
+
 def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: float) -> npt.NDArray[np.float64]:
     """The wanted times of a clip: float64 (T,) for a `FrameRate`, (W, T) for `FrameWindows`.
 
@@ -256,3 +305,17 @@ class Decoded:
 
     samples: Mapping[Sampling, Samples | DecodeError | None]
     warning: str | None
+
+    def of(self, sampling: AnySampling) -> AnySamples | DecodeError | None:
+        """The same for what an extractor wants; of pictures and sound together, an error of either is one of both."""
+        if not isinstance(sampling, AudioVisual):
+            return self.samples[sampling]
+        frames, sound = self.samples[sampling.frames], self.samples[sampling.audio]
+        for part in (frames, sound):
+            if isinstance(part, DecodeError):
+                return part
+        if frames is None and sound is None:
+            return None
+        assert not isinstance(frames, DecodeError | Windows | Sound)
+        assert sound is None or isinstance(sound, Sound)
+        return FramesAndSound(frames=frames, sound=sound)

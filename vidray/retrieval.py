@@ -20,7 +20,7 @@ from vidray.extractors import ExtractFn, Extractor, restore, slug
 from vidray.index import Index, IndexInfo, Matches
 from vidray.index.build import spec_sha256
 from vidray.index.files import CURRENT
-from vidray.media import Audio, Span, VideoInfo
+from vidray.media import Audio, AudioVisual, Span, VideoInfo, single
 from vidray.planners import FixedStride
 from vidray.sandbox import Sandbox
 from vidray.storage import open_uri
@@ -34,7 +34,7 @@ PICTURES = ("FrameRate", "FrameWindows")
 FITTING: Mapping[str, Sequence[Sequence[str]]] = {
     "image": [("FrameRate",), ("FrameWindows",)],
     "audio": [("Audio",)],
-    "video": [PICTURES, ("Audio",)],
+    "video": [PICTURES, ("Audio",), ("AudioVisual",)],
     "clip": [],
 }
 """The kinds of sampling that suit a query, the better ones first; a clip suits all alike."""
@@ -242,15 +242,17 @@ def _embed(
     if (kind == "audio") != isinstance(sampling, Audio) and kind != "video":
         senses = "hears sound" if isinstance(sampling, Audio) else "sees pictures"
         raise UsageError(f"{extractor.name} {senses}, it cannot be asked by {kind}; name another index with -x")
+    if isinstance(sampling, AudioVisual) and kind != "video":
+        raise UsageError(f"{extractor.name} sees and hears, it cannot be asked by {kind}; name another index with -x")
     _opened(uri).close()
     with contextlib.closing(Sandbox()) as sandbox:
-        if kind == "image" and not isinstance(sampling, Audio):
+        if kind == "image" and not isinstance(sampling, Audio | AudioVisual):
             return _vectors(iter([sandbox.image(uri, sampling)]), extractor, uri)
         info = sandbox.probe(uri)
         spans = _spans(store, info, extractor, uri, at)
         size = (info.height or 0, info.width or 0)
-        decoded = (sandbox.read(uri, [sampling], start_s, end_s, size) for start_s, end_s in spans)
-        return _vectors((clip.samples[sampling] for clip in decoded), extractor, uri)
+        decoded = (sandbox.read(uri, single(sampling), start_s, end_s, size) for start_s, end_s in spans)
+        return _vectors((clip.of(sampling) for clip in decoded), extractor, uri)
 
 
 def _opened(uri: str) -> BinaryIO:

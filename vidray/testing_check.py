@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,13 @@ import pyarrow as pa
 
 from vidray.extractors.protocol import ExtractFn, Extractor
 from vidray.media import (
+    AnySamples,
+    AnySampling,
     Audio,
+    AudioVisual,
     FrameRate,
     Frames,
+    FramesAndSound,
     Resize,
     Samples,
     Sampling,
@@ -74,6 +78,10 @@ def check_extractor(extractor: Extractor, *, device: str = "cpu") -> None:
         run([clip], f"one clip of {length_s} s")
     run([_zeros(clip) for clip in clips], "a batch of zeros")
     run([_zeros(clips[0])], f"one clip of zeros of {CHECK_LENGTHS_S[0]} s")
+    for clip in clips[:3]:
+        if isinstance(clip, FramesAndSound):
+            run([replace(clip, sound=None)], "a clip without sound")
+            run([replace(clip, frames=None)], "a clip without pictures")
 
     again = _Run(extractor.load(device), schema)(clips, "the batch after loading again")
     _require_same(again, first, range(len(clips)), device, "loaded again")
@@ -84,7 +92,7 @@ class _Run:
     extract: ExtractFn
     schema: pa.Schema
 
-    def __call__(self, clips: Sequence[Samples], what: str) -> pa.Table:
+    def __call__(self, clips: Sequence[AnySamples], what: str) -> pa.Table:
         """The function's answer as a table of its schema, after all that one answer can show is checked."""
         before = [_arrays(clip) for clip in clips]
         given = [_read_only(clip) for clip in clips]
@@ -111,8 +119,8 @@ def _check_description(extractor: Extractor) -> None:
     _require(isinstance(name, str) and name.strip() != "", f"name must be a text that is not empty, got {name!r}")
     _require(name.isprintable() and not any(map(str.isspace, name)), f"name must have no white space, got {name!r}")
     _require(callable(extractor.load), f"load must be a method, got {type(extractor.load).__name__}")
-    kinds = "FrameRate, FrameWindows or Audio"
-    _require(isinstance(sampling, Sampling), f"sampling must be {kinds}, got {type(sampling).__name__}")
+    kinds = "FrameRate, FrameWindows, Audio or AudioVisual"
+    _require(isinstance(sampling, AnySampling), f"sampling must be {kinds}, got {type(sampling).__name__}")
     for optional in ("version", "precision", "weights"):
         value = getattr(extractor, optional, None)
         _require(value is None or isinstance(value, str), f"{optional} must be a text, got {type(value).__name__}")
@@ -184,8 +192,17 @@ def _require_same(answer: pa.Table, first: pa.Table, rows: Sequence[int], device
                 _require(moved <= DEVICE_TOLERANCE, f"'embedding' of clip {row} moved by {moved:.2g} when {when}")
 
 
-def _noise(sampling: Sampling, length_s: float, seed: int) -> Samples:
+def _noise(sampling: AnySampling, length_s: float, seed: int) -> AnySamples:
     """Samples of a clip as the decoder would hand them out, of seeded noise."""
+    if isinstance(sampling, AudioVisual):
+        frames, sound = (_noise_of(part, length_s, seed) for part in (sampling.frames, sampling.audio))
+        assert isinstance(frames, Frames)
+        assert isinstance(sound, Sound)
+        return FramesAndSound(frames=frames, sound=sound)
+    return _noise_of(sampling, length_s, seed)
+
+
+def _noise_of(sampling: Sampling, length_s: float, seed: int) -> Samples:
     rng = np.random.default_rng(seed)
     start_s = 12.5 + seed
     if isinstance(sampling, Audio):
@@ -201,29 +218,36 @@ def _noise(sampling: Sampling, length_s: float, seed: int) -> Samples:
 
 
 def _picture_size(resize: Resize | None, source: tuple[int, int]) -> tuple[int, int]:
-    """Height and width after a `Resize`; torchvision's rule for the longer side: it is cut, not rounded."""
+    """Height and width after a `Resize`."""
     if resize is None:
         return source
     if resize.crop is not None:
         return resize.crop
-    if not isinstance(resize.size, int):
-        return resize.size
-    short = min(source)
-    height, width = (resize.size if side == short else int(resize.size * side / short) for side in source)
-    return height, width
+    return resize.scaled(*source)
 
 
-def _zeros(clip: Samples) -> Samples:
+def _zeros(clip: AnySamples) -> AnySamples:
+    if isinstance(clip, FramesAndSound):
+        return _each(clip, _zeros)
     if isinstance(clip, Sound):
         return replace(clip, samples=np.zeros_like(clip.samples))
     return replace(clip, frames=np.zeros_like(clip.frames))
 
 
-def _read_only(clip: Samples) -> Samples:
+def _read_only(clip: AnySamples) -> AnySamples:
     """A copy whose arrays refuse to be written, as those are that come through shared memory."""
+    if isinstance(clip, FramesAndSound):
+        return _each(clip, _read_only)
     if isinstance(clip, Sound):
         return replace(clip, samples=_locked(clip.samples))
     return replace(clip, times_s=_locked(clip.times_s), frames=_locked(clip.frames))
+
+
+def _each(clip: FramesAndSound, change: Callable[[AnySamples], Any]) -> FramesAndSound:
+    return FramesAndSound(
+        frames=None if clip.frames is None else change(clip.frames),
+        sound=None if clip.sound is None else change(clip.sound),
+    )
 
 
 def _locked(array: Any) -> Any:
@@ -232,7 +256,9 @@ def _locked(array: Any) -> Any:
     return copy
 
 
-def _arrays(clip: Samples) -> list[Any]:
+def _arrays(clip: AnySamples) -> list[Any]:
+    if isinstance(clip, FramesAndSound):
+        return [array for part in (clip.frames, clip.sound) if part is not None for array in _arrays(part)]
     return [clip.samples] if isinstance(clip, Sound) else [clip.times_s, clip.frames]
 
 

@@ -79,14 +79,8 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def target_size(resize: Resize | None, height: int, width: int) -> tuple[int, int]:
-    """(height, width) after scaling, before the crop; by torchvision's rule, the longer side is cut to an integer."""
-    if resize is None:
-        return height, width
-    if not isinstance(resize.size, int):
-        return resize.size
-    short, long = min(height, width), max(height, width)
-    longer = max(1, int(resize.size * long / short))
-    return (resize.size, longer) if height <= width else (longer, resize.size)
+    """(height, width) after scaling, before the crop."""
+    return (height, width) if resize is None else resize.scaled(height, width)
 
 
 class Scaler:

@@ -13,6 +13,7 @@ def names() -> list[str]:
     return [
         "efficientnet_lite0",
         "yamnet",
+        "quality",
         *(f"torchvision/{model}" for model in models),
         *(f"torchaudio/{bundle}" for bundle in torchaudio.bundle_names()),
     ]
@@ -20,6 +21,6 @@ def names() -> list[str]:
 
 def catalog() -> list[ModelInfo]:
     """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
-    from vidray.extractors import efficientnet, torchaudio, torchvision, yamnet
+    from vidray.extractors import efficientnet, quality, torchaudio, torchvision, yamnet
 
-    return [efficientnet.info(), yamnet.info(), *torchvision.infos(), *torchaudio.infos()]
+    return [efficientnet.info(), yamnet.info(), quality.info(), *torchvision.infos(), *torchaudio.infos()]

@@ -15,7 +15,7 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.extractors.networks import Precision, check_fps, check_precision
 from vidray.extractors.protocol import Extractor
-from vidray.media import Audio, FrameRate, FrameWindows
+from vidray.media import Audio, AudioVisual, FrameRate, FrameWindows
 from vidray.storage import is_local, local_path
 
 NEAR_NAMES = 5
@@ -106,7 +106,7 @@ def check(extractor: Any, what: str, *, schema: bool = True) -> Extractor:
     """
     if isinstance(extractor, type):
         raise UsageError(f"{what} must be an extractor, not a class: pass {extractor.__name__}()")
-    kinds: dict[str, tuple[type, ...]] = {"name": (str,), "sampling": (FrameRate, FrameWindows, Audio)}
+    kinds: dict[str, tuple[type, ...]] = {"name": (str,), "sampling": (FrameRate, FrameWindows, Audio, AudioVisual)}
     if schema:
         kinds["schema"] = (pa.Schema,)
     for attribute, wanted in kinds.items():
@@ -129,6 +129,10 @@ def _family(name: str) -> tuple[Any, dict[str, str]]:
         from vidray.extractors.efficientnet import EfficientNetLite0
 
         return EfficientNetLite0, {}
+    if name == "quality":
+        from vidray.extractors.quality import Quality
+
+        return Quality, {}
     if name == "yamnet":
         from vidray.extractors.yamnet import Yamnet
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from vidray.media import Sampling
+from vidray.media import AnySampling
 
 Columns = Mapping[str, Any]
 """Column name to one value a clip, in order: a list, an array of first dimension N, or an Arrow array."""
@@ -16,9 +16,10 @@ Columns = Mapping[str, Any]
 ExtractFn = Callable[[Sequence[Any]], Columns]
 """From the samples of N clips, all of the extractor's own sampling, to its columns.
 
-It is called with `Frames` for a `FrameRate`, `Windows` for `FrameWindows` and `Sound` for `Audio`. A clip without
-such samples (no sound, say) is passed as zeros and its row is null, whatever the function answers: so a batch has
-the same shape, and the other clips the same result to the last bit, whether that clip could be read or not.
+It is called with `Frames` for a `FrameRate`, `Windows` for `FrameWindows`, `Sound` for `Audio`, and for `AudioVisual`
+with `FramesAndSound`, of which one is None where the clip lacks it. A clip without such samples (no sound, say) is
+passed as zeros and its row is null, whatever the function answers: so a batch has the same shape, and the other clips
+the same result to the last bit, whether that clip could be read or not.
 """
 
 
@@ -38,7 +39,7 @@ class Extractor(Protocol):
     def name(self) -> str: ...
 
     @property
-    def sampling(self) -> Sampling: ...
+    def sampling(self) -> AnySampling: ...
 
     @property
     def schema(self) -> pa.Schema: ...
@@ -55,7 +56,7 @@ class ModelInfo:
     Attributes:
         name: What `-x` takes.
         kind: What it looks at or listens to.
-        dim: Of the embedding.
+        dim: Of the embedding, None where there is none.
         inputs: What it is shown, as short text.
         weights: Where they come from, as short text.
         licence: Of the weights.
@@ -65,8 +66,8 @@ class ModelInfo:
     """
 
     name: str
-    kind: Literal["frame", "video", "audio"]
-    dim: int
+    kind: Literal["frame", "video", "audio", "quality", "detection", "segmentation"]
+    dim: int | None
     inputs: str
     weights: str
     licence: str

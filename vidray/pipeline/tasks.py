@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from vidray.extractors.protocol import Extractor
-from vidray.media import Clip, PictureSize, Sampling
+from vidray.media import AnySampling, Clip, PictureSize
 from vidray.planners.units import Slice, slices_of
 from vidray.store import SliceKey, Store
 
@@ -118,7 +118,7 @@ def plan_blocks(store: Store, part: int) -> Iterator[PlannedBlock]:
         yield PlannedBlock(number, clips, tuple(size for size, _ in known), tuple(length_s for _, length_s in known))
 
 
-def slice_keys(part: int, block: PlannedBlock, sampling: Sampling) -> Iterator[tuple[SliceKey, Slice]]:
+def slice_keys(part: int, block: PlannedBlock, sampling: AnySampling) -> Iterator[tuple[SliceKey, Slice]]:
     """The slices of one block for one sampling, each with the name of its staged file."""
     spans = [(clip.start_s, clip.end_s) for clip in block.clips]
     for cut in slices_of(spans, sampling, block.sizes):

@@ -17,11 +17,15 @@ import pyarrow.compute as pc
 from vidray.errors import DecodeError, ExtractError, MediaError
 from vidray.extractors.protocol import Columns, ExtractFn, Extractor
 from vidray.media import (
+    AnySamples,
+    AnySampling,
     Audio,
+    AudioVisual,
     Clip,
     Decoded,
     FrameRate,
     Frames,
+    FramesAndSound,
     PictureSize,
     Samples,
     Sampling,
@@ -29,6 +33,7 @@ from vidray.media import (
     Windows,
     sample_count,
     sample_times,
+    single,
 )
 from vidray.pipeline.tasks import BlockWork, SliceWork, Task
 from vidray.planners.units import picture_size
@@ -69,11 +74,11 @@ class DecodedSlice:
     sizes: tuple[PictureSize, ...]
     video_s: float
     started_at: float
-    samples: list[Samples | MediaError | None] = field(default_factory=list)
+    samples: list[AnySamples | MediaError | None] = field(default_factory=list)
     warnings: list[str | None] = field(default_factory=list)
 
 
-def decode_task(task: Task, samplings: Mapping[str, Sampling], sandbox: Sandbox) -> Iterator[DecodedSlice]:
+def decode_task(task: Task, samplings: Mapping[str, AnySampling], sandbox: Sandbox) -> Iterator[DecodedSlice]:
     """Decode a task's clips in one pass, each once for all slices that want it; hand a slice on when it is full."""
     started_at = time.time()
     for block in task:
@@ -81,21 +86,21 @@ def decode_task(task: Task, samplings: Mapping[str, Sampling], sandbox: Sandbox)
 
 
 def _decode_block(
-    block: BlockWork, samplings: Mapping[str, Sampling], sandbox: Sandbox, started_at: float
+    block: BlockWork, samplings: Mapping[str, AnySampling], sandbox: Sandbox, started_at: float
 ) -> Iterator[DecodedSlice]:
     filling: dict[SliceWork, DecodedSlice] = {}
     for index, clip in enumerate(block.clips):
         works = [work for work in block.slices if work.first <= index < work.stop]
         if not works:
             continue
-        wanted = tuple(dict.fromkeys(samplings[work.table] for work in works))
+        wanted = tuple(dict.fromkeys(part for work in works for part in single(samplings[work.table])))
         decoded = _decode_clip(sandbox, clip, block.durations_s[index], block.sizes[index], wanted)
         for work in works:
             if index == work.first:
                 span = slice(work.first, work.stop)
                 clips, sizes = block.clips[span], block.sizes[span]
                 filling[work] = DecodedSlice(work, clips, sizes, block.seconds_of(work), started_at)
-            filling[work].samples.append(decoded.samples[samplings[work.table]])
+            filling[work].samples.append(decoded.of(samplings[work.table]))
             filling[work].warnings.append(decoded.warning)
             if index == work.stop - 1:
                 yield filling.pop(work)
@@ -189,10 +194,10 @@ class SliceExtractor:
 def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn) -> pa.Table:
     """One row a clip in plan order, by `store.staged_schema`: columns, or what went wrong."""
     samples = list(decoded.samples)
-    present = [index for index, sample in enumerate(samples) if isinstance(sample, Frames | Windows | Sound)]
+    present = [index for index, sample in enumerate(samples) if isinstance(sample, AnySamples)]
     # a clip too large to decode is alone in its slice, and its zeros would be as large
     batch = [
-        sample if isinstance(sample, Frames | Windows | Sound) else blank(extractor.sampling, clip, size)
+        sample if isinstance(sample, AnySamples) else blank(extractor.sampling, clip, size)
         for sample, clip, size in zip(samples, decoded.clips, decoded.sizes, strict=True)
         if present
     ]
@@ -219,8 +224,17 @@ def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn
     return pa.table({**identity, **columns, "decode_warning": decoded.warnings, **failure}, schema=schema)
 
 
-def blank(sampling: Sampling, clip: Clip, size: PictureSize) -> Samples:
+def blank(sampling: AnySampling, clip: Clip, size: PictureSize) -> AnySamples:
     """Zeros in the shape that a clip's samples would have."""
+    if isinstance(sampling, AudioVisual):
+        frames, sound = (_blank(part, clip, size) for part in single(sampling))
+        assert isinstance(frames, Frames)
+        assert isinstance(sound, Sound)
+        return FramesAndSound(frames=frames, sound=sound)
+    return _blank(sampling, clip, size)
+
+
+def _blank(sampling: Sampling, clip: Clip, size: PictureSize) -> Samples:
     span = (clip.start_s, clip.end_s)
     if isinstance(sampling, Audio):
         silence = np.zeros(sample_count(sampling, *span), np.float32)
@@ -233,7 +247,7 @@ def blank(sampling: Sampling, clip: Clip, size: PictureSize) -> Samples:
 
 
 def _one_by_one(
-    batch: Sequence[Samples],
+    batch: Sequence[AnySamples],
     extractor: Extractor,
     extract: ExtractFn,
     present: Sequence[int],

@@ -11,17 +11,18 @@ from itertools import pairwise
 from typing import TypeVar
 
 from vidray.media import (
+    AnySampling,
     Audio,
+    AudioVisual,
     Clip,
     FrameRate,
     FrameWindows,
     PictureSize,
-    Resize,
-    Sampling,
     Span,
     Video,
     sample_count,
     sample_times,
+    single,
 )
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ def blocks_of(part: int, clips: Sequence[Clip]) -> list[Block]:
     return [Block(part, number, run) for number, run in enumerate(runs)]
 
 
-def slices_of(spans: Sequence[Span], sampling: Sampling, sizes: Sequence[PictureSize]) -> list[Slice]:
+def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[PictureSize]) -> list[Slice]:
     """Cut a block into slices of at most 64 MB decoded, at least one clip each.
 
     Args:
@@ -94,8 +95,10 @@ def slices_of(spans: Sequence[Span], sampling: Sampling, sizes: Sequence[Picture
     return [Slice(index, count, first, stop) for index, (first, stop) in enumerate(pairwise(cuts))]
 
 
-def decoded_bytes(sampling: Sampling, span: Span, size: PictureSize) -> int:
+def decoded_bytes(sampling: AnySampling, span: Span, size: PictureSize) -> int:
     """How many bytes the samples of one clip take, at most."""
+    if isinstance(sampling, AudioVisual):
+        return sum(decoded_bytes(part, span, size) for part in single(sampling))
     if isinstance(sampling, Audio):
         return 4 * sample_count(sampling, *span)
     height, width = picture_size(sampling, size)
@@ -107,15 +110,7 @@ def picture_size(sampling: FrameRate | FrameWindows, size: PictureSize) -> Pictu
     resize = sampling.resize
     if resize is None:
         return size
-    return resize.crop or _scaled(resize, size)
-
-
-def _scaled(resize: Resize, size: PictureSize) -> PictureSize:
-    if isinstance(resize.size, tuple):
-        return resize.size
-    short, long = sorted(size)
-    other = int(resize.size * long / short) if short else resize.size
-    return (resize.size, other) if size[0] <= size[1] else (other, resize.size)
+    return resize.crop or resize.scaled(*size)
 
 
 def _listed_bytes(video: Video) -> float:

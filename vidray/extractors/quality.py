@@ -1,0 +1,271 @@
+"""How good a clip's pictures and sound are, as numbers to filter by. No network.
+
+Pictures are measured on luma in [0, 1] by ITU-R BT.709 (Y' = 0.2126 R' + 0.7152 G' + 0.0722 B'), at one size for all
+videos, since sharpness and noise depend on it. Sound is measured on its mono mix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vidray.extractors.networks import check_fps
+from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.media import Audio, AudioVisual, FrameRate, Frames, FramesAndSound, Resize, Sound
+
+NAME = "quality"
+SAMPLE_RATE = 48_000
+RESIZE = Resize(size=256)
+
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+BLACK_LUMA = 0.10
+BLACK_PIXELS = 0.98
+"""A picture is black where so many of its pixels are this dark, as for FFmpeg's blackdetect."""
+
+BAR_LUMA = (24 - 16) / 219
+"""The mean of a line of a bar, at most: FFmpeg's cropdetect, `limit` 24 of studio range."""
+
+FROZEN_DIFFERENCE = 0.001
+"""Of two pictures that are one: FFmpeg's freezedetect, `noise`."""
+
+SILENT_DBFS = -60.0
+SILENCE_WINDOW_S = 0.1
+"""Sound is silent where the RMS of a window is at most so much: FFmpeg's silencedetect, `noise`."""
+
+K_WEIGHTING = (
+    ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
+    ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
+)
+"""Numerator and denominator of the two filters of ITU-R BS.1770-4, annex 1, tables 1 and 2, which are for 48 kHz."""
+
+LOUDNESS_STEP_S = 0.1
+BLOCK_OF_STEPS = 4
+LOUDNESS_GATE_LUFS = -70.0
+RELATIVE_GATE_LU = -10.0
+"""Blocks of 0.4 s that overlap by three quarters, and the two gates of ITU-R BS.1770-4."""
+
+BLOCK_STEPS = 300
+"""How many steps are weighted at once."""
+
+LEAST_DBFS = -120.0
+
+PICTURE_COLUMNS = (
+    "brightness",
+    "contrast",
+    "sharpness",
+    "motion",
+    "black_share",
+    "longest_black_s",
+    "frozen_share",
+    "longest_frozen_s",
+    "letterbox_share",
+)
+SOUND_COLUMNS = ("loudness_lufs", "rms_dbfs", "peak_dbfs", "silence_share", "longest_silence_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Brightness, contrast, sharpness, motion, black, frozen and letterboxed pictures; loudness, peak and silence.
+
+    All columns are float32. Those of pictures are null where a clip has no picture, those of sound where it has none:
+
+    - `brightness`: mean luma, in [0, 1].
+    - `contrast`: standard deviation of a picture's luma (RMS contrast; Peli 1990, "Contrast in complex images"), in
+      [0, 0.5], averaged over the pictures.
+    - `sharpness`: variance of the Laplacian of luma in [0, 255] (Pech-Pacheco et al. 2000, "Diatom autofocusing in
+      brightfield microscopy"), averaged over the pictures, with the shorter side scaled to 256 pixels.
+    - `motion`: mean absolute difference of the luma of successive sampled pictures, in [0, 1]; null for one picture.
+    - `black_share`, `longest_black_s`: the share of black pictures, and the longest run of them.
+    - `frozen_share`, `longest_frozen_s`: the share of steps between pictures that change nothing, and the longest run.
+    - `letterbox_share`: the share of the area in dark bars on any side, in all pictures that are not black; null where
+      all are.
+    - `loudness_lufs`: integrated loudness by ITU-R BS.1770-4, -70 where all is below its gate; null under 0.4 s.
+    - `rms_dbfs`, `peak_dbfs`: root mean square and largest sample in decibels of full scale, -120 at least.
+    - `silence_share`, `longest_silence_s`: windows of 0.1 s below -60 dBFS.
+
+    Attributes:
+        fps: Pictures a second; runs of pictures are measured to one such step.
+    """
+
+    fps: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_fps(self.fps)
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return NAME
+
+    @property
+    def version(self) -> str:
+        """Raised when the answers change."""
+        return "1"
+
+    @property
+    def sampling(self) -> AudioVisual:
+        """Pictures and sound of one decode pass."""
+        return AudioVisual(frames=FrameRate(fps=self.fps, resize=RESIZE), audio=Audio(sample_rate=SAMPLE_RATE))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that it adds."""
+        return pa.schema([(name, pa.float32()) for name in (*PICTURE_COLUMNS, *SOUND_COLUMNS)])
+
+    def load(self, device: str) -> ExtractFn:
+        """The function; the same on all devices, on the CPU."""
+
+        def extract(clips: Sequence[FramesAndSound]) -> Columns:
+            seen = [None if clip.frames is None else picture_quality(clip.frames, self.fps) for clip in clips]
+            heard = [None if clip.sound is None else sound_quality(clip.sound) for clip in clips]
+            columns = {name: [None if row is None else row[name] for row in seen] for name in PICTURE_COLUMNS}
+            return columns | {name: [None if row is None else row[name] for row in heard] for name in SOUND_COLUMNS}
+
+        return extract
+
+
+def info() -> ModelInfo:
+    """What `vidray models` says of this extractor."""
+    return ModelInfo(
+        name=NAME,
+        kind="quality",
+        dim=None,
+        inputs=f"pictures whose shorter side is {RESIZE.size}, mono sound at {SAMPLE_RATE // 1000} kHz",
+        weights="none",
+        licence="none needed",
+        available=True,
+    )
+
+
+def picture_quality(pictures: Frames, fps: float) -> dict[str, float | None]:
+    """`PICTURE_COLUMNS` of one clip, a picture at a time: memory does not grow with its length."""
+    brightness, contrast, sharpness, differences, black = [], [], [], [], []
+    height, width = pictures.frames.shape[1:3]
+    rows, columns = np.zeros(height, np.float32), np.zeros(width, np.float32)
+    before = None
+    for picture in pictures.frames:
+        luma = (picture @ LUMA) / np.float32(255)
+        brightness.append(float(luma.mean(dtype=np.float64)))
+        contrast.append(float(luma.std(dtype=np.float64)))
+        sharpness.append(laplacian_variance(luma * np.float32(255)))
+        black.append(bool((luma <= BLACK_LUMA).mean() >= BLACK_PIXELS))
+        if before is not None:
+            differences.append(float(np.abs(luma - before).mean(dtype=np.float64)))
+        if not black[-1]:
+            rows, columns = np.maximum(rows, luma.mean(axis=1)), np.maximum(columns, luma.mean(axis=0))
+        before = luma
+    frozen = [difference <= FROZEN_DIFFERENCE for difference in differences]
+    return {
+        "brightness": _mean(brightness),
+        "contrast": _mean(contrast),
+        "sharpness": _mean(sharpness),
+        "motion": _mean(differences) if differences else None,
+        "black_share": _mean(black),
+        "longest_black_s": _longest(black) / fps,
+        "frozen_share": _mean(frozen) if frozen else None,
+        "longest_frozen_s": _longest(frozen) / fps,
+        "letterbox_share": None if all(black) else 1 - _content(rows) * _content(columns),
+    }
+
+
+def laplacian_variance(luma: npt.NDArray[np.float32]) -> float:
+    """The variance of the Laplacian, four neighbours against the middle, over all pixels that have them: (H, W)."""
+    middle = luma[1:-1, 1:-1]
+    if not middle.size:
+        return 0.0
+    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * middle
+    return float(laplacian.var(dtype=np.float64))
+
+
+def sound_quality(sound: Sound) -> dict[str, float | None]:
+    """`SOUND_COLUMNS` of one clip."""
+    samples = sound.samples
+    window = round(SILENCE_WINDOW_S * sound.sample_rate)
+    powers = [float(np.square(part, dtype=np.float64).mean()) for part in _windows(samples, window)]
+    silent = [_decibels(math.sqrt(power)) <= SILENT_DBFS for power in powers]
+    rms = math.sqrt(float(np.square(samples, dtype=np.float64).mean()))
+    return {
+        "loudness_lufs": loudness(sound),
+        "rms_dbfs": _decibels(rms),
+        "peak_dbfs": _decibels(float(np.abs(samples).max())),
+        "silence_share": _mean(silent),
+        "longest_silence_s": min(_longest(silent) * SILENCE_WINDOW_S, samples.size / sound.sample_rate),
+    }
+
+
+def loudness(sound: Sound) -> float | None:
+    """Integrated loudness in LUFS by ITU-R BS.1770-4; None where the sound is shorter than one of its blocks."""
+    step = round(LOUDNESS_STEP_S * sound.sample_rate)
+    parts = [np.square(part) for part in _k_weighted(sound, BLOCK_STEPS * step)]
+    powers = np.concatenate([part[: part.size // step * step].reshape(-1, step).mean(axis=1) for part in parts])
+    if powers.size < BLOCK_OF_STEPS:
+        return None
+    blocks = np.convolve(powers, np.full(BLOCK_OF_STEPS, 1 / BLOCK_OF_STEPS), "valid")
+    absolute = blocks[blocks > _power(LOUDNESS_GATE_LUFS)]
+    if not absolute.size:
+        return LOUDNESS_GATE_LUFS
+    relative = absolute[absolute > _power(_lufs(absolute.mean()) + RELATIVE_GATE_LU)]
+    return _lufs(relative.mean())
+
+
+def _k_weighted(sound: Sound, size: int) -> Iterator[npt.NDArray[np.float64]]:
+    """The sound through BS.1770's two filters, `size` samples at a time, each block after a second of what precedes it.
+
+    In the frequency domain, where a recursive filter costs no loop; its response to what is older has died away.
+    """
+    lead = sound.sample_rate
+    for first in range(0, sound.samples.size, size):
+        before = min(first, lead)
+        block = sound.samples[first - before : first + size].astype(np.float64)
+        length = next_fast_length(block.size + lead)
+        delay = np.exp(-2j * np.pi * np.arange(length // 2 + 1) / length)
+        response = np.ones_like(delay)
+        for numerator, denominator in K_WEIGHTING:
+            response *= np.polyval(numerator[::-1], delay) / np.polyval(denominator[::-1], delay)
+        yield np.fft.irfft(np.fft.rfft(block, length) * response, length)[before : block.size]
+
+
+def next_fast_length(size: int) -> int:
+    """The next length whose transform is quick: three or one times a power of two."""
+    power = 1 << (size - 1).bit_length()
+    return 3 * power // 4 if size <= 3 * power // 4 else power
+
+
+def _lufs(power: float) -> float:
+    return -0.691 + 10 * math.log10(power)
+
+
+def _power(lufs: float) -> float:
+    return float(10 ** ((lufs + 0.691) / 10))
+
+
+def _windows(samples: npt.NDArray[np.float32], window: int) -> list[npt.NDArray[np.float32]]:
+    """Runs of `window` samples; what is left over at the end, if it is less than half, belongs to the last one."""
+    count = max(1, round(samples.size / window))
+    cuts = [window * index for index in range(1, count)]
+    return np.split(samples, cuts)
+
+
+def _content(lines: npt.NDArray[np.float32]) -> float:
+    """The share of the lines from the first to the last that is no bar."""
+    bright = np.flatnonzero(lines > BAR_LUMA)
+    return 1.0 if not bright.size else float(bright[-1] - bright[0] + 1) / lines.size
+
+
+def _longest(flags: Sequence[bool]) -> int:
+    return max((len(list(run)) for is_set, run in groupby(flags) if is_set), default=0)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _decibels(amplitude: float) -> float:
+    return max(LEAST_DBFS, 20 * math.log10(amplitude)) if amplitude > 0 else LEAST_DBFS
