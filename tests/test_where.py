@@ -52,6 +52,8 @@ def root(tmp_path_factory, vectors) -> Path:
         }
     )
     store.write("videos", 0, videos, videos.schema)
+    quality = pa.table({"clip_id": clip_ids(ROWS)[:100], "brightness": np.arange(100) / 100, "start_s": [-1.0] * 100})
+    store.write("features/quality-2.0", 0, quality, quality.schema)
     for name, exact_up_to in TYPES.items():
         build_index(str(root / "features" / "net"), str(root / "index" / name), exact_up_to=exact_up_to)
     return root
@@ -73,6 +75,8 @@ CASES = {
     "duration_s > 99.75": ROW // 4 >= 998,
     "duration_s < 50 OR clip_index = 3 -- the last": (ROW // 4 < 500) | (ROW % 4 == 3),
     "clip_id < 'clip000100'": ROW < 100,
+    "brightness >= 0.5 AND start_s >= 0": (ROW >= 50) & (ROW < 100),
+    "brightness IS NULL": ROW >= 100,
     "embedding[1] > 0 AND list_max(embedding) IS NOT NULL": None,
     "true": ROW >= 0,
     "start_s > (SELECT avg(start_s) FROM _ids)": ROW % 4 > 1,

@@ -121,7 +121,8 @@ def search(
         extractor: Whose index. By default the only one there is, or the only one that suits the query: pictures for an
             image or a video, sound for a sound.
         k: How many hits; fewer come back where the store, or the filter, has fewer.
-        where: An SQL expression over the columns of the table and of the store's clips and videos.
+        where: An SQL expression over the columns of the table, of the store's clips and videos, and of its other tables
+            of features, such as `quality`; a name that several have is of the first of these.
 
     Raises:
         UsageError: Not exactly one query; no index, or several that suit; a span outside the video; a file that is

@@ -189,7 +189,19 @@ class Index:
             folder = Folder(f"{store}/{name}")
             if parts := list(part_sizes(folder)):
                 tables[name] = filters.dataset(folder, parts, all_schemas=True)
+        for name, names in self._other_tables(store).items() if features_dir else ():
+            tables[name] = filters.dataset(Folder(f"{store}/features/{name}"), names)
         return filters.matching_rows(where, self._ids.table(), tables)
+
+    def _other_tables(self, store: str) -> dict[str, list[str]]:
+        """The store's other feature tables, with their parts."""
+        own = self.features.url.rpartition("/")[2]
+        found: dict[str, list[str]] = {}
+        for path in part_sizes(Folder(f"{store}/features")):
+            table, _, name = path.partition("/")
+            if table != own:
+                found.setdefault(table, []).append(name)
+        return found
 
     def clips(self, rows: npt.ArrayLike) -> pa.Table:
         """`clip_id`, and `uri`, `start_s`, `end_s` where the table has them, of some rows, in their order."""

@@ -34,7 +34,8 @@ def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -
     Args:
         where: One SQL expression. A column that several tables have is taken from the first of them.
         ids: What the index itself knows, `clip_id` and what else it has.
-        tables: Datasets by the names `features`, `clips` and `videos`, those that there are.
+        tables: Datasets by the names `features`, `clips` and `videos`, those that there are; under any other name one
+            with a `clip_id`, which need not have all clips.
 
     Raises:
         MissingExtraError: DuckDB is not installed.
@@ -48,7 +49,7 @@ def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -
         ids = ids.append_column(ROW, pa.array(np.arange(len(ids), dtype=np.int64)))
         connection.register("_ids", ids)
         for name, dataset in tables.items():
-            connection.register(f"_{name}", dataset)
+            connection.register(_view(name), dataset)
         for lock in LOCKS:
             connection.execute(f"SET {lock}")
         for last, sql in enumerate(views := _views(ids.schema.names, tables)):
@@ -73,18 +74,26 @@ def _views(own: Sequence[str], tables: Mapping[str, ds.Dataset]) -> list[str]:
     joins = ""
     views = [f"SELECT {', '.join(seen)} FROM _ids"]
     for table, dataset in tables.items():
-        key = JOINS[table]
+        key = JOINS.get(table, "clip_id")
         names = {name.lower(): name for name in dataset.schema.names}
         if key not in names or key not in known:
             continue
-        joins += f" {'JOIN' if table == 'features' else 'LEFT JOIN'} _{table} ON _{table}.{key} = {known[key]}.{key}"
+        view = _quoted(_view(table))
+        joins += f" {'JOIN' if table == 'features' else 'LEFT JOIN'} {view} ON {view}.{key} = {known[key]}.{key}"
         for lower, name in names.items():
             if lower not in known:
-                known[lower] = f"_{table}"
-                quoted = name.replace('"', '""')
-                seen.append(f'_{table}."{quoted}"')
+                known[lower] = view
+                seen.append(f"{view}.{_quoted(name)}")
         views.append(f"SELECT {', '.join(seen)} FROM _ids{joins}")
     return views
+
+
+def _view(table: str) -> str:
+    return f"_{table}" if table in JOINS else f"_features/{table}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def dataset(folder: Folder, names: Sequence[str], *, all_schemas: bool = False) -> ds.Dataset:
