@@ -59,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     extract.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
     extract.add_argument("--per-frame", action="store_true", help="keep each picture's embedding too")
+    extract.add_argument("--min-score", type=float, default=0.5, metavar="S", help="what boxes must have more of (0.5)")
+    extract.add_argument("--masks", action="store_true", help="keep the masks of segmentation networks too")
     extract.add_argument("--retry-failed", action="store_true", help="do what failed in earlier runs again")
     extract.add_argument("--as", dest="table", metavar="NAME", help="the table's name, where not the extractor's")
     extract.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the networks run")
@@ -133,7 +135,8 @@ def run_extract(arguments: argparse.Namespace) -> int:
     from vidray.extractors import resolve
     from vidray.pipeline import Progress, extract, name_tables
 
-    options = {name: getattr(arguments, name) for name in ("fps", "keyframes", "precision", "per_frame")}
+    names = ("fps", "keyframes", "precision", "per_frame", "min_score", "masks")
+    options = {name: getattr(arguments, name) for name in names}
     extractors = [resolve(name, **options) for name in arguments.extractor]
     if arguments.table is not None and len(extractors) > 1:
         raise UsageError("--as names one table: give one -x with it")

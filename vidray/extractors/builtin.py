@@ -7,9 +7,10 @@ from vidray.extractors.protocol import ModelInfo
 
 def names() -> list[str]:
     """Every name that `-x` takes, without those of third parties."""
-    from vidray.extractors import torchaudio, torchvision
+    from vidray.extractors import torchaudio, torchvision, torchvision_detection, torchvision_segmentation
 
     models = [*torchvision.model_names("frame"), *torchvision.model_names("video")]
+    models += [*torchvision_detection.model_names(), *torchvision_segmentation.model_names()]
     return [
         "efficientnet_lite0",
         "yamnet",
@@ -21,6 +22,22 @@ def names() -> list[str]:
 
 def catalog() -> list[ModelInfo]:
     """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
-    from vidray.extractors import efficientnet, quality, torchaudio, torchvision, yamnet
+    from vidray.extractors import (
+        efficientnet,
+        quality,
+        torchaudio,
+        torchvision,
+        torchvision_detection,
+        torchvision_segmentation,
+        yamnet,
+    )
 
-    return [efficientnet.info(), yamnet.info(), quality.info(), *torchvision.infos(), *torchaudio.infos()]
+    return [
+        efficientnet.info(),
+        yamnet.info(),
+        quality.info(),
+        *torchvision.infos(),
+        *torchvision_detection.infos(),
+        *torchvision_segmentation.infos(),
+        *torchaudio.infos(),
+    ]

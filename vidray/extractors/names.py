@@ -28,6 +28,8 @@ def resolve(
     keyframes: bool = False,
     precision: Precision = "float32",
     per_frame: bool = False,
+    min_score: float = 0.5,
+    masks: bool = False,
 ) -> Extractor:
     """The extractor of a name; an extractor passes through as it is.
 
@@ -41,6 +43,8 @@ def resolve(
         keyframes: Whether frame extractors see keyframes alone, at most `fps` a second.
         precision: Of the network.
         per_frame: Whether each picture's time and embedding are kept too.
+        min_score: What a detector's boxes must have more of.
+        masks: Whether the masks of segmentation networks are kept.
 
     Raises:
         UsageError: There is no such name, module or class, or it is no extractor.
@@ -51,6 +55,7 @@ def resolve(
     check_fps(fps)
     check_precision(precision)
     options = {"fps": fps, "keyframes": keyframes, "precision": precision, "per_frame": per_frame}
+    options |= {"min_score": min_score, "masks": masks}
     name, at, weights = extractor.partition("@")
     if ":" in name:
         cls = import_class(extractor)
@@ -144,6 +149,12 @@ def _family(name: str) -> tuple[Any, dict[str, str]]:
             return torchvision.TorchvisionFrames, {"model": model}
         if model in torchvision.model_names("video"):
             return torchvision.TorchvisionVideo, {"model": model}
+        from vidray.extractors import torchvision_detection, torchvision_segmentation
+
+        if model in torchvision_detection.model_names():
+            return torchvision_detection.TorchvisionDetector, {"model": model}
+        if model in torchvision_segmentation.model_names():
+            return torchvision_segmentation.TorchvisionSegmenter, {"model": model}
     if family == "torchaudio":
         from vidray.extractors import torchaudio
 

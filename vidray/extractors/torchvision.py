@@ -271,21 +271,26 @@ def infos() -> list[ModelInfo]:
     return [_info(recipe(name, kind)) for kind in ("frame", "video") for name in model_names(kind)]
 
 
-def _info(known: Recipe) -> ModelInfo:
+def weights_text(name: str, url: str, size_mb: float) -> str:
+    """DEFAULT weights as `vidray models` shows them."""
     import torch
 
+    cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]).is_file()
+    return f"{name}, {size_mb:.0f} MB, {'downloaded' if cached else 'to be downloaded'}"
+
+
+def _info(known: Recipe) -> ModelInfo:
     height, width = known.resize.crop or (0, 0)
     inputs = f"pictures of {width}x{height}"
     if known.kind == "video":
         frames, fps = window_of(known.model)
         inputs = f"windows of {frames} pictures of {width}x{height} at {fps:g} fps"
-    cached = Path(torch.hub.get_dir(), "checkpoints", known.weights_url.rpartition("/")[2]).is_file()
     return ModelInfo(
         name=PREFIX + known.model,
         kind=known.kind,
         dim=known.dim,
         inputs=inputs,
-        weights=f"{known.weights_name}, {known.size_mb:.0f} MB, {'downloaded' if cached else 'to be downloaded'}",
+        weights=weights_text(known.weights_name, known.weights_url, known.size_mb),
         licence=known.licence,
         available=True,
     )
@@ -322,7 +327,7 @@ def _weights_record(known: Recipe, weights: str | None) -> Mapping[str, str | No
 def _network(known: Recipe, weights: str | None, *, device: str, precision: str) -> PictureFn:
     from vidray.extractors.classifiers import feature_network
 
-    model = _downloaded(known) if weights is None else _from_file(known, weights)
+    model = download(known.model, known.weights_url) if weights is None else _from_file(known, weights)
     return feature_network(model, mean=known.mean, std=known.std, device=device, precision=precision)
 
 
@@ -343,13 +348,14 @@ def _from_file(known: Recipe, weights: str) -> nn.Module:
     return model
 
 
-def _downloaded(known: Recipe) -> nn.Module:
+def download(model_name: str, url: str) -> nn.Module:
+    """A model of torchvision with its DEFAULT weights. Raises WeightsError where these cannot be had."""
     models = torchvision_models()
     try:
-        model: nn.Module = models.get_model(known.model, weights="DEFAULT", progress=False)
+        model: nn.Module = models.get_model(model_name, weights="DEFAULT", progress=False)
     except (OSError, RuntimeError) as e:
         raise WeightsError(
-            f"the weights of {PREFIX}{known.model} cannot be downloaded from {known.weights_url} ({e}); "
-            f"give a file: {PREFIX}{known.model}@FILE"
+            f"the weights of {PREFIX}{model_name} cannot be downloaded from {url} ({e}); "
+            f"give a file: {PREFIX}{model_name}@FILE"
         ) from e
     return model
