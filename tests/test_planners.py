@@ -39,14 +39,14 @@ def test_lengths_that_cannot_be_meant_are_refused(options):
 
 
 def test_clip_ids_tell_videos_and_spans_apart_and_nothing_else():
-    ids = {clip.clip_id for n in range(3) for clip in clips_of(video(n), 35.0, FixedStride())}
+    ids = {clip.clip_id for n in range(3) for clip in clips_of(video(n), FixedStride().spans(35.0))}
     assert len(ids) == 12
-    assert ids == {clip.clip_id for n in range(3) for clip in clips_of(video(n), 35.0, FixedStride())}
+    assert ids == {clip.clip_id for n in range(3) for clip in clips_of(video(n), FixedStride().spans(35.0))}
 
 
 def test_a_manifests_spans_are_the_clips():
     spans = ((1.5, 3.0), (2.0, 99.0))
-    clips = clips_of(video(0, spans=spans), 10.0, FixedStride())
+    clips = clips_of(video(0, spans=spans), FixedStride().spans(10.0))
     assert [(clip.start_s, clip.end_s) for clip in clips] == list(spans)
 
 
@@ -70,7 +70,7 @@ def test_parts_left_by_a_killed_run_come_out_the_same():
 
 
 def clips(count: int, length_s: float) -> list[Clip]:
-    return clips_of(video(0), count * length_s, FixedStride(length_s))
+    return clips_of(video(0), FixedStride(length_s).spans(count * length_s))
 
 
 def test_blocks_close_by_clips_and_by_seconds():

@@ -39,7 +39,7 @@ def write_features(store: Store, extractor: Extractor, paths: list[Path], part: 
             video = Video(video_id=path.stem, uri=str(path), size_bytes=None, fingerprint="")
             videos.append({"video_id": path.stem, "uri": str(path), "duration_s": info.duration_s, "width": info.width})
             with VideoReader(file, str(path), [extractor.sampling]) as reader:
-                for clip in clips_of(video, info.duration_s, planner):
+                for clip in clips_of(video, planner.spans(info.duration_s)):
                     samples = reader.read(clip.start_s, clip.end_s).samples[extractor.sampling]
                     columns = {} if samples is None else extract([samples])
                     embedding = np.asarray(columns["embedding"])[0].tolist() if columns else None

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
     from vidray.pipeline import extract, plan
-    from vidray.planners import FixedStride
+    from vidray.planners import FixedStride, Shots
     from vidray.retrieval import build_index, open_index, search
     from vidray.verification import verify
 
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
     "FixedStride": "vidray.planners",
+    "Shots": "vidray.planners",
     "VidrayError": "vidray.errors",
     "build_index": "vidray.retrieval",
     "extract": "vidray.pipeline",
@@ -33,6 +34,7 @@ _HOMES = {
 __all__ = [
     "Extractor",
     "FixedStride",
+    "Shots",
     "VidrayError",
     "build_index",
     "extract",

@@ -247,6 +247,7 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="CORPUS", help="a file, folder, glob or manifest; a path or URL")
     parser.add_argument("store", metavar="STORE", help="a folder for the tables; a path or URL")
     parser.add_argument("--clip-length", type=float, default=10.0, metavar="S", help="seconds (10)")
+    parser.add_argument("--shots", action="store_true", help="one clip a shot, of the clip length at most")
     parser.add_argument("--stride", type=float, metavar="S", help="seconds from clip to clip (the clip length)")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the first N videos of the listing")
     parser.add_argument("--refresh", action="store_true", help="look at every file again, take changed ones in anew")
@@ -260,8 +261,12 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _planner(arguments: argparse.Namespace) -> Any:
-    from vidray.planners import FixedStride
+    from vidray.planners import FixedStride, Shots
 
+    if arguments.shots:
+        if arguments.stride is not None:
+            raise UsageError("--stride is for clips of one length; --shots cuts where the video does")
+        return Shots(arguments.clip_length)
     return FixedStride(arguments.clip_length, stride_s=arguments.stride)
 
 

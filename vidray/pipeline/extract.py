@@ -23,7 +23,7 @@ from vidray.pipeline.publish import Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, receipt_of
-from vidray.planners import FixedStride
+from vidray.planners import FixedStride, Planner
 from vidray.store import SliceKey, Store
 
 WAVE_BLOCKS = 4096
@@ -37,7 +37,7 @@ def extract(
     store: str,
     *,
     extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
-    planner: FixedStride | None = None,
+    planner: Planner | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
     refresh: bool = False,

@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
-from vidray.media import Clip, Video, VideoInfo
+from vidray.media import Clip, Span, Video, VideoInfo
 from vidray.pipeline.changes import find_changes, finish_retirement, retire
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
+from vidray.pipeline.cuts import check_planner, find_cuts
 from vidray.pipeline.lease import Lease
 from vidray.pipeline.progress import Progress
-from vidray.planners import FixedStride, Part, blocks_of, clips_of, parts_of
+from vidray.planners import FixedStride, Part, Planner, Shots, blocks_of, clips_of, parts_of
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
@@ -29,6 +30,7 @@ from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
 LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16
 PARTS_AT_ONCE_A_CPU = 2
+UNCUT_NAMED = 10
 FILES_OF_A_STORAGE = 3
 """Where so many files of one storage, and no other, are asked for in vain, they are not to blame."""
 
@@ -43,6 +45,7 @@ class PartPlan:
         video_s: Seconds of these videos.
         decode_pixels: Pixels of all their pictures: what decoding has to go through, at most.
         failures: (URI, why) of the videos that cannot be read.
+        uncut: (URI, why) of those whose shots could not be looked for to the end; these are cut evenly there.
     """
 
     videos: int
@@ -50,13 +53,14 @@ class PartPlan:
     video_s: float
     decode_pixels: float
     failures: tuple[tuple[str, str], ...]
+    uncut: tuple[tuple[str, str], ...] = ()
 
 
 def plan(
     corpus: str,
     store: str,
     *,
-    planner: FixedStride | None = None,
+    planner: Planner | None = None,
     limit: int | None = None,
     refresh: bool = False,
     prune: bool = False,
@@ -81,7 +85,7 @@ def plan(
 def estimate(
     corpus: str,
     *,
-    planner: FixedStride | None = None,
+    planner: Planner | None = None,
     limit: int | None = None,
     ray_address: str | None = None,
     progress: Progress | None = None,
@@ -91,12 +95,14 @@ def estimate(
     listing = list_corpus(corpus, limit=limit)
     for warning in listing.warnings:
         progress.say(warning)
+    planner = planner or FixedStride()
+    check_planner(planner)
     parts = parts_of(listing.videos, itertools.count())
     found = []
     with cluster(ray_address) as connection:
         connection.connect()
         progress.phase("probing", len(listing.videos))
-        for part in run_parts(parts, planner or FixedStride(), None):
+        for part in run_parts(parts, planner, None):
             progress.probed(part.videos, len(part.failures))
             found.append(part)
     progress.close()
@@ -137,7 +143,7 @@ def settle_changes(
 def plan_listing(
     listing: Listing,
     store: Store,
-    planner: FixedStride,
+    planner: Planner,
     *,
     lease: Lease,
     cluster: Cluster,
@@ -146,8 +152,8 @@ def plan_listing(
 ) -> None:
     """Plan the listed videos that the store does not know yet.
 
-    Starts Ray where there is more than one part of them: a single one is planned here, and `meanwhile` something else
-    is done, such as to start Ray.
+    Starts Ray where there is more than one part of them, or shots are looked for: a single part is planned here else,
+    and `meanwhile` something else is done, such as to start Ray.
     """
     for warning in listing.warnings:
         progress.say(warning)
@@ -155,10 +161,11 @@ def plan_listing(
     fresh = [video for video in listing.videos if video.uri not in known]
     if not fresh:
         return
+    check_planner(planner)
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
     target = Target(store.url, listing.corpus, _settle_config(store, planner, fresh))
-    if len(parts) == 1:
+    if len(parts) == 1 and not isinstance(planner, Shots):
         with ThreadPoolExecutor(1, "plan") as beside:
             planned = beside.submit(plan_part, parts[0], planner, target)
             meanwhile()
@@ -173,6 +180,8 @@ def plan_listing(
     for part in run_parts(parts, planner, target):
         lease.check()
         progress.probed(part.videos, len(part.failures))
+        for uri, why in part.uncut[:UNCUT_NAMED]:
+            progress.say(f"{uri}: not looked at for shots to its end, cut evenly there: {why}")
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class Target:
     metadata: Mapping[str, str]
 
 
-def run_parts(parts: Sequence[Part], planner: FixedStride, target: Target | None) -> Iterator[PartPlan]:
+def run_parts(parts: Sequence[Part], planner: Planner, target: Target | None) -> Iterator[PartPlan]:
     """Probe parts on the cluster, some at a time; yields a `PartPlan` each."""
     import ray
 
@@ -202,18 +211,22 @@ def run_parts(parts: Sequence[Part], planner: FixedStride, target: Target | None
             raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
 
 
-def plan_part(part: Part, planner: FixedStride, target: Target | None) -> PartPlan:
+def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:
     """Probe one part's videos and write its tables, `clips` last: that is the commit.
 
     Writes nothing without a target.
     """
     results = _probe_part(part.videos)
+    cuts: Sequence[Sequence[float]] = [()] * len(results)
+    uncut: Sequence[tuple[str, str]] = ()
+    if isinstance(planner, Shots):
+        cuts, uncut = find_cuts(part.videos, results, planner)
     clips: list[Clip] = []
     notes: list[Mapping[str, object]] = []
     pixels = 0.0
-    for video, info in zip(part.videos, results, strict=True):
+    for video, info, cuts_s in zip(part.videos, results, cuts, strict=True):
         if isinstance(info, VideoInfo):
-            mine = clips_of(video, info.duration_s, planner)
+            mine = clips_of(video, _spans(info.duration_s, cuts_s, planner))
             clips += mine
             notes += [video.metadata[i if video.spans else 0] if video.metadata else {} for i in range(len(mine))]
             pixels += info.duration_s * (info.fps or 0.0) * (info.width or 0) * (info.height or 0)
@@ -226,7 +239,12 @@ def plan_part(part: Part, planner: FixedStride, target: Target | None) -> PartPl
         video_s=sum(info.duration_s for info in results if isinstance(info, VideoInfo)),
         decode_pixels=pixels,
         failures=tuple((video.uri, error.message) for video, error in failures),
+        uncut=tuple(uncut),
     )
+
+
+def _spans(duration_s: float, cuts_s: Sequence[float], planner: Planner) -> list[Span]:
+    return planner.spans(duration_s, cuts_s) if isinstance(planner, Shots) else planner.spans(duration_s)
 
 
 def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:
@@ -354,7 +372,7 @@ def _fitting(values: Sequence[object], kind: pa.DataType) -> pa.Array:
         return pa.nulls(len(values), kind)
 
 
-def _settle_config(store: Store, planner: FixedStride, videos: Sequence[Video]) -> dict[str, str]:
+def _settle_config(store: Store, planner: Planner, videos: Sequence[Video]) -> dict[str, str]:
     """Write the store's configuration down; returns its metadata columns, name to Arrow type.
 
     They are those that the store has, and those that these videos bring.

@@ -16,7 +16,7 @@ from typing import Any
 from vidray.errors import VidrayError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.worker import Receipt
-from vidray.planners import FixedStride
+from vidray.planners import Planner
 from vidray.store import PROBE, Store
 
 UNREACHABLE_SLICES = 8
@@ -57,7 +57,7 @@ class Summary:
 class RunRecord:
     """Collects what happens in a run, from its start on."""
 
-    def __init__(self, store: Store, *, corpus: str, tables: Mapping[str, Extractor], planner: FixedStride) -> None:
+    def __init__(self, store: Store, *, corpus: str, tables: Mapping[str, Extractor], planner: Planner) -> None:
         self._store = store
         self._tables = list(tables)
         self._began = time.time()

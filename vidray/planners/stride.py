@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +54,9 @@ def clip_id(video_id: str, start_s: float, end_s: float) -> str:
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
-def clips_of(video: Video, duration_s: float, planner: FixedStride) -> list[Clip]:
+def clips_of(video: Video, planned: Sequence[Span]) -> list[Clip]:
     """The clips of one video in order of time: a manifest's own spans as they stand there, else the planner's."""
-    spans = list(video.spans) or planner.spans(duration_s)
+    spans = list(video.spans) or planned
     return [
         Clip(
             clip_id=clip_id(video.video_id, start_s, end_s),

@@ -1,0 +1,181 @@
+"""Where videos cut: a pass over all their pictures, small, in pieces of some minutes that run anywhere on the cluster.
+
+A piece is a run of the network's windows, which are the same whether their neighbours are looked at by the same worker
+or not: so a long video is many tasks, and has the same cuts however they are spread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from vidray.errors import DecodeError
+from vidray.extractors import transnet
+from vidray.media import FrameRate, Frames, Resize, Video, VideoInfo
+from vidray.planners import Planner, Shots
+from vidray.sandbox import Sandbox
+
+PIECE_WINDOWS = 60
+"""2 minutes at 25 pictures a second: half a minute's work of one core."""
+
+READ_PICTURES = 500
+RESIZE = Resize(size=(transnet.HEIGHT, transnet.WIDTH))
+THRESHOLD = 0.5
+"""The network's own: `predictions_to_scenes`."""
+
+FASTEST_FPS = 120.0
+"""A header may claim more, and each claimed picture costs."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Windows [first, stop) of one video."""
+
+    video: Video
+    info: VideoInfo
+    first: int
+    stop: int
+
+    @property
+    def fps(self) -> float:
+        assert self.info.fps is not None
+        return min(self.info.fps, FASTEST_FPS)
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """What looking at a piece found: the numbers of the pictures that precede a cut, or why there are none."""
+
+    pictures: tuple[int, ...]
+    failure: str | None = None
+
+
+def check_planner(planner: Planner) -> None:
+    """Refuse to look for shots without the network's weights: MissingExtraError, WeightsError."""
+    if isinstance(planner, Shots):
+        transnet.check(planner.network, planner.sha256)
+
+
+def find_cuts(
+    videos: Sequence[Video], infos: Sequence[object], planner: Shots
+) -> tuple[list[list[float]], list[tuple[str, str]]]:
+    """The times at which each video cuts, and (URI, why) of those that were not, or not wholly, looked at.
+
+    Videos without a picture, with spans of their own, or that could not be probed have no cuts. What cannot be decoded
+    has none either: its clips are there to fail one by one. Runs inside a Ray task.
+    """
+    import ray
+
+    pieces = [piece for video, info in zip(videos, infos, strict=True) for piece in _pieces(video, info)]
+    job = ray.remote(num_cpus=1, max_retries=3)(transitions_of)
+    at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    found: dict[str, list[int]] = {}
+    failures: dict[str, str] = {}
+    waiting = iter(pieces)
+    running = {job.remote(piece, planner): piece for piece in itertools.islice(waiting, at_once)}
+    while running:
+        (finished,), _ = ray.wait(list(running), num_returns=1)
+        piece = running.pop(finished)
+        running |= {job.remote(more, planner): more for more in itertools.islice(waiting, 1)}
+        seen: Transitions = ray.get(finished)
+        found.setdefault(piece.video.video_id, []).extend(seen.pictures)
+        if seen.failure is not None:
+            failures[piece.video.uri] = seen.failure
+    fps = {piece.video.video_id: piece.fps for piece in pieces}
+    cuts = [
+        cut_times(sorted(found[video.video_id]), fps[video.video_id]) if video.video_id in found else []
+        for video in videos
+    ]
+    return cuts, sorted(failures.items())
+
+
+def _pieces(video: Video, info: object) -> Iterator[Piece]:
+    if not isinstance(info, VideoInfo) or info.fps is None or video.spans:
+        return
+    pictures = math.ceil(info.duration_s * min(info.fps, FASTEST_FPS))
+    windows = math.ceil(pictures / transnet.STEP)
+    for first in range(0, windows, PIECE_WINDOWS):
+        yield Piece(video, info, first, min(windows, first + PIECE_WINDOWS))
+
+
+def transitions_of(piece: Piece, planner: Shots) -> Transitions:
+    """Look at one piece, a window at a time; memory does not depend on its length."""
+    network = _network(planner)
+    found: list[int] = []
+    failure = None
+    with contextlib.closing(Sandbox()) as sandbox:
+        number = piece.first
+        try:
+            for window in windows(pictures_of(piece, sandbox), piece):
+                found += (number * transnet.STEP + np.flatnonzero(network(window) > THRESHOLD)).tolist()
+                number += 1
+        except DecodeError as e:
+            failure = e.message
+    return Transitions(tuple(found), failure)
+
+
+def pictures_of(piece: Piece, sandbox: Sandbox) -> Iterator[npt.NDArray[np.uint8]]:
+    """The pictures of a piece and of its context, uint8 (T, 27, 48, 3), some at a time.
+
+    Asked for in the middle of their time on display, so that containers that round times give each once.
+    """
+    sampling = FrameRate(fps=piece.fps, resize=RESIZE)
+    size = (piece.info.height or 0, piece.info.width or 0)
+    first = max(0, piece.first * transnet.STEP - transnet.CONTEXT)
+    stop = piece.stop * transnet.STEP + transnet.CONTEXT
+    for start in range(first, stop, READ_PICTURES):
+        start_s = (start + 0.5) / piece.fps
+        end_s = min((min(stop, start + READ_PICTURES) + 0.25) / piece.fps, piece.info.duration_s)
+        if start_s >= end_s:
+            return
+        samples = sandbox.read(piece.video.uri, (sampling,), start_s, end_s, size).samples[sampling]
+        if isinstance(samples, DecodeError):
+            raise samples
+        if not isinstance(samples, Frames):
+            return
+        yield samples.frames
+
+
+def windows(pictures: Iterator[npt.NDArray[np.uint8]], piece: Piece) -> Iterator[npt.NDArray[np.uint8]]:
+    """The network's windows, (100, 27, 48, 3): the first and the last picture of the video are repeated around it."""
+    held = np.empty((0, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
+    left = piece.stop - piece.first
+    for more in pictures:
+        if piece.first == 0 and not held.size:
+            held = np.repeat(more[:1], transnet.CONTEXT, axis=0)
+        held = np.concatenate([held, more])
+        while left and len(held) >= transnet.WINDOW:
+            yield held[: transnet.WINDOW]
+            held, left = held[transnet.STEP :], left - 1
+    while left and len(held) > transnet.CONTEXT:
+        yield np.concatenate([held, np.repeat(held[-1:], max(0, transnet.WINDOW - len(held)), axis=0)])
+        held, left = held[transnet.STEP :], left - 1
+
+
+def cut_times(pictures: Sequence[int], fps: float) -> list[float]:
+    """Cuts in seconds, from the ascending numbers of the pictures that precede one.
+
+    A gradual transition marks several in a row, and is cut in the middle. Rounded up to the millisecond, to which
+    Matroska rounds the times of pictures: so the first picture after a cut is of the new shot.
+    """
+    cuts = []
+    for _, run in itertools.groupby(enumerate(pictures), key=lambda entry: entry[1] - entry[0]):
+        numbers = [number for _, number in run]
+        cut = (numbers[0] + numbers[-1]) // 2 + 1
+        cuts.append(math.ceil(cut / fps * 1000 - 1e-6) / 1000)
+    return cuts
+
+
+@lru_cache(maxsize=1)
+def _network(planner: Shots) -> transnet.TransitionFn:
+    import torch
+
+    torch.set_num_threads(1)
+    return transnet.load(planner.network, planner.sha256)
