@@ -54,7 +54,18 @@ def random_model(name: str, **options: Any) -> nn.Module:
     model: nn.Module = models.get_model(name, weights=None, weights_backbone=None, **options).eval()
     if hasattr(model, "transform"):
         getattr(model, "roi_heads", model).score_thresh = 0.0
+    wake(model.backbone if hasattr(model, "transform") else model)
     return model
+
+
+def wake(network: nn.Module) -> None:
+    """Give random layers the statistics of what they see, without which deep ones answer the same for all."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.inference_mode():
+        network.train()(torch.randn(2, 3, 128, 128))
+    network.eval()
 
 
 def saved(model: nn.Module, folder: Path) -> str:
@@ -92,7 +103,7 @@ def check_detections(name: str, frames: np.ndarray, folder: Path) -> tuple[dict[
         if score > least
     ]
     found = [tuple(box.values()) for box in columns["detections"]]
-    assert len(found) == len(wanted) > 5
+    assert len(found) == len(wanted) == 20
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours[:2] == theirs[:2]
         assert ours[2:] == pytest.approx(theirs[2:], abs=TOLERANCE)
@@ -114,8 +125,7 @@ def test_boxes_of_large_networks_are_those_of_torchvision(name, pictures, tmp_pa
         return
     assert len(columns["masks"]) == len(columns["detections"])
     for index, mask in enumerate(columns["masks"]):
-        decoded = coco.decode({"size": [mask["height"], mask["width"]], "counts": mask["counts"]})
-        assert np.array_equal(decoded, (expected[0]["masks"][index, 0] >= 0.5).numpy())
+        assert mask["counts"] == run_lengths((expected[0]["masks"][index, 0] >= 0.5).numpy())
     assert {area["label"] for area in columns["areas"]} <= {box["label"] for box in columns["detections"]}
 
 
@@ -141,8 +151,8 @@ def test_areas_and_masks_are_those_of_torchvision(name, pictures, tmp_path):
             sums[label] += area
             for mask in columns["masks"]:
                 if (mask["time_s"], mask["label"]) == (index / 2, label):
-                    decoded = coco.decode({"size": [mask["height"], mask["width"]], "counts": mask["counts"]})
-                    assert np.array_equal(decoded, numbers == number)
+                    assert mask["counts"] == run_lengths(numbers == number)
+                    assert (mask["height"], mask["width"]) == pictures.shape[1:3]
                     assert 0 < mask["score"] <= 1
     means = {entry["label"]: entry["area"] for entry in columns["mean_areas"]}
     assert means == pytest.approx({label: total / 2 for label, total in sums.items() if total}, abs=1e-6)
@@ -152,9 +162,9 @@ def test_areas_and_masks_are_those_of_torchvision(name, pictures, tmp_path):
 def test_the_extractors_keep_the_contract(tmp_path):
     (tmp_path / "boxes").mkdir()
     boxes = saved(random_model(SMALL[1]), tmp_path / "boxes")
-    check_extractor(resolve(f"torchvision/{SMALL[1]}@{boxes}", fps=0.3, min_score=0.05))
+    check_extractor(resolve(f"torchvision/{SMALL[1]}@{boxes}", fps=0.05, min_score=0.05))
     areas = saved(random_model("lraspp_mobilenet_v3_large"), tmp_path)
-    check_extractor(resolve(f"torchvision/lraspp_mobilenet_v3_large@{areas}", fps=0.1, masks=True))
+    check_extractor(resolve(f"torchvision/lraspp_mobilenet_v3_large@{areas}", fps=0.05, masks=True))
 
 
 def test_weights_of_other_classes_number_them(pictures, tmp_path):

@@ -19,6 +19,7 @@ import pytest
 import ray
 from corpora import BROKEN, MIXED, WITH_SOUND, write_mixed_corpus
 from extractors_for_tests import FailsOnDark, Loudness, MeanColour
+from media_files import packaged
 
 from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
 from vidray.media import FrameRate, Sampling
@@ -29,7 +30,7 @@ from vidray.pipeline.lease import Lease
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import part_work, tasks_of
 from vidray.pipeline.worker import SliceExtractor, decode_task
-from vidray.planners import FixedStride
+from vidray.planners import FixedStride, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import Folder
 from vidray.store import Store
@@ -466,6 +467,15 @@ def test_placement_follows_what_the_cluster_has(resources, device, expected):
 def test_a_gpu_that_is_not_there_is_a_usage_error():
     with pytest.raises(UsageError, match="the cluster has no GPU"):
         place({"CPU": 4}, device="cuda", extractors=1)
+
+
+def test_a_plan_by_shots_cuts_where_the_video_does(tmp_path):
+    store = str(tmp_path / "store")
+    plan(str(packaged("bikes.mp4")), store, planner=Shots(4.0))
+    starts = [0.0, 30 / 25, 76 / 25, 137 / 25, 187 / 25, 242 / 25]
+    assert [row["start_s"] for row in rows(tmp_path / "store", "clips")] == starts
+    with pytest.raises(SpecMismatchError, match='planner "shots", not "fixed_stride"'):
+        plan(str(packaged("bikes.mp4")), store)
 
 
 def test_runs_keep_what_was_done(filled):

@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     extract.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
     extract.add_argument("--per-frame", action="store_true", help="keep each picture's embedding too")
-    extract.add_argument("--min-score", type=float, default=0.5, metavar="S", help="what boxes must have more of (0.5)")
+    extract.add_argument("--min-score", type=float, metavar="S", help="what boxes must have more of (0.5; faces 0.9)")
     extract.add_argument("--masks", action="store_true", help="keep the masks of segmentation networks too")
     extract.add_argument("--retry-failed", action="store_true", help="do what failed in earlier runs again")
     extract.add_argument("--as", dest="table", metavar="NAME", help="the table's name, where not the extractor's")

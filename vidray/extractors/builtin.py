@@ -15,6 +15,7 @@ def names() -> list[str]:
         "efficientnet_lite0",
         "yamnet",
         "quality",
+        "faces",
         *(f"torchvision/{model}" for model in models),
         *(f"torchaudio/{bundle}" for bundle in torchaudio.bundle_names()),
     ]
@@ -24,6 +25,7 @@ def catalog() -> list[ModelInfo]:
     """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
     from vidray.extractors import (
         efficientnet,
+        faces,
         quality,
         torchaudio,
         torchvision,
@@ -36,6 +38,7 @@ def catalog() -> list[ModelInfo]:
         efficientnet.info(),
         yamnet.info(),
         quality.info(),
+        faces.info(),
         *torchvision.infos(),
         *torchvision_detection.infos(),
         *torchvision_segmentation.infos(),

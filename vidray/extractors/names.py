@@ -28,7 +28,7 @@ def resolve(
     keyframes: bool = False,
     precision: Precision = "float32",
     per_frame: bool = False,
-    min_score: float = 0.5,
+    min_score: float | None = None,
     masks: bool = False,
 ) -> Extractor:
     """The extractor of a name; an extractor passes through as it is.
@@ -43,7 +43,7 @@ def resolve(
         keyframes: Whether frame extractors see keyframes alone, at most `fps` a second.
         precision: Of the network.
         per_frame: Whether each picture's time and embedding are kept too.
-        min_score: What a detector's boxes must have more of.
+        min_score: What a detector's boxes must have more of, None for its own default.
         masks: Whether the masks of segmentation networks are kept.
 
     Raises:
@@ -54,8 +54,9 @@ def resolve(
         return check(extractor, repr(type(extractor).__name__))
     check_fps(fps)
     check_precision(precision)
-    options = {"fps": fps, "keyframes": keyframes, "precision": precision, "per_frame": per_frame}
-    options |= {"min_score": min_score, "masks": masks}
+    options = {"fps": fps, "keyframes": keyframes, "precision": precision, "per_frame": per_frame, "masks": masks}
+    if min_score is not None:
+        options["min_score"] = min_score
     name, at, weights = extractor.partition("@")
     if ":" in name:
         cls = import_class(extractor)
@@ -134,6 +135,10 @@ def _family(name: str) -> tuple[Any, dict[str, str]]:
         from vidray.extractors.efficientnet import EfficientNetLite0
 
         return EfficientNetLite0, {}
+    if name == "faces":
+        from vidray.extractors.faces import Faces
+
+        return Faces, {}
     if name == "quality":
         from vidray.extractors.quality import Quality
 

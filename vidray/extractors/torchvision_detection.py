@@ -8,6 +8,7 @@ torchvision is imported where a model is looked at. `import torchvision` in here
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -295,7 +296,8 @@ def _from_file(known: Recipe, weights: str) -> nn.Module:
     from vidray.extractors.classifiers import EmptyParameters
 
     classes = _class_count(known, weights)
-    with EmptyParameters():
+    # SSDs try their backbones as they are built, which takes values.
+    with nullcontext() if known.model.startswith("ssd") else EmptyParameters():
         model: nn.Module = models.get_model(known.model, weights=None, weights_backbone=None, num_classes=classes)
     fill(model, load_state_dict(weights), f"{PREFIX}{known.model} from {weights}")
     if known.model in _TRAINED_WITHOUT_EPS and known.weights_url.endswith(f"-{sha256_of(weights)[:8]}.pth"):

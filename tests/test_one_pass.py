@@ -1,0 +1,96 @@
+"""Pictures, sound, quality and boxes come from one pass over a video, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from media_files import packaged
+from torchvision import models
+
+from vidray.extractors import resolve, slug
+from vidray.media import Decoded, PictureSize, Sampling, Video
+from vidray.pipeline.plan import Target, plan_part
+from vidray.pipeline.tasks import part_work
+from vidray.pipeline.worker import SliceExtractor, decode_task
+from vidray.planners import FixedStride, Part
+from vidray.planners.units import SLICE_BYTES, decoded_bytes
+from vidray.sandbox import Sandbox
+from vidray.store import Store
+from vidray.verification import verify
+
+NAMES = ("bigbuckbunny.mp4", "carphone_pristine.mp4")
+
+
+class CountingSandbox(Sandbox):
+    """Counts what is opened and what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: Counter[str] = Counter()
+        self.read_clips: Counter[tuple[str, float]] = Counter()
+
+    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: PictureSize) -> Decoded:
+        self.read_clips[uri, start_s] += 1
+        return super().read(uri, samplings, start_s, end_s, size)
+
+    def _hand_over(self, ask: str, uri: str, wanted: Sequence[Sampling], **options: Any) -> Any:
+        self.opened[uri] += 1
+        return super()._hand_over(ask, uri, wanted, **options)
+
+
+def detector_weights(folder: Path) -> str:
+    torch.manual_seed(0)
+    model = models.get_model("fasterrcnn_mobilenet_v3_large_fpn", weights=None, weights_backbone=None)
+    torch.save(model.state_dict(), folder / "weights.pt")
+    return str(folder / "weights.pt")
+
+
+@pytest.mark.slow
+def test_all_kinds_of_extractors_share_one_pass(tmp_path):
+    detector = f"torchvision/fasterrcnn_mobilenet_v3_large_fpn@{detector_weights(tmp_path)}"
+    extractors = {
+        slug(extractor.name): extractor
+        for extractor in (
+            resolve(name, fps=0.5) for name in ("efficientnet_lite0", "yamnet", "quality", "faces", detector)
+        )
+    }
+    videos = tuple(
+        Video(video_id=name, uri=str(packaged(name)), size_bytes=None, fingerprint="f") for name in sorted(NAMES)
+    )
+    store = Store(str(tmp_path / "store"))
+    planner = FixedStride(2.0)
+    store.write_config(planner.config)
+    plan_part(Part(0, videos), planner, Target(store.url, "corpus", {}))
+    work = part_work(store, 0, extractors, {table: set() for table in extractors})
+    stager = SliceExtractor(store.url, extractors, "cpu")
+    sandbox = CountingSandbox()
+    try:
+        for decoded in decode_task(work.blocks, {t: e.sampling for t, e in extractors.items()}, sandbox):
+            stager.stage(decoded)
+    finally:
+        sandbox.close()
+    assert sandbox.opened == Counter({video.uri: 1 for video in videos})
+    assert set(sandbox.read_clips.values()) == {1}
+    for table, keys in work.expected.items():
+        store.write_spec(table, {"name": table})
+        done, failed = store.publish(table, 0, keys, extractors[table].schema)
+        assert (done, failed) == (len(sandbox.read_clips), 0)
+    assert verify(store.url).is_whole
+    quality = store.read("features/quality", 0).to_pylist()
+    assert {Path(row["uri"]).name for row in quality if row["loudness_lufs"] is not None} == {NAMES[0]}
+    assert all(row["brightness"] > 0 for row in quality)
+    faces = {Path(row["uri"]).name for row in store.read("features/faces", 0).to_pylist() if row["detections"]}
+    assert faces == {NAMES[1]}
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "ssd300_vgg16"])
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (7680, 4320)])
+def test_ten_seconds_of_any_size_fit_into_a_slice(name, size):
+    assert decoded_bytes(resolve(f"torchvision/{name}").sampling, (0.0, 10.0), size) <= SLICE_BYTES
+    assert decoded_bytes(resolve("faces").sampling, (0.0, 10.0), size) <= SLICE_BYTES
+    assert decoded_bytes(resolve("quality").sampling, (0.0, 10.0), size) <= SLICE_BYTES

