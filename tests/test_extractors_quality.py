@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 from media_files import packaged
@@ -29,6 +32,14 @@ def tone(amplitude: float, *, hz: float = 997.0, length_s: float = 10.0) -> Soun
 
 def measured(*, frames: Frames | None = None, sound: Sound | None = None) -> dict[str, float | None]:
     columns = Quality().load("cpu")([FramesAndSound(frames=frames, sound=sound)])
+    return {name: values[0] for name, values in columns.items()}
+
+
+def measured_from(path: str, length_s: float, size: tuple[int, int]) -> dict[str, float | None]:
+    extractor = resolve("quality", fps=4.0)
+    with contextlib.closing(Sandbox()) as sandbox:
+        decoded = sandbox.read(path, single(extractor.sampling), 0.0, length_s, size)
+    columns = extractor.load("cpu")([decoded.of(extractor.sampling)])
     return {name: values[0] for name, values in columns.items()}
 
 
@@ -82,6 +93,20 @@ def test_bars_count_whatever_black_pictures_come_between():
     assert measured(frames=pictures(0, 0))["letterbox_share"] is None
 
 
+def test_bars_are_found_after_encoding(tmp_path):
+    path = str(tmp_path / "bars.mp4")
+    with av.open(str(packaged("bikes.mp4"))) as source, av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "28"})
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for frame in itertools.islice(source.decode(video=0), 60):
+            boxed = np.zeros((360, 640, 3), np.uint8)
+            boxed[44 : 44 + 272] = frame.to_ndarray(format="rgb24")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(boxed, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert measured_from(path, 2.4, (360, 640))["letterbox_share"] == pytest.approx(88 / 360, abs=0.02)
+    assert measured_from(str(packaged("bikes.mp4")), 2.4, (272, 640))["letterbox_share"] == 0
+
+
 @pytest.mark.parametrize("amplitude", [1.0, 0.1])
 def test_loudness_of_the_standards_own_tone(amplitude):
     """ITU-R BS.1770-4: a full-scale sine of 997 Hz in one channel reads -3.01 LKFS."""
@@ -120,15 +145,7 @@ def test_silence_is_silent():
 
 
 def test_a_real_clip_has_all_columns_from_one_pass():
-    extractor = resolve("quality", fps=4.0)
-    with_sound = packaged("bigbuckbunny.mp4")
-    sandbox = Sandbox()
-    try:
-        decoded = sandbox.read(str(with_sound), single(extractor.sampling), 0.0, 5.0, (720, 1280))
-    finally:
-        sandbox.close()
-    columns = extractor.load("cpu")([decoded.of(extractor.sampling)])
-    found = {name: values[0] for name, values in columns.items()}
+    found = measured_from(str(packaged("bigbuckbunny.mp4")), 5.0, (720, 1280))
     assert None not in found.values()
     assert 0.2 < found["brightness"] < 0.8
     assert found["black_share"] == 0

