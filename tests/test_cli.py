@@ -45,6 +45,8 @@ def mixed(tmp_path_factory) -> Path:
             ["extract", ".", "store", "-x", "yamnet", "--clip-length", "0"],
             "clip length must be at least 0.1 s, got 0.0",
         ),
+        (["extract", ".", "store", "-x", "yamnet", "--shots", "--stride", "2"], "--shots cuts where the video does"),
+        (["extract", ".", "store", "-x", "faces", "--min-score", "1"], "min_score must be in [0, 1), got 1.0"),
         (["extract", ".", "store", "-x", "yamnet"], "no video or audio files"),
         (["plan", "x.mp4", "nosuch://store"], "no storage 'nosuch://'"),
         (["verify", "nowhere"], "no vidray store there"),

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -102,6 +103,23 @@ def test_what_cannot_be_decoded_has_no_cuts_and_says_why(tmp_path):
     found = cuts.transitions_of(piece, Shots())
     assert found.pictures == ()
     assert found.failure is not None
+    assert found.is_given_up
+
+
+def test_a_damaged_stretch_costs_its_own_cuts_only(tmp_path):
+    path = tmp_path / "cut-off.mkv"
+    with av.open(str(packaged("bikes.mp4"))) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
+    piece = whole(str(path))
+    found = cuts.transitions_of(piece, Shots())
+    assert found.pictures
+    assert set(found.pictures) < {cut - 1 for cut in BIKES}
+    assert not found.is_given_up
 
 
 def test_videos_with_spans_or_without_pictures_are_not_looked_at():

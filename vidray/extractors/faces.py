@@ -21,6 +21,7 @@ from vidray.extractors.columns import LABELS_TYPE
 from vidray.extractors.networks import check_fps
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
 from vidray.extractors.regions import COUNTS_TYPE, DETECTIONS_TYPE, Box, detection_columns
+from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.weights import packaged_file, sha256_of
 from vidray.media import FrameRate, Frames, Resize
 
@@ -47,10 +48,12 @@ class Faces:
 
     Attributes:
         fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         min_score: Faces with a higher probability are kept.
     """
 
     fps: float = 2.0
+    keyframes: bool = False
     min_score: float = 0.9
 
     def __post_init__(self) -> None:
@@ -71,7 +74,7 @@ class Faces:
     @property
     def sampling(self) -> FrameRate:
         """Pictures of 1280x720 at most."""
-        return FrameRate(fps=self.fps, resize=RESIZE)
+        return FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)
 
     @property
     def schema(self) -> pa.Schema:
@@ -95,6 +98,7 @@ class Faces:
     def load(self, device: str) -> ExtractFn:
         """Build the three networks. Raises UsageError where the wheel is not installed."""
         _check_installed()
+        torchvision_models()  # which the wheel would import with torch's compiler
         from facenet_pytorch import MTCNN
 
         network = MTCNN(keep_all=True, select_largest=False, min_face_size=SMALLEST_FACE, device=device).eval()

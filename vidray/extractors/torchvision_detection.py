@@ -36,6 +36,7 @@ from vidray.extractors.regions import (
     run_lengths,
 )
 from vidray.extractors.torchvision import PREFIX, download, weights_text
+from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.weights import file_record, fill, load_state_dict, sha256_of, shapes
 from vidray.media import FrameRate, Frames, Resize
 
@@ -101,6 +102,7 @@ class TorchvisionDetector:
     Attributes:
         model: A name of `model_names()`.
         fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         min_score: Boxes with a higher score are kept.
         masks: Whether Mask R-CNN's masks are kept too.
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
@@ -108,6 +110,7 @@ class TorchvisionDetector:
 
     model: str
     fps: float = 2.0
+    keyframes: bool = False
     min_score: float = 0.5
     masks: bool = False
     weights: str | None = None
@@ -132,7 +135,7 @@ class TorchvisionDetector:
     @property
     def sampling(self) -> FrameRate:
         """Pictures no larger than the network works with."""
-        return FrameRate(fps=self.fps, resize=recipe(self.model).resize)
+        return FrameRate(fps=self.fps, resize=recipe(self.model).resize, keyframes=self.keyframes)
 
     @property
     def schema(self) -> pa.Schema:
@@ -173,16 +176,14 @@ class TorchvisionDetector:
 
 def model_names() -> list[str]:
     """torchvision's own list of detection models."""
-    from torchvision import models
-
+    models = torchvision_models()
     return [str(name) for name in models.list_models(module=models.detection)]
 
 
 @cache
 def recipe(model: str) -> Recipe:
     """Look a model up. Raises UsageError for an unknown one."""
-    from torchvision import models
-
+    models = torchvision_models()
     if model not in model_names():
         raise UsageError(f"torchvision has no detection model '{model}'; `vidray models` lists all")
     weights = models.get_model_weights(model).DEFAULT
@@ -291,10 +292,10 @@ def _class_count(known: Recipe, weights: str | None) -> int:
 
 def _from_file(known: Recipe, weights: str) -> nn.Module:
     from torch.nn import BatchNorm2d
-    from torchvision import models
 
     from vidray.extractors.classifiers import EmptyParameters
 
+    models = torchvision_models()
     classes = _class_count(known, weights)
     # SSDs try their backbones as they are built, which takes values.
     with nullcontext() if known.model.startswith("ssd") else EmptyParameters():

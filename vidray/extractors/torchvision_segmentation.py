@@ -29,6 +29,7 @@ from vidray.extractors.regions import (
     run_lengths,
 )
 from vidray.extractors.torchvision import PREFIX, download, weights_text
+from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.weights import file_record, fill, load_state_dict, shapes
 from vidray.media import FrameRate, Frames, Resize
 
@@ -74,12 +75,14 @@ class TorchvisionSegmenter:
     Attributes:
         model: A name of `model_names()`.
         fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         masks: Whether the masks are kept too, in the size in which the network sees the pictures.
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
     model: str
     fps: float = 2.0
+    keyframes: bool = False
     masks: bool = False
     weights: str | None = None
 
@@ -99,7 +102,7 @@ class TorchvisionSegmenter:
     @property
     def sampling(self) -> FrameRate:
         """Pictures as the network wants them."""
-        return FrameRate(fps=self.fps, resize=Resize(size=recipe(self.model).size))
+        return FrameRate(fps=self.fps, resize=Resize(size=recipe(self.model).size), keyframes=self.keyframes)
 
     @property
     def schema(self) -> pa.Schema:
@@ -138,16 +141,14 @@ class TorchvisionSegmenter:
 
 def model_names() -> list[str]:
     """torchvision's own list of segmentation models."""
-    from torchvision import models
-
+    models = torchvision_models()
     return [str(name) for name in models.list_models(module=models.segmentation)]
 
 
 @cache
 def recipe(model: str) -> Recipe:
     """Look a model up. Raises UsageError for an unknown one."""
-    from torchvision import models
-
+    models = torchvision_models()
     if model not in model_names():
         raise UsageError(f"torchvision has no segmentation model '{model}'; `vidray models` lists all")
     weights = models.get_model_weights(model).DEFAULT
@@ -243,10 +244,9 @@ def _class_count(known: Recipe, weights: str | None) -> int:
 
 
 def _from_file(known: Recipe, weights: str) -> nn.Module:
-    from torchvision import models
-
     from vidray.extractors.classifiers import EmptyParameters
 
+    models = torchvision_models()
     classes = _class_count(known, weights)
     # One of them knows no auxiliary classifier, the others have none unless asked.
     with EmptyParameters():

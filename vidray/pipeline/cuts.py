@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +17,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import DecodeError
+from vidray.errors import ClusterError, DecodeError, UsageError
 from vidray.extractors import transnet
 from vidray.media import FrameRate, Frames, Resize, Video, VideoInfo
+from vidray.pipeline.cluster import raise_as_said
 from vidray.planners import Planner, Shots
 from vidray.sandbox import Sandbox
+from vidray.storage import is_answering
 
 PIECE_WINDOWS = 60
 """2 minutes at 25 pictures a second: half a minute's work of one core."""
@@ -51,10 +54,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Transitions:
-    """What looking at a piece found: the numbers of the pictures that precede a cut, or why there are none."""
+    """What looking at a piece found.
+
+    Attributes:
+        pictures: The numbers of those that precede a cut.
+        failure: Why it was not looked at to its end.
+        is_given_up: Whether what failed costs too much to be tried with the video's other pieces.
+    """
 
     pictures: tuple[int, ...]
     failure: str | None = None
+    is_given_up: bool = False
 
 
 def check_planner(planner: Planner) -> None:
@@ -68,8 +78,9 @@ def find_cuts(
 ) -> tuple[list[list[float]], list[tuple[str, str]]]:
     """The times at which each video cuts, and (URI, why) of those that were not, or not wholly, looked at.
 
-    Videos without a picture, with spans of their own, or that could not be probed have no cuts. What cannot be decoded
-    has none either: its clips are there to fail one by one. Runs inside a Ray task.
+    Videos without a picture, with spans of their own, or that could not be probed have no cuts. A damaged stretch has
+    none either: its clips are there to fail one by one. A video on which the decoder crashes, hangs or grows has none
+    at all, and is not tried any further. Runs inside a Ray task.
     """
     import ray
 
@@ -78,19 +89,27 @@ def find_cuts(
     at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
     found: dict[str, list[int]] = {}
     failures: dict[str, str] = {}
-    waiting = iter(pieces)
+    given_up: set[str] = set()
+    waiting = (piece for piece in pieces if piece.video.video_id not in given_up)
     running = {job.remote(piece, planner): piece for piece in itertools.islice(waiting, at_once)}
     while running:
         (finished,), _ = ray.wait(list(running), num_returns=1)
         piece = running.pop(finished)
         running |= {job.remote(more, planner): more for more in itertools.islice(waiting, 1)}
-        seen: Transitions = ray.get(finished)
+        try:
+            seen: Transitions = ray.get(finished)
+        except ray.exceptions.RayTaskError as e:
+            raise_as_said(e)
+            raise
         found.setdefault(piece.video.video_id, []).extend(seen.pictures)
         if seen.failure is not None:
             failures[piece.video.uri] = seen.failure
+        if seen.is_given_up:
+            given_up.add(piece.video.video_id)
     fps = {piece.video.video_id: piece.fps for piece in pieces}
+    whole = found.keys() - given_up
     cuts = [
-        cut_times(sorted(found[video.video_id]), fps[video.video_id]) if video.video_id in found else []
+        cut_times(sorted(found[video.video_id]), fps[video.video_id]) if video.video_id in whole else []
         for video in videos
     ]
     return cuts, sorted(failures.items())
@@ -106,10 +125,15 @@ def _pieces(video: Video, info: object) -> Iterator[Piece]:
 
 
 def transitions_of(piece: Piece, planner: Shots) -> Transitions:
-    """Look at one piece, a window at a time; memory does not depend on its length."""
-    network = _network(planner)
+    """Look at one piece, a window at a time; memory does not depend on its length.
+
+    Raises ClusterError for what is no fault of the video: a storage that does not answer, a node without the weights.
+    """
+    try:
+        network = _network(planner)
+    except UsageError as e:
+        raise ClusterError(f"the node {socket.gethostname()} cannot look for shots: {e}") from e
     found: list[int] = []
-    failure = None
     with contextlib.closing(Sandbox()) as sandbox:
         number = piece.first
         try:
@@ -117,8 +141,10 @@ def transitions_of(piece: Piece, planner: Shots) -> Transitions:
                 found += (number * transnet.STEP + np.flatnonzero(network(window) > THRESHOLD)).tolist()
                 number += 1
         except DecodeError as e:
-            failure = e.message
-    return Transitions(tuple(found), failure)
+            if e.kind == "unreadable" and not is_answering(piece.video.uri):
+                raise ClusterError(f"{e.message}; the storage of the corpus seems to be gone: run again later") from e
+            return Transitions(tuple(found), e.message, is_given_up=e.kind != "corrupt")
+    return Transitions(tuple(found))
 
 
 def pictures_of(piece: Piece, sandbox: Sandbox) -> Iterator[npt.NDArray[np.uint8]]:
