@@ -21,7 +21,7 @@ FACADE = "vidray"
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"errors": {"errors"}},
     {"media": {"media"}, "storage": {"storage"}},
-    {"corpus": {"corpus"}, "decode": {"decode"}, "store": {"store"}},
+    {"corpus": {"corpus"}, "decode": {"decode"}, "store": {"store"}, "lease": {"lease"}},
     {"sandbox": {"sandbox"}},
     {
         "planners": {"planners"},
@@ -29,7 +29,8 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "labelers": {"labelers"},
         "index": {"index"},
     },
-    {"retrieval": {"retrieval"}, "verification": {"verification"}},
+    {"tables": {"tables"}},
+    {"retrieval": {"retrieval"}, "labeling": {"labeling"}, "verification": {"verification"}},
     {"pipeline": {"pipeline"}},
     {FACADE: {"__init__"}, "testing": {"testing", "testing_check"}},
     {"report": {"report"}, "demo": {"demo"}},

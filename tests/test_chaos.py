@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from vidray.errors import StoreError
-from vidray.pipeline.lease import FILE, Lease
+from vidray.lease import FILE, Lease
 from vidray.pipeline.tasks import missing_parts
 from vidray.storage import Folder
 from vidray.store import CLIPS, SliceKey, Store, staged_schema

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from vidray import lease as leases
 from vidray.errors import StoreError
-from vidray.pipeline import lease as leases
-from vidray.pipeline.lease import FILE, Lease
+from vidray.lease import FILE, Lease
 from vidray.storage import Folder
 
 

@@ -22,11 +22,11 @@ from extractors_for_tests import FailsOnDark, Loudness, MeanColour
 from media_files import packaged
 
 from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
+from vidray.lease import Lease
 from vidray.media import FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.graph import receipts
-from vidray.pipeline.lease import Lease
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import part_work, tasks_of
 from vidray.pipeline.worker import SliceExtractor, decode_task

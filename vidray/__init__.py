@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vidray.errors import VidrayError
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
+    from vidray.labeling import label
     from vidray.pipeline import extract, plan
     from vidray.planners import FixedStride, Shots
     from vidray.retrieval import build_index, open_index, search
@@ -24,6 +25,7 @@ _HOMES = {
     "VidrayError": "vidray.errors",
     "build_index": "vidray.retrieval",
     "extract": "vidray.pipeline",
+    "label": "vidray.labeling",
     "open_index": "vidray.retrieval",
     "plan": "vidray.pipeline",
     "resolve": "vidray.extractors",
@@ -38,6 +40,7 @@ __all__ = [
     "VidrayError",
     "build_index",
     "extract",
+    "label",
     "open_index",
     "plan",
     "resolve",

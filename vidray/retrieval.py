@@ -25,6 +25,7 @@ from vidray.planners import FixedStride
 from vidray.sandbox import Sandbox
 from vidray.storage import open_uri
 from vidray.store import Store
+from vidray.tables import features_table, named
 
 DEFAULT_CLIP_LENGTH_S = 10.0
 ROUNDED_S = 0.5
@@ -80,7 +81,7 @@ def build_index(store: str, *, extractor: str) -> IndexInfo:
         StoreError: A part of the table cannot be read.
     """
     held = Store(store)
-    table = _table(held, "features", extractor)
+    table = features_table(held, extractor)
     return indexes.build_index(f"{held.url}/features/{table}", f"{held.url}/index/{table}")
 
 
@@ -92,7 +93,7 @@ def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
         IndexFileError: It is damaged, or of a type or format that is not opened.
     """
     held = Store(store)
-    return _open(held, _table(held, "index", extractor), verify=verify)
+    return _open(held, _indexed_table(held, extractor), verify=verify)
 
 
 def search(
@@ -138,7 +139,7 @@ def search(
         raise UsageError("a span (at) goes with a video only")
     ((kind, value),) = given.items()
     held = Store(store)
-    table = _table(held, "index", extractor) if extractor is not None else _suiting(held, kind)
+    table = _indexed_table(held, extractor) if extractor is not None else _suiting(held, kind)
     index = _open(held, table)
     notes: tuple[str, ...] = ()
     if kind == "clip":
@@ -157,19 +158,13 @@ def search(
     )
 
 
-def _table(store: Store, folder: str, extractor: str) -> str:
-    """The table of a name: of the directory, of the extractor in it, or as it was typed when the table was made."""
-    names = _indexed(store) if folder == "index" else store.tables("features")
-    if slug(extractor) in names:
-        return slug(extractor)
-    for name in names:
-        spec = store.spec(name) or {}
-        if extractor in (spec.get("name"), spec.get("extractor")):
-            return name
+def _indexed_table(store: Store, extractor: str) -> str:
+    names = _indexed(store)
+    table = named(store, names, extractor)
+    if table is not None:
+        return table
     there = f"there are {', '.join(names)}" if names else "there is none"
-    if folder == "index":
-        raise UsageError(f"{store.url}: no index of '{extractor}', {there}; run vidray index STORE -x {extractor}")
-    raise UsageError(f"{store.url}: no table of '{extractor}', {there}; run vidray extract CORPUS STORE -x {extractor}")
+    raise UsageError(f"{store.url}: no index of '{extractor}', {there}; run vidray index STORE -x {extractor}")
 
 
 def _indexed(store: Store) -> list[str]:

@@ -6,6 +6,7 @@ changes: it is the commit. What is staged is a checkpoint that no reader looks a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ PROBE = "_probe"
 INTENT = "_intent.json"
 AGAIN = "again"
 ROW_GROUP_ROWS = 8192
+STREAM_ROWS = 1024
 
 VIDEOS = pa.schema(
     [
@@ -67,6 +69,11 @@ FAILURE = pa.schema([("stage", pa.string()), ("kind", pa.string()), ("message", 
 ERRORS = pa.schema([*IDENTITY, *FAILURE])
 PROBE_ERRORS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *FAILURE])
 WARNING = pa.field("decode_warning", pa.string())
+SCORED = pa.schema([("label", pa.string()), ("score", pa.float32()), ("source", pa.string())])
+LABELS = pa.schema([*IDENTITY, *SCORED])
+VIDEO_LABELS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *SCORED])
+HUMAN = "human"
+"""The `source` of labels that a person gave; a model's have the kind of its labeler."""
 
 _PART = re.compile(r"part-(\d{5,})\.parquet$")
 _STAGED = re.compile(r"_staging/([^/]+)/part-(\d{5,})/([^/]+)")
@@ -153,6 +160,19 @@ class Store:
         if self.spec(table) is None:
             self._write_json(f"features/{table}/_spec.json", spec)
 
+    def spec_sha256(self, table: str) -> str | None:
+        """The hash of what made a feature table, None where it does not say."""
+        name = f"features/{table}/_spec.json"
+        return hashlib.sha256(self.folder.read_bytes(name)).hexdigest() if self.folder.exists(name) else None
+
+    def labels_spec(self, name: str) -> dict[str, Any] | None:
+        """What made the labels of a name; None where there are none."""
+        file = f"labels/{name}/_spec.json"
+        return self._json(file) if self.folder.exists(file) else None
+
+    def write_labels_spec(self, name: str, spec: Mapping[str, Any]) -> None:
+        self._write_json(f"labels/{name}/_spec.json", spec)
+
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         self._write_json(f"runs/{run_id}.json", record)
 
@@ -173,12 +193,31 @@ class Store:
         except (pa.ArrowInvalid, FileNotFoundError) as e:
             raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
 
+    def stream(self, table: str, part: int, columns: Sequence[str], *, rows: int = STREAM_ROWS) -> Iterator[pa.Table]:
+        """The rows of a part in order, so many at a time: wide columns need not fit into memory."""
+        name = part_file(table, part)
+        try:
+            with self.folder.open(name) as file:
+                for batch in pq.ParquetFile(file).iter_batches(batch_size=rows, columns=list(columns)):
+                    yield pa.Table.from_batches([batch])
+        except (pa.ArrowInvalid, FileNotFoundError) as e:
+            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+
     def rows(self, table: str, part: int) -> int:
         """How many rows a part has, from its footer."""
         name = part_file(table, part)
         try:
             with self.folder.open(name) as file:
                 return int(pq.read_metadata(file).num_rows)
+        except pa.ArrowInvalid as e:
+            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+
+    def columns(self, table: str, part: int) -> list[str]:
+        """The names of a part's columns, from its footer."""
+        name = part_file(table, part)
+        try:
+            with self.folder.open(name) as file:
+                return list(pq.read_schema(file).names)
         except pa.ArrowInvalid as e:
             raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
 

@@ -17,6 +17,9 @@ from vidray.extractors.protocol import Extractor
 from vidray.pipeline.tasks import plan_blocks, slice_keys
 from vidray.store import PROBE, SliceKey, Store, staged_schema
 
+TABLES = ("video_labels", "labels", "errors", "features")
+"""Kinds of tables with rows of videos, in the order in which these are removed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
@@ -53,7 +56,7 @@ def find_changes(store: Store, listing: Listing) -> Changes:
 
 
 def retire(store: Store, video_ids: Collection[str]) -> None:
-    """Remove videos and every row of theirs, in the order errors, features, clips, videos."""
+    """Remove videos and every row of theirs, in the order labels, errors, features, clips, videos."""
     if video_ids:
         store.write_intent(sorted(video_ids))
         finish_retirement(store)
@@ -65,7 +68,7 @@ def finish_retirement(store: Store) -> None:
     if not retired:
         return
     gone = pa.array(retired, pa.string())
-    tables = [f"{kind}/{name}" for kind in ("errors", "features") for name in store.tables(kind)]
+    tables = [f"{kind}/{name}" for kind in TABLES for name in store.tables(kind)]
     for part in store.parts("videos"):
         if not _holds(store.read("videos", part, ["video_id"]), gone):
             continue

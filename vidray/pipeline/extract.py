@@ -11,11 +11,11 @@ from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, UsageError, VidrayError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
+from vidray.lease import Lease
 from vidray.pipeline.changes import take_back_failed
 from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_sources, ship_weights
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
-from vidray.pipeline.lease import Lease
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress

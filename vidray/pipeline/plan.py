@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
+from vidray.lease import Lease
 from vidray.media import Clip, Span, Video, VideoInfo
 from vidray.pipeline.changes import find_changes, finish_retirement, retire
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.cuts import check_planner, find_cuts
-from vidray.pipeline.lease import Lease
 from vidray.pipeline.progress import Progress
 from vidray.planners import FixedStride, Part, Planner, Shots, blocks_of, clips_of, parts_of
 from vidray.sandbox import Sandbox
