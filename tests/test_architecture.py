@@ -26,11 +26,11 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {
         "planners": {"planners"},
         "extractors": {"extractors"},
-        "labelers": {"labelers"},
         "index": {"index"},
     },
+    {"labelers": {"labelers"}},
     {"tables": {"tables"}},
-    {"retrieval": {"retrieval"}, "labeling": {"labeling"}, "verification": {"verification"}},
+    {"retrieval": {"retrieval", "text_retrieval"}, "labeling": {"labeling"}, "verification": {"verification"}},
     {"pipeline": {"pipeline"}},
     {FACADE: {"__init__"}, "testing": {"testing", "testing_check"}},
     {"report": {"report"}, "demo": {"demo"}},

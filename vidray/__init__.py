@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vidray.errors import VidrayError
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
-    from vidray.labeling import label
+    from vidray.labeling import class_labeler, label, zero_shot_labeler
     from vidray.pipeline import extract, plan
     from vidray.planners import FixedStride, Shots
     from vidray.retrieval import build_index, open_index, search
@@ -24,6 +24,7 @@ _HOMES = {
     "Shots": "vidray.planners",
     "VidrayError": "vidray.errors",
     "build_index": "vidray.retrieval",
+    "class_labeler": "vidray.labeling",
     "extract": "vidray.pipeline",
     "label": "vidray.labeling",
     "open_index": "vidray.retrieval",
@@ -31,6 +32,7 @@ _HOMES = {
     "resolve": "vidray.extractors",
     "search": "vidray.retrieval",
     "verify": "vidray.verification",
+    "zero_shot_labeler": "vidray.labeling",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Shots",
     "VidrayError",
     "build_index",
+    "class_labeler",
     "extract",
     "label",
     "open_index",
@@ -46,6 +49,7 @@ __all__ = [
     "resolve",
     "search",
     "verify",
+    "zero_shot_labeler",
 ]
 
 

@@ -65,17 +65,20 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument("--as", dest="table", metavar="NAME", help="the table's name, where not the extractor's")
     extract.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the networks run")
 
+    _add_label(commands)
+
     index = _command(commands, "index", run_index, "build the search index of a feature table")
     index.add_argument("store", metavar="STORE")
     index.add_argument("-x", "--extractor", required=True, metavar="NAME")
 
-    search = _command(commands, "search", run_search, "find clips like a clip, a video, an image or a sound")
+    search = _command(commands, "search", run_search, "find clips by an example, or by words")
     search.add_argument("store", metavar="STORE")
     query = search.add_mutually_exclusive_group(required=True)
     query.add_argument("--clip", metavar="ID", help="a clip of the store")
     query.add_argument("--video", metavar="FILE", help="any video")
     query.add_argument("--image", metavar="FILE", help="any picture")
     query.add_argument("--audio", metavar="FILE", help="any sound")
+    query.add_argument("--text", help='words, such as "a dog"')
     search.add_argument("--at", type=_span, metavar="START-END", help="seconds of --video")
     search.add_argument("-x", "--extractor", metavar="NAME", help="whose index, where there are several")
     search.add_argument("-k", type=_count, default=10, help="how many hits (10)")
@@ -161,6 +164,35 @@ def run_extract(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_label_classes(arguments: argparse.Namespace) -> int:
+    from vidray.labeling import class_labeler
+
+    return _label(arguments, class_labeler(arguments.store, extractor=arguments.extractor))
+
+
+def run_label_zero_shot(arguments: argparse.Namespace) -> int:
+    from vidray.labeling import read_prompts, zero_shot_labeler
+
+    prompts = read_prompts(arguments.prompts_file) if arguments.prompts is None else arguments.prompts
+    return _label(arguments, zero_shot_labeler(arguments.store, prompts, extractor=arguments.extractor))
+
+
+def _label(arguments: argparse.Namespace, labeler: Any) -> int:
+    from vidray.labeling import label
+
+    options = {"name": arguments.name, "threshold": arguments.threshold, "top": arguments.top}
+    summary = label(arguments.store, labeler, say=lambda line: print(line, file=sys.stderr), **options)
+    print(
+        f"labeled {summary.labeled:,} of {summary.clips:,} clips from {summary.features} "
+        f"({summary.human:,} by people, {summary.without_features:,} without features); "
+        f"{summary.labels:,} labels in {arguments.store}/labels/{summary.name}",
+        file=sys.stderr,
+    )
+    if arguments.json:
+        _print_json(dataclasses.asdict(summary))
+    return 0
+
+
 def run_index(arguments: argparse.Namespace) -> int:
     from vidray.retrieval import build_index
 
@@ -179,6 +211,7 @@ def run_search(arguments: argparse.Namespace) -> int:
         at=arguments.at,
         image=arguments.image,
         audio=arguments.audio,
+        text=arguments.text,
         extractor=arguments.extractor,
         k=arguments.k,
         where=arguments.where,
@@ -253,6 +286,28 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refresh", action="store_true", help="look at every file again, take changed ones in anew")
     parser.add_argument("--prune", action="store_true", help="remove the rows of videos that the corpus no longer has")
     parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
+    _add_json(parser)
+
+
+def _add_label(commands: Any) -> None:
+    label: argparse.ArgumentParser = commands.add_parser("label", help="label clips and videos from their features")
+    label.add_argument("store", metavar="STORE")
+    labelers = label.add_subparsers(metavar="LABELER", required=True)
+    classes = _command(labelers, "classes", run_label_classes, "the classes that a network found")
+    zero_shot = _command(labelers, "zero-shot", run_label_zero_shot, "labels in words of your own")
+    prompts = zero_shot.add_mutually_exclusive_group(required=True)
+    prompts.add_argument("--prompts", nargs="+", metavar="TEXT", help='the labels, such as "a dog" "traffic"')
+    prompts.add_argument("--prompts-file", metavar="FILE", help="a text file of one label a line")
+    for labeler in (classes, zero_shot):
+        labeler.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
+        _add_labels(labeler)
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    """What all labelers take."""
+    parser.add_argument("--name", help="of the labels (the labeler and its table)")
+    parser.add_argument("--threshold", type=float, metavar="SCORE", help="keep labels that score no less")
+    parser.add_argument("--top", type=_count, metavar="N", help="keep the best N labels of a clip")
     _add_json(parser)
 
 

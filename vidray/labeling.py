@@ -7,7 +7,7 @@ the clips that have them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,14 @@ import pyarrow.compute as pc
 
 from vidray.errors import SpecMismatchError, UsageError
 from vidray.extractors import slug
-from vidray.labelers import Labeler, Ranked
+from vidray.labelers import Classes, Labeler, Ranked, zero_shot
+from vidray.labelers.zero_shot import has_classes
 from vidray.lease import Lease
+from vidray.storage import open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, VIDEO_LABELS, Store
-from vidray.tables import features_table
+from vidray.tables import features_table, suiting_table, text_table
+
+MOST_PROMPT_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ def label(
     store: str,
     labeler: Labeler,
     *,
-    name: str,
+    name: str | None = None,
     threshold: float | None = None,
     top: int | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -64,7 +68,7 @@ def label(
     Args:
         store: fsspec URL of a store with features.
         labeler: What looks at the features.
-        name: Of the labels.
+        name: Of the labels, by default the labeler's kind and its table, as in `classes-yamnet`.
         threshold: The least score of a label, None for all.
         top: How many labels a clip has at most, None for all.
         say: Called with a line where another run holds the store.
@@ -85,7 +89,7 @@ def label(
         "features_sha256": target.spec_sha256(table),
         "settings": {**labeler.spec(), "threshold": threshold, "top": top},
     }
-    name = slug(name)
+    name = slug(name or f"{labeler.kind}-{table}")
     with Lease(target.folder, say=say) as lease:
         _check_name(target, name, spec)
         # while it is not whole, some parts may be an earlier run's
@@ -106,6 +110,47 @@ def label(
         name=name, features=table, clips=clips, labeled=labeled, human=human, without_features=clips - seen,
         labels=labels,
     )  # fmt: skip
+
+
+def class_labeler(store: str, *, extractor: str | None = None) -> Labeler:
+    """The classes that a network of a store found, for `label`.
+
+    Args:
+        store: fsspec URL of a store.
+        extractor: The network, where several of the store have classes.
+
+    Raises:
+        UsageError: No table has classes, or several have.
+    """
+    held = Store(store)
+    return Classes(features=suiting_table(held, extractor, {"classes": has_classes}))
+
+
+def zero_shot_labeler(store: str, prompts: Sequence[str], *, extractor: str | None = None) -> Labeler:
+    """Labels in words of one's own, for `label`: by a joint image-text model, or by the classes that a network found.
+
+    Args:
+        store: fsspec URL of a store.
+        prompts: The labels, as in "a dog", "traffic".
+        extractor: Whose table, where several would do: by default one of open_clip, else one of pictures with classes,
+            else one of sounds.
+
+    Raises:
+        UsageError: No prompts, no such table, or several that are as good.
+    """
+    held = Store(store)
+    table = text_table(held, extractor)
+    return zero_shot(table, held.spec(table) or {}, prompts)
+
+
+def read_prompts(uri: str) -> list[str]:
+    """The lines of a text file that are not empty. Raises UsageError where it cannot be read."""
+    try:
+        with open_uri(uri) as file:
+            text = file.read(MOST_PROMPT_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{uri}: no text file that can be read: {' '.join(str(e).split())[:200]}") from e
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def human_labels(store: Store, name: str, part: int) -> pa.Table:

@@ -1,6 +1,7 @@
-"""From a clip, a video, an image or a sound to the clips of a store that are most like it.
+"""From a clip, a video, an image, a sound or a text to the clips of a store that are most like it.
 
-A query is embedded by exactly the extractor that made the table, as its `_spec.json` says. Knows no Ray.
+A query is embedded by exactly the extractor that made the table, as its `_spec.json` says. A text is embedded by the
+text tower of a joint model, or else compared with the classes that a network found. Knows no Ray.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from vidray.extractors import ExtractFn, Extractor, restore, slug
 from vidray.index import Index, IndexInfo, Matches
 from vidray.index.build import spec_sha256
 from vidray.index.files import CURRENT
+from vidray.labelers.joint import JointModel
+from vidray.labelers.zero_shot import has_classes, hears, zero_shot
 from vidray.media import Audio, AudioVisual, Span, VideoInfo, single
 from vidray.planners import FixedStride
 from vidray.sandbox import Sandbox
 from vidray.storage import open_uri
 from vidray.store import Store
-from vidray.tables import features_table, named
+from vidray.tables import features_table, named, text_table
+from vidray.text_retrieval import best_clips
 
 DEFAULT_CLIP_LENGTH_S = 10.0
 ROUNDED_S = 0.5
@@ -49,7 +53,7 @@ class Hit:
 
     Attributes:
         uri: None, as start_s and end_s are, where the table does not say; vidray's own tables do.
-        score: Cosine, in [-1, 1].
+        score: Cosine, in [-1, 1]; for a text that is compared with classes, as `ClassNames` has it, in [0, 1].
     """
 
     clip_id: str
@@ -104,11 +108,15 @@ def search(
     at: Span | None = None,
     image: str | None = None,
     audio: str | None = None,
+    text: str | None = None,
     extractor: str | None = None,
     k: int = 10,
     where: str | None = None,
 ) -> SearchResult:
-    """The k clips of a store most like a clip, a video, an image or a sound, by cosine of their embeddings.
+    """The k clips of a store most like a clip, a video, an image or a sound, or that a text fits best.
+
+    By cosine of their embeddings; for a text and a table without a text model, by the classes found in the clips
+    (`vidray.labelers.class_names`), which takes no index.
 
     Args:
         store: fsspec URL of a store with an index.
@@ -119,8 +127,10 @@ def search(
             second behind the video, and is cut there.
         image: A path or URL of a picture, which answers as a video of this one picture would.
         audio: A path or URL of a sound, or of a video whose sound is meant; cut into clips as `video` is.
-        extractor: Whose index. By default the only one there is, or the only one that suits the query: pictures for an
-            image or a video, sound for a sound.
+        text: What to look for, in words: "a dog", "people talking".
+        extractor: Whose index, or table for a text. By default the only one there is, or the only one that suits the
+            query: pictures for an image or a video, sound for a sound; a joint model, else classes of pictures, else
+            of sounds for a text.
         k: How many hits; fewer come back where the store, or the filter, has fewer.
         where: An SQL expression over the columns of the table, of the store's clips and videos, and of its other tables
             of features, such as `quality`; a name that several have is of the first of these.
@@ -131,31 +141,45 @@ def search(
         MediaError: The query cannot be read, or has no picture, or no sound, where the extractor needs it.
         IndexFileError: The index is damaged.
     """
-    queries = {"clip": clip, "video": video, "image": image, "audio": audio}
+    queries = {"clip": clip, "video": video, "image": image, "audio": audio, "text": text}
     given = {kind: value for kind, value in queries.items() if value is not None}
     if len(given) != 1:
-        raise UsageError(f"give exactly one of clip, video, image and audio, got {', '.join(given) or 'none'}")
+        raise UsageError(f"give exactly one of clip, video, image, audio and text, got {', '.join(given) or 'none'}")
     if at is not None and video is None:
         raise UsageError("a span (at) goes with a video only")
     ((kind, value),) = given.items()
     held = Store(store)
-    table = _indexed_table(held, extractor) if extractor is not None else _suiting(held, kind)
-    index = _open(held, table)
-    notes: tuple[str, ...] = ()
-    if kind == "clip":
-        matches = _like_clip(index, value, k, where)
+    if kind == "text":
+        table, hits, notes = _by_text(held, value, extractor, k, where)
     else:
-        vectors, notes = _embed(held, table, index, kind, value, at)
-        matches = index.search(vectors, k, where)
+        table = _indexed_table(held, extractor) if extractor is not None else _suiting(held, kind)
+        index = _open(held, table)
+        vectors, notes = (None, ()) if kind == "clip" else _embed(held, table, index, kind, value, at)
+        matches = _like_clip(index, value, k, where) if vectors is None else index.search(vectors, k, where)
+        hits, notes = _hits(index, matches, k), (*notes, *_staleness(index, store, table))
     query = {**given, **({} if at is None else {"at": list(at)}), **({} if where is None else {"where": where})}
-    hits = _hits(index, matches, k)
     name = (held.spec(table) or {}).get("name", table)
-    return SearchResult(
-        query=query,
-        extractor=name if slug(name) == table else table,
-        hits=hits,
-        notes=(*notes, *_staleness(index, store, table)),
-    )
+    return SearchResult(query=query, extractor=name if slug(name) == table else table, hits=hits, notes=notes)
+
+
+def _by_text(
+    store: Store, text: str, extractor: str | None, k: int, where: str | None
+) -> tuple[str, list[Hit], tuple[str, ...]]:
+    """The table that was asked, the clips that a text fits best, and notes for a person."""
+    table = text_table(store, extractor)
+    spec = store.spec(table) or {}
+    labeler = zero_shot(table, spec, [text])
+    if isinstance(labeler, JointModel):
+        index = _open(store, _indexed_table(store, table))
+        _check_same(store, table, index)
+        matches = index.search(labeler.vectors, k, where)
+        return table, _hits(index, matches, k), _staleness(index, store.url, table)
+    hits = [Hit(**row) for row in best_clips(store, labeler, k, where).to_pylist()]
+    if extractor is not None or hears(spec):
+        return table, hits, ()
+    specs = {other: store.spec(other) or {} for other in store.tables("features")}
+    heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
+    return table, hits, tuple(f"asked what is seen; for what is heard: -x {other}" for other in heard)
 
 
 def _indexed_table(store: Store, extractor: str) -> str:
@@ -231,8 +255,7 @@ def _embed(
     spec = store.spec(table)
     if spec is None:
         raise UsageError(f"{store.url}/features/{table} does not say what made it; search it by clip")
-    if spec_sha256(index.features) != index.manifest.spec_sha256:
-        raise UsageError(f"{store.url}: another extractor made the table {table} since; run vidray index again")
+    _check_same(store, table, index)
     extractor = restore(spec)
     sampling = extractor.sampling
     if (kind == "audio") != isinstance(sampling, Audio) and kind != "video":
@@ -249,6 +272,11 @@ def _embed(
         size = (info.height or 0, info.width or 0)
         decoded = (sandbox.read(uri, single(sampling), start_s, end_s, size) for start_s, end_s in spans)
         return _vectors((clip.of(sampling) for clip in decoded), extractor, uri)
+
+
+def _check_same(store: Store, table: str, index: Index) -> None:
+    if spec_sha256(index.features) != index.manifest.spec_sha256:
+        raise UsageError(f"{store.url}: another extractor made the table {table} since; run vidray index again")
 
 
 def _opened(uri: str) -> BinaryIO:

@@ -176,6 +176,10 @@ class Store:
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         self._write_json(f"runs/{run_id}.json", record)
 
+    def folder_of(self, table: str) -> Folder:
+        """The folder of a table's parts."""
+        return Folder(f"{self.url}/{table}")
+
     def parts(self, table: str) -> list[int]:
         """The published parts of a table, in order."""
         return sorted(parts_in(self.folder.sizes(table), table))

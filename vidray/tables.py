@@ -1,12 +1,17 @@
-"""From the name of an extractor, as somebody types it, to its table in a store."""
+"""Which feature table of a store is meant: by its extractor's name as somebody types it, or by what it is good for."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from vidray.errors import UsageError
 from vidray.extractors import slug
+from vidray.labelers.zero_shot import has_classes, hears, is_joint
 from vidray.store import Store
+
+Spec = Mapping[str, Any]
+"""What a table's `_spec.json` says."""
 
 
 def named(store: Store, tables: Collection[str], extractor: str) -> str | None:
@@ -28,3 +33,40 @@ def features_table(store: Store, extractor: str) -> str:
         return table
     there = f"there are {', '.join(tables)}" if tables else "there is none"
     raise UsageError(f"{store.url}: no table of '{extractor}', {there}; run vidray extract CORPUS STORE -x {extractor}")
+
+
+def suiting_table(store: Store, extractor: str | None, wanted: Mapping[str, Callable[[Spec], bool]]) -> str:
+    """The table that was named, or the only one of the first kind that there are tables of.
+
+    Args:
+        store: The store.
+        extractor: As typed, or None.
+        wanted: Kinds of tables, the better ones first: what they have, and whether a `_spec.json` is of the kind.
+
+    Raises:
+        UsageError: There is no such table, or several are as good.
+    """
+    if extractor is not None:
+        return features_table(store, extractor)
+    specs = {table: store.spec(table) or {} for table in store.tables("features")}
+    for what, is_so in wanted.items():
+        suiting = [table for table, spec in specs.items() if is_so(spec)]
+        if len(suiting) == 1:
+            return suiting[0]
+        if suiting:
+            raise UsageError(f"{store.url}: {', '.join(suiting)} have {what}; say which, with -x NAME")
+    there = f"no table has {' or '.join(wanted)} ({', '.join(specs)})" if specs else "there are no features yet"
+    raise UsageError(f"{store.url}: {there}; run vidray extract CORPUS STORE -x efficientnet_lite0")
+
+
+def text_table(store: Store, extractor: str | None) -> str:
+    """The table to compare texts with: one of a joint model, else one of pictures with classes, else one of sounds.
+
+    Raises UsageError as `suiting_table` does.
+    """
+    kinds = {
+        "a text model": is_joint,
+        "classes of pictures": lambda spec: has_classes(spec) and not hears(spec),
+        "classes of sounds": has_classes,
+    }
+    return suiting_table(store, extractor, kinds)

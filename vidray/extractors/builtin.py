@@ -7,7 +7,7 @@ from vidray.extractors.protocol import ModelInfo
 
 def names() -> list[str]:
     """Every name that `-x` takes, without those of third parties."""
-    from vidray.extractors import torchaudio, torchvision, torchvision_detection, torchvision_segmentation
+    from vidray.extractors import open_clip, torchaudio, torchvision, torchvision_detection, torchvision_segmentation
 
     models = [*torchvision.model_names("frame"), *torchvision.model_names("video")]
     models += [*torchvision_detection.model_names(), *torchvision_segmentation.model_names()]
@@ -18,6 +18,7 @@ def names() -> list[str]:
         "faces",
         *(f"torchvision/{model}" for model in models),
         *(f"torchaudio/{bundle}" for bundle in torchaudio.bundle_names()),
+        *(f"open_clip/{model}" for model in open_clip.model_names()),
     ]
 
 
@@ -26,6 +27,7 @@ def catalog() -> list[ModelInfo]:
     from vidray.extractors import (
         efficientnet,
         faces,
+        open_clip,
         quality,
         torchaudio,
         torchvision,
@@ -43,4 +45,5 @@ def catalog() -> list[ModelInfo]:
         *torchvision_detection.infos(),
         *torchvision_segmentation.infos(),
         *torchaudio.infos(),
+        *open_clip.infos(),
     ]

@@ -165,6 +165,10 @@ def _family(name: str) -> tuple[Any, dict[str, str]]:
 
         if model in torchaudio.bundle_names():
             return torchaudio.TorchaudioBundle, {"bundle": model}
+    if family == "open_clip" and model:
+        from vidray.extractors import open_clip
+
+        return open_clip.OpenClip, {"model": open_clip.check_model(model)}
     raise UsageError(f"there is no extractor '{name}'; {_hint(name)}")
 
 

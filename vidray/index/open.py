@@ -181,27 +181,7 @@ class Index:
 
     def rows_where(self, where: str) -> npt.NDArray[np.int64]:
         """The rows, ascending, for which an SQL expression is true; rows that the table has lost are not among them."""
-        tables = {}
-        if names := list(part_sizes(self.features)):
-            tables["features"] = filters.dataset(self.features, names)
-        store, features_dir, _ = self.features.url.rpartition("/features/")
-        for name in ("clips", "videos") if features_dir else ():
-            folder = Folder(f"{store}/{name}")
-            if parts := list(part_sizes(folder)):
-                tables[name] = filters.dataset(folder, parts, all_schemas=True)
-        for name, names in self._other_tables(store).items() if features_dir else ():
-            tables[name] = filters.dataset(Folder(f"{store}/features/{name}"), names)
-        return filters.matching_rows(where, self._ids.table(), tables)
-
-    def _other_tables(self, store: str) -> dict[str, list[str]]:
-        """The store's other feature tables, with their parts."""
-        own = self.features.url.rpartition("/")[2]
-        found: dict[str, list[str]] = {}
-        for path in part_sizes(Folder(f"{store}/features")):
-            table, _, name = path.partition("/")
-            if table != own:
-                found.setdefault(table, []).append(name)
-        return found
+        return filters.rows_where(where, self._ids.table(), self.features)
 
     def clips(self, rows: npt.ArrayLike) -> pa.Table:
         """`clip_id`, and `uri`, `start_s`, `end_s` where the table has them, of some rows, in their order."""

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from vidray.errors import MissingExtraError, StoreError, UsageError
+from vidray.index.build import part_sizes
 from vidray.storage import Folder
 
 ROW = "_row"
@@ -65,6 +66,35 @@ def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -
             else:
                 return np.unique(np.asarray(rows, dtype=np.int64))
     raise AssertionError("there is always a view")
+
+
+def rows_where(where: str, ids: pa.Table, features: Folder) -> npt.NDArray[np.int64]:
+    """As `matching_rows`, with the tables that there are: the feature table in a folder, and its store's others.
+
+    Rows that the feature table has lost are not among them.
+    """
+    tables = {}
+    if names := list(part_sizes(features)):
+        tables["features"] = dataset(features, names)
+    store, is_of_store, _ = features.url.rpartition("/features/")
+    for name in ("clips", "videos") if is_of_store else ():
+        folder = Folder(f"{store}/{name}")
+        if parts := list(part_sizes(folder)):
+            tables[name] = dataset(folder, parts, all_schemas=True)
+    for name, parts in _other_tables(store, features).items() if is_of_store else ():
+        tables[name] = dataset(Folder(f"{store}/features/{name}"), parts)
+    return matching_rows(where, ids, tables)
+
+
+def _other_tables(store: str, features: Folder) -> dict[str, list[str]]:
+    """The store's other feature tables, with their parts."""
+    own = features.url.rpartition("/")[2]
+    found: dict[str, list[str]] = {}
+    for path in part_sizes(Folder(f"{store}/features")):
+        table, _, name = path.partition("/")
+        if table != own:
+            found.setdefault(table, []).append(name)
+    return found
 
 
 def _views(own: Sequence[str], tables: Mapping[str, ds.Dataset]) -> list[str]:
