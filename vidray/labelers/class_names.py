@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidray.labelers.audioset import MAKER_OF
 from vidray.labelers.imagenet import kinds
 from vidray.labelers.protocol import Ranked
 from vidray.labelers.ranking import ranked_rows
@@ -82,13 +83,16 @@ class ClassNames:
         return scores.astype(np.float32)
 
     def _nearness(self, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """How near each class name is to each text: (names, prompts) in [0, 1]."""
+        """How near each class name is to each text, by itself or with its kind: (names, prompts) in [0, 1]."""
         unknown = [name for name in names if name not in self._known]
         if unknown:
-            of_picture = kinds() if self.sense == "picture" else {}
-            texts = [f"{name}, {of_picture[name]}" if name in of_picture else name for name in unknown]
-            cosines = embed_sentences(texts) @ self._wanted.T
-            self._known.update(zip(unknown, np.clip(cosines, 0, 1).astype(np.float64) ** STEEPNESS, strict=True))
+            kind_of = kinds() if self.sense == "picture" else MAKER_OF
+            fuller = [f"{name}, {kind_of[name]}" if name in kind_of else name for name in unknown]
+            texts = list(dict.fromkeys([*unknown, *fuller]))
+            cosines = dict(zip(texts, embed_sentences(texts) @ self._wanted.T, strict=True))
+            for name, full in zip(unknown, fuller, strict=True):
+                nearer = np.maximum(cosines[name], cosines[full]).astype(np.float64)
+                self._known[name] = np.clip(nearer, 0, 1) ** STEEPNESS
         return np.array([self._known[name] for name in names]).reshape(len(names), len(self.prompts))
 
     @cached_property
