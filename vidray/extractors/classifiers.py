@@ -99,8 +99,8 @@ def feature_network(
     kept = [] if dtype == torch.float32 else list(_kept_wide(model))
     wide = [(wide_name, Widened(copy.deepcopy(layer)).to(device)) for wide_name, layer in kept]
     model = model.to(device=device, dtype=dtype)
-    for wide_name, layer in wide:
-        model.set_submodule(wide_name, layer)
+    for wide_name, widened in wide:
+        model.set_submodule(wide_name, widened)
     if not device.startswith("cpu"):  # CPUs reorder weights anyway, and 3D convolutions there would be slower
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d):
