@@ -47,14 +47,17 @@ def embed_sentences(texts: Sequence[str]) -> Floats:
     import torch
 
     tokenizer, network = _loaded()
-    vectors = [np.empty((0, DIM), np.float32)]
+    vectors = np.empty((len(texts), DIM), np.float32)
+    # texts of like length share batches, so that little is padded
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     with torch.inference_mode():
         for first in range(0, len(texts), BATCH):
-            encoded = tokenizer.encode_batch(list(texts[first : first + BATCH]))
+            places = order[first : first + BATCH]
+            encoded = tokenizer.encode_batch([texts[place] for place in places])
             ids = torch.tensor([text.ids for text in encoded])
             is_token = torch.tensor([text.attention_mask for text in encoded], dtype=torch.bool)
-            vectors.append(_forward(network, ids, is_token).numpy())
-    return np.concatenate(vectors)
+            vectors[places] = _forward(network, ids, is_token).numpy()
+    return vectors
 
 
 @cache
