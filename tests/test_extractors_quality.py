@@ -44,7 +44,7 @@ def measured_from(path: str, length_s: float, size: tuple[int, int]) -> dict[str
 
 
 def test_the_extractor_keeps_the_contract():
-    check_extractor(Quality(fps=0.5))
+    check_extractor(Quality(fps=0.1))
 
 
 def test_a_flat_picture_has_its_luma_and_nothing_else():

@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 Answers = list[dict[str, torch.Tensor]]
 
 SMALL = ["fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"]
-LARGE = ["maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn"]
+LARGE = ["maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn"]
 
 
 @pytest.fixture(scope="module", autouse=True)
