@@ -73,7 +73,7 @@ def compare(result: dict[str, Any], share: float) -> dict[str, float]:
     if "vidray" not in result:
         return {}
     cores = len(os.sched_getaffinity(0))
-    mine, ratios = result["vidray"], {}
+    mine, ratios = result["vidray"], {"share": round(share, 4)}
     for side in ("plain", "own"):
         if side in result:
             limit_s = result[side]["ceiling_s"] * share

@@ -385,3 +385,12 @@ def test_bfloat16_keeps_what_the_catalog_says() -> None:
     )
     cosines = (wide * short).sum(axis=1) / np.linalg.norm(wide, axis=1) / np.linalg.norm(short, axis=1)
     assert BFLOAT16_COSINE <= cosines.min() < 1
+
+
+def test_keyframes_are_part_of_what_a_table_is() -> None:
+    dense, keyframes = (resolve("efficientnet_lite0", keyframes=chosen) for chosen in (False, True))
+    assert isinstance(keyframes.sampling, FrameRate)
+    assert keyframes.sampling.keyframes
+    assert describe(dense) != describe(keyframes)
+    assert restore(describe(keyframes)) == keyframes
+    assert resolve("yamnet", keyframes=True) == resolve("yamnet")
