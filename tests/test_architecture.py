@@ -30,7 +30,12 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     },
     {"labelers": {"labelers"}},
     {"tables": {"tables"}},
-    {"retrieval": {"retrieval", "text_retrieval"}, "labeling": {"labeling"}, "verification": {"verification"}},
+    {
+        "retrieval": {"retrieval", "text_retrieval"},
+        "labeling": {"labeling", "annotations", "heads"},
+        "exports": {"exports"},
+        "verification": {"verification"},
+    },
     {"pipeline": {"pipeline"}},
     {FACADE: {"__init__"}, "testing": {"testing", "testing_check"}},
     {"report": {"report"}, "demo": {"demo"}},

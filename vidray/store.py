@@ -149,12 +149,19 @@ class Store:
 
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         """Refuse an extractor that is not the one that made the table."""
-        known = self.spec(table)
-        if known is not None and _by_content(known) != _by_content(spec):
+        different = self.spec_differences(table, spec)
+        if different is not None:
             raise SpecMismatchError(
-                f"{self.url}/features/{table} was made with {_differences(known, spec)}; "
+                f"{self.url}/features/{table} was made with {different}; "
                 f"give the new table a name of its own with --as NAME"
             )
+
+    def spec_differences(self, table: str, spec: Mapping[str, Any]) -> str | None:
+        """How what made a table differs from a spec; None where it does not, or the table does not say."""
+        known = self.spec(table)
+        if known is None or _by_content(known) == _by_content(spec):
+            return None
+        return _differences(known, spec)
 
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         if self.spec(table) is None:
@@ -218,10 +225,14 @@ class Store:
 
     def columns(self, table: str, part: int) -> list[str]:
         """The names of a part's columns, from its footer."""
+        return list(self.schema(table, part).names)
+
+    def schema(self, table: str, part: int) -> pa.Schema:
+        """The columns of a part with their types, from its footer."""
         name = part_file(table, part)
         try:
             with self.folder.open(name) as file:
-                return list(pq.read_schema(file).names)
+                return pq.read_schema(file)
         except pa.ArrowInvalid as e:
             raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
 

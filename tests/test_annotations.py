@@ -1,0 +1,145 @@
+"""People's labels: which clips a line is of, and that they stand above a model's whatever is run afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from labeled_stores import TABLE, rows_of, write_csv, write_store
+
+import vidray
+from vidray.annotations import import_labels, labeled_clips, read_annotations
+from vidray.cli import main
+from vidray.errors import UsageError
+from vidray.exports import export
+from vidray.labeling import label
+
+
+@dataclass(frozen=True)
+class Same:
+    """Says the same of every clip."""
+
+    says: str = "model"
+    kind: str = "same"
+    features: str = TABLE
+    columns: tuple[str, ...] = ("embedding",)
+
+    def spec(self):
+        return {"says": self.says}
+
+    def label(self, rows):
+        return [[(self.says, 0.9)]] * len(rows)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Two parts, three videos of four clips of ten seconds."""
+    return write_store(tmp_path / "store", np.ones((12, 4), np.float32), clips_a_video=4, parts=2)
+
+
+def meant(store, tmp_path, header: str, *rows: str) -> list[tuple]:
+    path = write_csv(tmp_path / "labels.csv", header, rows)
+    found = labeled_clips(store, read_annotations(path), path).to_pylist()
+    return [(int(row["clip_id"][4:]), row["label"]) for row in found]
+
+
+@pytest.mark.parametrize(
+    ("span", "clips"),
+    [
+        ((0, 10), [0]),
+        ((2, 4), [0]),  # a short event
+        ((9, 11), [0, 1]),  # half of it here, half there
+        ((9, 12), [1]),
+        ((0, 40), [0, 1, 2, 3]),
+        ((4, 27), [0, 1, 2]),
+        ((6, 24), [1]),  # less than half of clips 0 and 2
+    ],
+)
+def test_a_span_is_of_the_clips_that_share_half_of_the_shorter_one(store, tmp_path, span, clips):
+    line = f"/media/0.mp4,{span[0]},{span[1]},x"
+    assert meant(store, tmp_path, "uri,start_s,end_s,label", line) == [(clip, "x") for clip in clips]
+
+
+def test_lines_are_of_clips_or_of_videos(store, tmp_path):
+    assert meant(store, tmp_path, "label,clip_id,other", "b,clip00009,1", "a,clip00002,", "a,clip00002,2") == [
+        (2, "a"),
+        (9, "b"),
+    ]
+    assert meant(store, tmp_path, "uri,label", "/media/1.mp4,a", "file:///media/1.mp4,b")[:3] == [
+        (4, "a"),
+        (4, "b"),
+        (5, "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("clip_id,label\nclip00001,a\nnosuch,b\n", "meant by line 3: clip 'nosuch'"),
+        ("uri,label\n" + "/other.mp4,a\n" * 5, "line 4: '/other.mp4'; and 2 more lines"),
+        ("uri,start_s,end_s,label\n/media/0.mp4,50,60,a\n", "'/media/0.mp4' at 50-60 s"),
+        ("uri,start_s,end_s,label\n/media/0.mp4,9,5,a\n", "line 2: must be seconds, 0 <= start_s < end_s, got '9' and"),
+        ("uri,start_s,end_s,label\n/media/0.mp4,,5,a\n", "line 2: must be seconds"),
+        ("clip_id,label\nclip00001,\n", "line 2: no label"),
+        ("clip_id,uri,label\n,,a\n", "line 2: neither a clip_id nor a uri"),
+        ("clip,label\nclip00001,a\n", "must have the columns clip_id,label or uri,label or"),
+        ("", "has none"),
+        ("clip_id,label\n", "no labels in it"),
+        ("clip_id,label\nclip00001," + "x" * 200_000, "cannot be read as CSV"),
+    ],
+)  # fmt: skip
+def test_a_line_that_means_no_clip_is_named(store, tmp_path, capsys, content, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(content)
+    assert main(["import", store.url, str(path), "--name", "mine"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not store.parts("labels/mine")
+
+
+def test_labels_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"clip_id,label\nx,\xff\xfe\n")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_annotations(str(path))
+
+
+def test_people_stand_above_a_model_in_any_order(store, tmp_path):
+    path = write_csv(tmp_path / "labels.csv", "clip_id,label", ["clip00001,cat", "clip00001,dog", "clip00006,cat"])
+    label(store.url, Same(), name="before")
+    for name in ("before", "after"):
+        summary = import_labels(store.url, path, name=name)
+        assert (summary.clips, summary.labels) == (2, 3)
+    again = Same(says="another")
+    for name in ("before", "after"):
+        assert label(store.url, again, name=name).human == 2
+        found = rows_of(store, f"labels/{name}", "clip_id", "label", "score", "source")
+        people = [row for row in found if row[3] == "human"]
+        assert people == [(clip, says, 1.0, "human") for clip, says in
+                          [("clip00001", "cat"), ("clip00001", "dog"), ("clip00006", "cat")]]  # fmt: skip
+        others = [row for row in found if row[3] != "human"]
+        assert [row[0] for row in others] == [f"clip{n:05d}" for n in range(12) if n not in (1, 6)]
+        assert {row[1] for row in others} == {"another"}
+
+
+def test_a_later_import_replaces_only_the_clips_that_it_names(store, tmp_path):
+    first = write_csv(tmp_path / "1.csv", "clip_id,label", ["clip00001,cat", "clip00006,cat"])
+    second = write_csv(tmp_path / "2.csv", "clip_id,label", ["clip00006,dog", "clip00007,dog"])
+    import_labels(store.url, first, name="mine")
+    import_labels(store.url, second, name="mine")
+    found = rows_of(store, "labels/mine", "clip_id", "label")
+    assert found == [("clip00001", "cat"), ("clip00006", "dog"), ("clip00007", "dog")]
+    assert store.parts("labels/mine") == store.parts("clips")
+    videos = rows_of(store, "video_labels/mine", "video_id", "label", "score", "source")
+    assert videos == [("v0", "cat", 0.25, "human"), ("v1", "dog", 0.5, "human")]
+
+
+def test_what_is_exported_can_be_imported(store, tmp_path):
+    label(store.url, Same(says='a "b", c\nd'), name="model")
+    path = str(tmp_path / "out" / "labels.csv")
+    assert export(store.url, "labels/model", path, to="csv").rows == 12
+    vidray.import_labels(store.url, path, name="mine")
+    names = ["clip_id", "label"]
+    assert rows_of(store, "labels/mine", *names) == rows_of(store, "labels/model", *names)
