@@ -1,0 +1,296 @@
+"""Train a head on labeled clips, as Ray tasks on cached features: one gathers the features, one a fold trains.
+
+No media is opened. The driver sees labels, predictions and the finished network, never the features.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import importlib.metadata
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidray.annotations import labeled_clips, read_annotations
+from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError
+from vidray.extractors import slug
+from vidray.heads import PREDICTIONS, write_head
+from vidray.labelers.cards import card, confusion_png, figures
+from vidray.labelers.examples import COLUMNS, Ragged, features_of, joined
+from vidray.labelers.metrics import measure
+from vidray.lease import Lease
+from vidray.pipeline.cluster import cluster, raise_as_said
+from vidray.store import IDENTITY, Store
+from vidray.tables import suiting_table
+
+RETRIES = 2
+LARGEST_SEED = 2**32 - 1
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSummary:
+    """What was trained, and how well it predicts clips of videos that it has not seen.
+
+    Attributes:
+        name: Of the head, `heads/<name>/`.
+        network: "linear" or "gru".
+        features: The feature table.
+        classes: Their names.
+        clips: That it was trained on.
+        videos: That these are of.
+        without_features: Labeled clips that were left out.
+        folds: Of the cross-validation.
+        metrics: `accuracy`, `macro_f1` with their 95% intervals (`..._low`, `..._high`), `average_precision` by class,
+            `confusion`.
+    """
+
+    name: str
+    network: str
+    features: str
+    classes: tuple[str, ...]
+    clips: int
+    videos: int
+    without_features: int
+    folds: int
+    metrics: dict[str, Any]
+
+
+def train(
+    store: str,
+    labels: str,
+    *,
+    name: str,
+    head: str = "linear",
+    extractor: str | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    ray_address: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> TrainSummary:
+    """Train a head on the labeled clips of a store and keep it in `heads/<name>/`, replacing the one that is there.
+
+    Args:
+        store: fsspec URL of a store with features.
+        labels: Path or URL of a CSV file, with the columns clip_id,label or uri,label or uri,start_s,end_s,label.
+        name: Of the head.
+        head: "linear", a softmax regression on the clips' embeddings, or "gru", a recurrent network over those of their
+            pictures.
+        extractor: Whose features; by default the only ones that there are.
+        folds: Of the cross-validation; each class must be in as many videos.
+        seed: Of splits and of training: on one machine, the same labels and seed give the same head.
+        ray_address: A running cluster, else RAY_ADDRESS, else one on this machine.
+        say: Called with lines on what is going on.
+
+    Raises:
+        UsageError: The labels are of no clips of the store, of one class only, or of too few videos; the features are
+            not there.
+        MissingExtraError: scikit-learn is not installed.
+        StoreError: The store cannot be read or written, or is being written by another run.
+        ClusterError: There is no such cluster, or it keeps losing the work.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("training", "train")
+    if head not in COLUMNS:
+        raise UsageError(f"head must be one of {', '.join(COLUMNS)}, got {head!r}")
+    if folds < 2:
+        raise UsageError(f"folds must be at least 2, got {folds}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed must be in 0 to {LARGEST_SEED}, got {seed}")
+    name, target = slug(name), Store(store)
+    clips = labeled_clips(target, read_annotations(labels), labels)
+    table = _table(target, extractor, head)
+    _check_labels(clips, labels, folds)
+    with cluster(ray_address) as connection:
+        connection.connect()
+        connection.check_nodes(target.folder, None)
+        found = _on_ray(target.url, table, head, clips, folds, seed)
+    classes = sorted(set(clips["label"].to_pylist()))
+    metrics = measure(found.classes, found.probabilities, found.videos, seed=seed)
+    config: dict[str, Any] = {
+        "name": name,
+        "network": head,
+        "classes": classes,
+        "features": table,
+        "spec": target.spec(table),
+        "labels": labels,
+        "clips": len(found.clips),
+        "videos": len(pc.unique(found.clips["video_id"])),
+        "without_features": len(clips) - len(found.clips),
+        "folds": folds,
+        "seed": seed,
+        "setting": found.setting,
+        "metrics": figures(metrics, classes),
+        "vidray": importlib.metadata.version("vidray"),
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    files = {
+        "card.md": card(config, metrics).encode(),
+        "confusion.png": confusion_png(metrics.confusion, classes),
+        PREDICTIONS: _predictions(found, classes),
+    }
+    with Lease(target.folder, say=say):
+        write_head(target, name, model=found.model, config=config, files=files)
+    shown = {field.name: config[field.name] for field in dataclasses.fields(TrainSummary)}
+    return TrainSummary(**{**shown, "classes": tuple(classes)})
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What the tasks give: the clips that have features, in plan order, their predictions, and the network.
+
+    Attributes:
+        clips: Rows of `LABELS`.
+        classes: (N,).
+        videos: (N,).
+        fold: (N,), in which each clip was held out.
+        probabilities: (N, C), of the network that did not see the clip's video.
+        setting: What was chosen for the network that saw all.
+        model: That network, as safetensors.
+    """
+
+    clips: pa.Table
+    classes: Ints
+    videos: Ints
+    fold: Ints
+    probabilities: npt.NDArray[np.float64]
+    setting: dict[str, float]
+    model: bytes
+
+
+def _table(store: Store, extractor: str | None, head: str) -> str:
+    column = COLUMNS[head]
+    what = "embeddings" if head == "linear" else "embeddings of single pictures, from --per-frame,"
+    table = suiting_table(store, extractor, {what: lambda spec: column in dict(spec.get("columns") or ())})
+    parts = store.parts(f"features/{table}")
+    if parts and column not in store.columns(f"features/{table}", parts[0]):
+        remedy = "extract it with --per-frame --as NAME" if head == "gru" else "name another table with -x"
+        raise UsageError(f"{store.url}/features/{table} has no {column}, which a {head} head is trained on; {remedy}")
+    return table
+
+
+def _check_labels(clips: pa.Table, labels: str, folds: int) -> None:
+    """Refuse what no head can be trained on, and measured."""
+    several = pc.value_counts(clips["clip_id"]).to_pylist()
+    twice = next((pair["values"] for pair in several if pair["counts"] > 1), None)
+    if twice is not None:
+        given = clips.filter(pc.equal(clips["clip_id"], twice))["label"].to_pylist()
+        raise UsageError(f"{labels}: clip '{twice}' is labeled {' and '.join(given)}; a head gives one label a clip")
+    videos = clips.group_by(["label", "video_id"]).aggregate([]).group_by("label").aggregate([("video_id", "count")])
+    counts = dict(zip(videos["label"].to_pylist(), videos["video_id_count"].to_pylist(), strict=True))
+    if len(counts) < 2:
+        raise UsageError(f"{labels}: only one class, '{next(iter(counts))}'; label clips that are something else too")
+    least = min(counts, key=lambda name: (counts[name], name))
+    if counts[least] < folds:
+        fewer = f", or use --folds {counts[least]}" if counts[least] >= 2 else ""
+        raise UsageError(
+            f"{labels}: '{least}' is in {counts[least]} of the store's videos, and {folds} folds need it in {folds}; "
+            f"label more videos{fewer}"
+        )
+
+
+def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, seed: int) -> _Trained:
+    import ray
+    import ray.exceptions
+
+    options: dict[str, Any] = {"num_cpus": 1, "max_retries": RETRIES}
+    gather: Any = ray.remote(**options)(_gather)
+    finish: Any = ray.remote(**options)(_fit)
+    try:
+        kept, examples = gather.options(num_returns=2).remote(store_url, table, COLUMNS[head], clips, folds)
+        rows, classes, videos = ray.get(kept)
+        parts = ray.remote(**options)(_splits).remote(examples, folds, seed)
+        tests = ray.get(parts)
+        folded = ray.remote(**options)(_fold)
+        answers = [folded.remote(head, examples, parts, fold, seed) for fold in range(folds)]
+        last = finish.options(num_returns=2).remote(head, examples, seed)
+        predictions = ray.get(answers)
+        model, setting = ray.get(last)
+    except ray.exceptions.RayTaskError as e:
+        if isinstance(e.cause, VidrayError):
+            raise e.cause from e
+        raise_as_said(e)
+        raise
+    except ray.exceptions.RayError as e:
+        raise ClusterError(f"training was lost {RETRIES + 1} times: {' '.join(str(e).split())[:300]}") from e
+    probabilities = np.empty((len(rows), predictions[0].shape[1]))
+    fold = np.empty(len(rows), np.int64)
+    for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):
+        probabilities[test], fold[test] = found, number
+    return _Trained(rows, classes, videos, fold, probabilities, setting, model)
+
+
+def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int) -> tuple[Any, Any]:
+    """The features of the labeled clips: what the driver needs to know of them, and the examples to train on."""
+    from vidray.labelers.training import Examples, least_videos
+
+    store = Store(store_url)
+    names = sorted(set(clips["label"].to_pylist()))
+    rows: list[pa.Table] = []
+    features: list[Ragged] = []
+    for part in store.parts(f"features/{table}"):
+        for some in store.stream(f"features/{table}", part, ["clip_id", column]):
+            places = pc.index_in(some["clip_id"], value_set=clips["clip_id"].combine_chunks())
+            found, usable = features_of(some.filter(places.is_valid()), column)
+            rows.append(clips.take(places.drop_null().filter(pa.array(usable))))
+            features += [found] if len(found) else []
+    kept = pa.concat_tables(rows) if rows else clips.slice(0, 0)
+    videos = pc.unique(kept["video_id"])
+    numbers = {
+        "classes": pc.index_in(kept["label"], value_set=pa.array(names)).to_numpy().astype(np.int64),
+        "videos": pc.index_in(kept["video_id"], value_set=videos).to_numpy().astype(np.int64),
+    }
+    if len(np.unique(numbers["classes"])) < len(names):
+        lost = names[int(np.setdiff1d(np.arange(len(names)), numbers["classes"])[0])]
+        raise UsageError(f"{store_url}/features/{table} has no features of any clip labeled '{lost}'")
+    examples = Examples(joined(features), **numbers, count=len(names))
+    least = least_videos(examples)
+    if least < folds:
+        raise UsageError(
+            f"without the clips that features/{table} lacks, a class is in {least} videos, and {folds} folds need it "
+            f"in {folds}; label more videos, or use fewer folds"
+        )
+    return (kept.select([*IDENTITY.names, "label"]), numbers["classes"], numbers["videos"]), examples
+
+
+def _splits(examples: Any, folds: int, seed: int) -> list[tuple[Ints, Ints]]:
+    from vidray.labelers.training import splits
+
+    return splits(examples, folds, seed=seed)
+
+
+def _fold(head: str, examples: Any, parts: list[tuple[Ints, Ints]], fold: int, seed: int) -> npt.NDArray[np.float64]:
+    """Class probabilities of the clips that a fold holds out, by a network that did not see their videos."""
+    from vidray.labelers.networks import predict
+    from vidray.labelers.training import fit
+
+    train_on, test = parts[fold]
+    return predict(fit(head, examples.take(train_on), seed=seed).network, examples.clips.take(test))
+
+
+def _fit(head: str, examples: Any, seed: int) -> tuple[bytes, dict[str, float]]:
+    from vidray.labelers.networks import to_safetensors
+    from vidray.labelers.training import fit
+
+    fitted = fit(head, examples, seed=seed)
+    return to_safetensors(fitted.network), fitted.setting
+
+
+def _predictions(found: _Trained, classes: list[str]) -> bytes:
+    """A line a clip; the first columns are those of a file of labels."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*IDENTITY.names, "label", "fold", "predicted", "score"])
+    best = found.probabilities.argmax(axis=1)
+    for row, fold, place, scores in zip(found.clips.to_pylist(), found.fold, best, found.probabilities, strict=True):
+        writer.writerow([*row.values(), fold, classes[place], f"{scores[place]:.6f}"])
+    return text.getvalue().encode()
