@@ -9,11 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vidray.annotations import import_labels
     from vidray.errors import VidrayError
+    from vidray.exports import export
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
+    from vidray.heads import open_head, suggest
     from vidray.labeling import class_labeler, label, zero_shot_labeler
-    from vidray.pipeline import extract, plan
+    from vidray.pipeline import extract, plan, train
     from vidray.planners import FixedStride, Shots
     from vidray.retrieval import build_index, open_index, search
     from vidray.verification import verify
@@ -25,12 +28,17 @@ _HOMES = {
     "VidrayError": "vidray.errors",
     "build_index": "vidray.retrieval",
     "class_labeler": "vidray.labeling",
+    "export": "vidray.exports",
     "extract": "vidray.pipeline",
+    "import_labels": "vidray.annotations",
     "label": "vidray.labeling",
+    "open_head": "vidray.heads",
     "open_index": "vidray.retrieval",
     "plan": "vidray.pipeline",
     "resolve": "vidray.extractors",
     "search": "vidray.retrieval",
+    "suggest": "vidray.heads",
+    "train": "vidray.pipeline",
     "verify": "vidray.verification",
     "zero_shot_labeler": "vidray.labeling",
 }
@@ -42,12 +50,17 @@ __all__ = [
     "VidrayError",
     "build_index",
     "class_labeler",
+    "export",
     "extract",
+    "import_labels",
     "label",
+    "open_head",
     "open_index",
     "plan",
     "resolve",
     "search",
+    "suggest",
+    "train",
     "verify",
     "zero_shot_labeler",
 ]

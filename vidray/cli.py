@@ -66,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the networks run")
 
     _add_label(commands)
+    _add_training(commands)
 
     index = _command(commands, "index", run_index, "build the search index of a feature table")
     index.add_argument("store", metavar="STORE")
@@ -177,19 +178,92 @@ def run_label_zero_shot(arguments: argparse.Namespace) -> int:
     return _label(arguments, zero_shot_labeler(arguments.store, prompts, extractor=arguments.extractor))
 
 
-def _label(arguments: argparse.Namespace, labeler: Any) -> int:
+def run_label_head(arguments: argparse.Namespace) -> int:
+    from vidray.heads import open_head
+
+    return _label(arguments, open_head(arguments.store, arguments.name), suggest=arguments.suggest)
+
+
+def _label(arguments: argparse.Namespace, labeler: Any, *, suggest: int | None = None) -> int:
     from vidray.labeling import label
 
     options = {"name": arguments.name, "threshold": arguments.threshold, "top": arguments.top}
-    summary = label(arguments.store, labeler, say=lambda line: print(line, file=sys.stderr), **options)
+    summary = label(arguments.store, labeler, say=_say, **options)
     print(
         f"labeled {summary.labeled:,} of {summary.clips:,} clips from {summary.features} "
         f"({summary.human:,} by people, {summary.without_features:,} without features); "
         f"{summary.labels:,} labels in {arguments.store}/labels/{summary.name}",
         file=sys.stderr,
     )
+    answer = dataclasses.asdict(summary)
+    if suggest is not None:
+        answer["suggestions"] = _suggest(arguments, labeler, suggest)
+    if arguments.json:
+        _print_json(answer)
+    return 0
+
+
+def _suggest(arguments: argparse.Namespace, labeler: Any, count: int) -> list[dict[str, Any]]:
+    """Print the clips worth labeling next, but for --json, which has them in its object."""
+    from vidray.heads import suggest
+
+    found = suggest(arguments.store, labeler, count=count)
+    if not arguments.json:
+        for clip in found:
+            print(f"{clip.clip_id}  {clip.uri}  {clip.start_s:g}-{clip.end_s:g} s  {clip.label} {clip.score:.2f}")
+    return [dataclasses.asdict(clip) for clip in found]
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    from vidray.pipeline import train
+
+    summary = train(
+        arguments.store,
+        arguments.labels,
+        name=arguments.name,
+        head=arguments.head,
+        extractor=arguments.extractor,
+        folds=arguments.folds,
+        seed=arguments.seed,
+        ray_address=arguments.ray_address,
+        say=_say,
+    )
+    place = f"{arguments.store}/heads/{summary.name}"
+    lost = f" ({summary.without_features:,} more have no features)" if summary.without_features else ""
+    print(
+        f"trained on {summary.clips:,} clips of {summary.videos:,} videos{lost}; card and confusions in {place}",
+        file=sys.stderr,
+    )
     if arguments.json:
         _print_json(dataclasses.asdict(summary))
+        return 0
+    for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+        value, low, high = (summary.metrics[f"{name}{bound}"] for bound in ("", "_low", "_high"))
+        print(f"{title:10} {value:.3f}  ({low:.3f} to {high:.3f}, by {summary.folds} folds of videos)")
+    return 0
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    from vidray.annotations import import_labels
+
+    summary = import_labels(arguments.store, arguments.labels, name=arguments.name, say=_say)
+    if arguments.json:
+        _print_json(dataclasses.asdict(summary))
+    else:
+        print(f"{summary.labels:,} labels of {summary.clips:,} clips in {arguments.store}/labels/{summary.name}")
+    return 0
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    from vidray.exports import export
+
+    summary = export(arguments.store, arguments.table, arguments.output, to=arguments.to)
+    if summary.left_out:
+        print(f"left out, as CSV has no lists: {', '.join(summary.left_out)}", file=sys.stderr)
+    if arguments.json:
+        _print_json(dataclasses.asdict(summary))
+    else:
+        print(f"{summary.rows:,} {'rows' if arguments.to == 'csv' else 'annotations'} in {summary.path}")
     return 0
 
 
@@ -300,12 +374,44 @@ def _add_label(commands: Any) -> None:
     prompts.add_argument("--prompts-file", metavar="FILE", help="a text file of one label a line")
     for labeler in (classes, zero_shot):
         labeler.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
+        labeler.add_argument("--name", help="of the labels (the labeler and its table)")
         _add_labels(labeler)
+    head = _command(labelers, "head", run_label_head, "what a trained head says; see train")
+    head.add_argument("--name", required=True, help="of the head, and of its labels")
+    head.add_argument("--suggest", type=_count, metavar="N", help="print the N clips that are worth labeling next")
+    _add_labels(head)
+
+
+def _add_training(commands: Any) -> None:
+    """Labels of people: to learn from them, to take them in, to give them out."""
+    columns = "a CSV file: clip_id,label or uri,label or uri,start_s,end_s,label"
+    train = _command(commands, "train", run_train, "train a head on labeled clips; label the others with it")
+    train.add_argument("store", metavar="STORE")
+    train.add_argument("labels", metavar="LABELS.csv", help=columns)
+    train.add_argument("--head", choices=["linear", "gru"], required=True, help="on a clip as a whole, or in time")
+    train.add_argument("--name", required=True, help="of the head")
+    train.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
+    train.add_argument("--folds", type=_count, default=5, metavar="N", help="of the cross-validation (5)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of splits and training (0)")
+    train.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
+    _add_json(train)
+
+    taken = _command(commands, "import", run_import, "take people's labels in; they stand above a model's")
+    taken.add_argument("store", metavar="STORE")
+    taken.add_argument("labels", metavar="LABELS.csv", help=columns)
+    taken.add_argument("--name", required=True, help="of the labels")
+    _add_json(taken)
+
+    export = _command(commands, "export", run_export, "write a table as CSV, or boxes and masks as COCO")
+    export.add_argument("store", metavar="STORE")
+    export.add_argument("table", metavar="TABLE", help="such as labels/NAME, video_labels/NAME, features/NAME")
+    export.add_argument("--to", choices=["csv", "coco"], required=True)
+    export.add_argument("-o", "--output", metavar="PATH", required=True, help="a path or URL")
+    _add_json(export)
 
 
 def _add_labels(parser: argparse.ArgumentParser) -> None:
     """What all labelers take."""
-    parser.add_argument("--name", help="of the labels (the labeler and its table)")
     parser.add_argument("--threshold", type=float, metavar="SCORE", help="keep labels that score no less")
     parser.add_argument("--top", type=_count, metavar="N", help="keep the best N labels of a clip")
     _add_json(parser)
@@ -343,6 +449,10 @@ def _say_failures(store: str, tables: Sequence[str]) -> None:
         print(f"  cannot use {line}", file=sys.stderr)
     if count > len(lines):
         print(f"  and {count - len(lines):,} more, all in {store}/errors/", file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _print_json(value: object) -> None:

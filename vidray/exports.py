@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from vidray.errors import UsageError
+from vidray.extractors.regions import run_lengths
 from vidray.storage import Folder
 from vidray.store import IDENTITY, Store
 from vidray.tables import named
@@ -214,12 +215,6 @@ def _box_of(mask: npt.NDArray[np.bool_]) -> list[float]:
         return [0.0, 0.0, 0.0, 0.0]
     x, y = int(columns[0]), int(rows[0])
     return [float(x), float(y), float(columns[-1] - x + 1), float(rows[-1] - y + 1)]
-
-
-def run_lengths(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """COCO's uncompressed run lengths of a mask (H, W): runs down the columns, the first of what is not set."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask.T.ravel()])))
-    return cast("list[int]", np.diff(np.concatenate([[0], edges, [mask.size]])).tolist())
 
 
 def decode_mask(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
