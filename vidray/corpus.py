@@ -31,6 +31,7 @@ MEDIA_SUFFIXES = frozenset(
 MANIFEST_SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})
 RESERVED_COLUMNS = frozenset({"uri", "size_bytes", "etag", "start_s", "end_s"})
 LOOKUPS_AT_ONCE = 32
+ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,8 @@ def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: froz
     folder = path.rsplit("/", 1)[0]
     entries: dict[str, _Entry] = {}
     repeated = 0
-    for number, row in enumerate(table.to_pylist(), start=1):
+    batches = table.to_batches(max_chunksize=ROWS_AT_ONCE)
+    for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
         where = f"{corpus} row {number}"
         uri = _absolute(row["uri"], base or folder, where)
         span = _span(row, where)
@@ -160,10 +162,16 @@ def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: froz
     if not entries:
         raise UsageError(f"{corpus}: the manifest has no rows")
     wanted = sorted(entries)[:limit]
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
-        videos = list(pool.map(lambda uri: _look_up(uri, entries[uri], uri in known), wanted))
-    warnings = (f"{corpus}: {repeated} rows name a video or span again; each counts once",) if repeated else ()
     whole = limit is None or limit >= len(entries)
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
+        asked = [uri for uri in wanted if entries[uri].fingerprint is None and uri not in known]
+        for first in range(0, len(asked), ROWS_AT_ONCE):
+            some = asked[first : first + ROWS_AT_ONCE]
+            for uri, (size_bytes, fingerprint) in zip(some, pool.map(_look_up, some), strict=True):
+                entries[uri].fingerprint = fingerprint
+                entries[uri].size_bytes = size_bytes if fingerprint != UNSEEN else entries[uri].size_bytes
+    videos = [_listed(uri, entries.pop(uri)) for uri in wanted]
+    warnings = (f"{corpus}: {repeated} rows name a video or span again; each counts once",) if repeated else ()
     return Listing(corpus=_canonical(corpus), is_whole=whole, videos=tuple(videos), warnings=warnings)
 
 
@@ -205,22 +213,24 @@ def _span(row: Mapping[str, Any], where: str) -> Span | None:
     return span
 
 
-def _look_up(uri: str, entry: _Entry, is_known: bool) -> Video:
-    size_bytes, fingerprint = entry.size_bytes, entry.fingerprint
-    if fingerprint is None and not is_known:
-        try:
-            fs, path = filesystem(uri)
-            info = fs.info(path)
-            size_bytes, fingerprint = info.get("size"), _fingerprint(info)
-        except (OSError, ValueError):
-            # asked again when it is probed, whose error says why
-            fingerprint = UNSEEN
-    fingerprint = fingerprint or UNSEEN
+def _look_up(uri: str) -> tuple[int | None, str]:
+    """A file's size and fingerprint, by its storage."""
+    try:
+        fs, path = filesystem(uri)
+        info = fs.info(path)
+        return info.get("size"), _fingerprint(info)
+    except (OSError, ValueError):
+        # asked again when it is probed, whose error says why
+        return None, UNSEEN
+
+
+def _listed(uri: str, entry: _Entry) -> Video:
+    fingerprint = entry.fingerprint or UNSEEN
     spans = sorted(span for span in entry.rows if span is not None)
     return Video(
         video_id=video_id(uri, fingerprint),
         uri=uri,
-        size_bytes=size_bytes,
+        size_bytes=entry.size_bytes,
         fingerprint=fingerprint,
         spans=tuple(spans),
         metadata=tuple(entry.rows[span] for span in spans) or tuple(entry.rows.values()),

@@ -31,7 +31,7 @@ _SIDE_SLACK = 1e-6
 """Of a pixel: a side that is scaled to a whole number may come out a hair below it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Video:
     """One listed file, not yet opened.
 

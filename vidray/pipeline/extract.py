@@ -27,6 +27,7 @@ from vidray.planners import FixedStride, Planner
 from vidray.store import SliceKey, Store
 
 WAVE_BLOCKS = 4096
+WAVE_CLIPS = 65_536
 PASSES = 2
 BLOCKS_OF_A_BROKEN_CLUSTER = 8
 CLIPS_ISOLATED = 256
@@ -238,14 +239,15 @@ def _broken(blocks: Sequence[BlockWork], what: str) -> ClusterError:
 
 
 def _waves(works: Iterable[PartWork]) -> Iterator[list[PartWork]]:
-    """Parts together up to a number of blocks, so that the driver's memory does not grow with the corpus."""
+    """Parts together up to a number of blocks and clips, so that the driver's memory does not grow with the corpus."""
     wave: list[PartWork] = []
-    blocks = 0
+    blocks = clips = 0
     for work in works:
         wave.append(work)
         blocks += len(work.blocks)
-        if blocks >= WAVE_BLOCKS:
+        clips += sum(len(block.clips) for block in work.blocks)
+        if blocks >= WAVE_BLOCKS or clips >= WAVE_CLIPS:
             yield wave
-            wave, blocks = [], 0
+            wave, blocks, clips = [], 0, 0
     if wave:
         yield wave
