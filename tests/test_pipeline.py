@@ -27,9 +27,10 @@ from vidray.media import FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.graph import receipts
+from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import part_work, tasks_of
-from vidray.pipeline.worker import SliceExtractor, decode_task
+from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
 from vidray.planners import FixedStride, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import Folder
@@ -427,6 +428,10 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     assert {(r.work, r.done, r.failed) for r in found} == {
         (r.work, r.done, r.failed) for r in receipts if r.work != lost
     }
+    again = _Worker(store.url, tables).work(task)
+    assert isinstance(next(again), Receipt)
+    # Ray sends values in
+    assert [type(again.send("go on")) for _ in found[1:]] == [Receipt] * (len(found) - 1)
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

@@ -175,7 +175,7 @@ def test_a_filter_reaches_clips_and_videos(store):
 
 def test_queries_that_cannot_be_meant(store, tmp_path):
     clip = clip_of(store, BIKES, 0.0)
-    with pytest.raises(UsageError, match="exactly one of clip, video, image and audio, got none"):
+    with pytest.raises(UsageError, match="exactly one of clip, video, image, audio and text, got none"):
         search(store)
     with pytest.raises(UsageError, match="got video, image"):
         search(store, video="a", image="b")

@@ -185,7 +185,8 @@ def model_names() -> list[str]:
 
 def infos() -> list[ModelInfo]:
     """What `vidray models` says of these extractors."""
-    configs = {path.stem: json.loads(path.read_text()) for path in sorted(_configurations())}
+    paths = {path.stem: path for path in _configurations()}
+    configs = {model: json.loads(paths[model].read_text()) for model in sorted(paths)}
     return [
         ModelInfo(
             name=PREFIX + model,

@@ -109,7 +109,9 @@ class _Worker:
 
     def work(self, task: Task) -> Iterator[Receipt | Trouble]:
         """Trouble that concerns all work is handed on: raised here, the task would be tried again."""
-        yield from spare(lambda: self._filled(task))
+        # Ray sends values into the generator, and `yield from` would pass them on to iterators that take none
+        for found in spare(lambda: self._filled(task)):  # noqa: UP028
+            yield found
 
     def _filled(self, task: Task) -> Iterator[Receipt]:
         receipts, left = self._extractor.split_staged(task)
