@@ -18,6 +18,7 @@ from synthetic_media import (
     SOUND,
     SPARSE,
     WINDOWS,
+    X264_REFRESH,
     info_of,
     numbers,
     one,
@@ -194,7 +195,11 @@ def test_pairs_of_samplings_agree_with_each_alone(folder: Path) -> None:
 KEYFRAMES = FrameRate(fps=2, keyframes=True)
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if not name.endswith((".h264", ".avi", ".m2v", ".mpg"))])
+NO_KEYFRAMES = (".h264", ".avi", ".m2v", ".mpg", "-refresh.mp4")
+"""Files whose keyframes have no times, or are no pictures by themselves."""
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if not name.endswith(NO_KEYFRAMES)])
 def test_keyframes_come_at_their_own_times(folder: Path, name: str) -> None:
     path = written(folder, name, PICTURES[name])
     times = true_times(PICTURES[name], name)
@@ -228,6 +233,16 @@ def test_keyframes_of_a_file_without_times_are_refused(folder: Path) -> None:
     error = read(path, [KEYFRAMES], [(0.0, 1.0)])[0].samples[KEYFRAMES]
     assert isinstance(error, DecodeError)
     assert (error.kind, "--keyframes" in error.message) == ("unsupported", True)
+
+
+def test_keyframes_that_are_no_pictures_by_themselves_cost_their_own_sampling_only(folder: Path) -> None:
+    path = written(folder, "refresh.mp4", synthetic(frames=100, options=X264_REFRESH))
+    first, later = read(path, [KEYFRAMES, DENSE], [(0.0, 1.0), (2.0, 3.0)])
+    assert isinstance(first.samples[KEYFRAMES], Frames)
+    error = later.samples[KEYFRAMES]
+    assert isinstance(error, DecodeError)
+    assert (error.kind, "--keyframes" in error.message) == ("unsupported", True)
+    assert same_bytes(Decoded({DENSE: later.samples[DENSE]}, None), read(path, [DENSE], [(2.0, 3.0)])[0])
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264-open.mkv", "h264-10bit.mp4", "hevc-open.mp4", "hevc-closed.mkv"])

@@ -142,6 +142,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
     names = ("fps", "keyframes", "precision", "per_frame", "min_score", "masks")
     options = {name: getattr(arguments, name) for name in names}
     extractors = [resolve(name, **options) for name in arguments.extractor]
+    _say_unused(extractors, [name for name in ("keyframes", "per_frame", "min_score", "masks") if options[name]])
     if arguments.table is not None and len(extractors) > 1:
         raise UsageError("--as names one table: give one -x with it")
     tables = name_tables(extractors if arguments.table is None else {arguments.table: extractors[0]})
@@ -438,6 +439,14 @@ def _say_summary(summary: Any, store: str) -> None:
         f"{summary.wall_s:.1f} s, {summary.x_realtime:.1f}x real time; tables in {store}",
         file=sys.stderr,
     )
+
+
+def _say_unused(extractors: Sequence[Any], options: Sequence[str]) -> None:
+    """Name the extractors that do not have an option that was asked for."""
+    for option in options:
+        without = [extractor.name for extractor in extractors if not hasattr(extractor, option)]
+        if without:
+            print(f"vidray: --{option.replace('_', '-')} changes nothing for {', '.join(without)}", file=sys.stderr)
 
 
 def _say_failures(store: str, tables: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ def read_keyframes(
 
     Where the span holds none at all, the one before it, which the pictures shown at its start were made from. All
     packets of the span are read, none but these are decoded; the tracks stand elsewhere afterwards. Raises DecodeError
-    where the container does not say when its pictures are shown.
+    where the container does not say when its pictures are shown, or what it calls keyframes need other pictures.
     """
     if tracks.pictures is None or not tracks.pictures.seekable or tracks.source.format in UNSTAMPED_FORMATS:
         message = (
@@ -54,6 +54,9 @@ def read_keyframes(
         if id(packet) not in decoded:
             decoded[id(packet)] = _decoded(tracks, packet)
     tracks.stand_before(start_s)
+    if decoded and not any(decoded.values()) and not tracks.source.damage.within(start_s, end_s):
+        message = "its keyframes are no pictures by themselves: sample it without --keyframes"
+        raise DecodeError("unsupported", message, tracks.source.uri, start_s)
     return {
         sampling: [picture for packet in packets if (picture := decoded[id(packet)]) is not None]
         for sampling, packets in wanted.items()

@@ -89,7 +89,11 @@ class VideoReader:
         samplings = [s for s in self._samplings if isinstance(s, FrameRate) and s.keyframes]
         if self._tracks.pictures is None or self._scaler is None or not samplings:
             return dict.fromkeys(samplings)
-        found = read_keyframes(self._tracks, samplings, start_s, end_s)
+        try:
+            found = read_keyframes(self._tracks, samplings, start_s, end_s)
+        except DecodeError as e:
+            # sound and other samplings of the clip may well be there
+            return dict.fromkeys(samplings, e)
         answers: dict[Sampling, Answer] = {}
         for sampling, pictures in found.items():
             if not pictures and self._tracks.source.damage.within(start_s, end_s):

@@ -57,6 +57,7 @@ class OpenClip:
         model: A model of `open_clip.list_models()`, or `model/tag` with one of its pretrained tags. Without a tag, the
             first that open_clip lists for the model.
         fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         precision: "float32" or "bfloat16", of the network; averages are float32 always.
         per_frame: Whether each picture's time and vector are kept too.
         weights: Path or URL of a state dict, None for those of the tag, which are downloaded.
@@ -64,6 +65,7 @@ class OpenClip:
 
     model: str
     fps: float = 2.0
+    keyframes: bool = False
     precision: str = "float32"
     per_frame: bool = False
     weights: str | None = None
@@ -95,6 +97,7 @@ class OpenClip:
                 crop=None if squash else (height, width),
                 interpolation=preset["interpolation"],
             ),
+            keyframes=self.keyframes,
         )
 
     @property

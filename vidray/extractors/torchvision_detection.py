@@ -7,9 +7,9 @@ torchvision is imported where a model is looked at. `import torchvision` in here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -162,13 +162,15 @@ class TorchvisionDetector:
         detect = detector(model, device)
 
         def extract(clips: Sequence[Frames]) -> Columns:
-            found = [list(zip(clip.times_s, detect(clip.frames), strict=True)) for clip in clips]
-            columns = detection_columns([_boxes(pictures, classes) for pictures in found])
+            found = [
+                _found(zip(clip.times_s.tolist(), detect(clip.frames), strict=True), classes, keep_masks=self.masks)
+                for clip in clips
+            ]
+            columns = detection_columns([things.boxes for things in found])
             if known.has_masks:
-                areas = [_areas(pictures, classes) for pictures in found]
-                columns |= area_columns(areas, [len(pictures) for pictures in found])
+                columns |= area_columns([things.areas for things in found], [len(clip.times_s) for clip in clips])
             if self.masks:
-                columns["masks"] = mask_column([_masks(pictures, classes) for pictures in found])
+                columns["masks"] = mask_column([things.masks for things in found])
             return columns
 
         return extract
@@ -238,40 +240,46 @@ def detector(model: nn.Module, device: str) -> Callable[[npt.NDArray[np.uint8]],
     return detect
 
 
-def _boxes(pictures: Sequence[tuple[float, Outputs]], classes: Sequence[str]) -> list[Box]:
-    return [
-        Box(time_s=float(time_s), label=classes[label], score=float(score), x0=x0, y0=y0, x1=x1, y1=y1)
-        for time_s, found in pictures
-        for label, score, (x0, y0, x1, y1) in zip(
-            found["labels"], found["scores"], found["boxes"].tolist(), strict=True
-        )
-    ]
+@dataclass(frozen=True)
+class _Things:
+    """What the pictures of one clip show."""
+
+    boxes: list[Box] = field(default_factory=list)
+    areas: list[Area] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
 
 
-def _areas(pictures: Sequence[tuple[float, Outputs]], classes: Sequence[str]) -> list[Area]:
-    """What all things of a label cover together."""
-    areas = []
+def _found(pictures: Iterable[tuple[float, Outputs]], classes: Sequence[str], *, keep_masks: bool) -> _Things:
+    """One picture at a time: the masks of all, as large as the pictures, would take gigabytes."""
+    things = _Things()
     for time_s, found in pictures:
-        for label in dict.fromkeys(found["labels"].tolist()):
-            share = float(found["masks"][found["labels"] == label].any(axis=0).mean())
-            if share:
-                areas.append(Area(time_s=float(time_s), label=classes[label], area=share))
-    return areas
+        things.boxes.extend(_boxes(time_s, found, classes))
+        if "masks" in found:
+            things.areas.extend(_areas(time_s, found, classes))
+        if keep_masks:
+            things.masks.extend(_masks(time_s, found, classes))
+    return things
 
 
-def _masks(pictures: Sequence[tuple[float, Outputs]], classes: Sequence[str]) -> list[Mask]:
-    return [
-        Mask(
-            time_s=float(time_s),
-            label=classes[label],
-            score=float(score),
-            height=mask.shape[0],
-            width=mask.shape[1],
-            counts=run_lengths(mask),
-        )
-        for time_s, found in pictures
-        for label, score, mask in zip(found["labels"], found["scores"], found["masks"], strict=True)
-    ]
+def _boxes(time_s: float, found: Outputs, classes: Sequence[str]) -> Iterator[Box]:
+    places = found["boxes"].tolist()
+    for label, score, (x0, y0, x1, y1) in zip(found["labels"], found["scores"], places, strict=True):
+        yield Box(time_s=time_s, label=classes[label], score=float(score), x0=x0, y0=y0, x1=x1, y1=y1)
+
+
+def _areas(time_s: float, found: Outputs, classes: Sequence[str]) -> Iterator[Area]:
+    """What all things of a label cover together."""
+    for label in dict.fromkeys(found["labels"].tolist()):
+        share = float(found["masks"][found["labels"] == label].any(axis=0).mean())
+        if share:
+            yield Area(time_s=time_s, label=classes[label], area=share)
+
+
+def _masks(time_s: float, found: Outputs, classes: Sequence[str]) -> Iterator[Mask]:
+    for label, score, mask in zip(found["labels"], found["scores"], found["masks"], strict=True):
+        height, width = mask.shape
+        counts = run_lengths(mask)
+        yield Mask(time_s=time_s, label=classes[label], score=float(score), height=height, width=width, counts=counts)
 
 
 def _class_names(known: Recipe, weights: str | None) -> Sequence[str]:
