@@ -18,6 +18,9 @@ from vidray.media import TIME_SLACK_S, FrameRate
 UNSTAMPED_FORMATS = frozenset({"mpeg"})
 """Program streams have a timestamp for some packets only; what a seek finds first may have a neighbour's."""
 
+STAND_ALONE = frozenset({PictureType.I, PictureType.NONE})
+"""Pictures that need no other one; codecs without any other kind name none."""
+
 
 def read_keyframes(
     tracks: Tracks, samplings: Sequence[FrameRate], start_s: float, end_s: float
@@ -84,7 +87,7 @@ def _decoded(tracks: Tracks, packet: Packet[Any]) -> Picture | None:
         source.damage.add(at_s)
     context.flush_buffers()
     # where a recovery goes over several pictures, the one that it begins with is marked as a keyframe too
-    if frame is None or frame.pict_type != PictureType.I:
+    if frame is None or frame.pict_type not in STAND_ALONE:
         return None
     if frame.is_corrupt:
         source.damage.add(at_s)
