@@ -127,6 +127,17 @@ def test_csv_holds_what_it_can_and_says_the_rest(store, tmp_path, capsys):
     assert "embedding" not in rows[0]
 
 
+@pytest.mark.parametrize("with_camera", [0, 1])
+def test_a_column_of_some_parts_is_empty_in_the_others(store, tmp_path, with_camera):
+    clips = store.read("clips", with_camera).append_column("camera", pa.array(["front", "rear"]))
+    store.write("clips", with_camera, clips, clips.schema)
+    path = tmp_path / "clips.csv"
+    export(store.url, "clips", str(path), to="csv")
+    with path.open(newline="") as file:
+        cameras = [row["camera"] for row in csv.DictReader(file)]
+    assert cameras == (["front", "rear", "", ""] if with_camera == 0 else ["", "", "front", "rear"])
+
+
 def test_a_table_goes_to_any_storage(store):
     assert export(store.url, "clips", "memory://exported/clips.csv", to="csv").rows == 4
     assert fsspec.filesystem("memory").cat("/exported/clips.csv").count(b"\n") == 5

@@ -99,14 +99,16 @@ def _table(store: Store, table: str) -> str:
 
 
 def _to_csv(store: Store, table: str, file: BinaryIO, path: str) -> ExportSummary:
-    parts = store.parts(table)
-    schema = store.schema(table, parts[0])
+    schemas = {part: store.schema(table, part) for part in store.parts(table)}
+    # a manifest's columns stand only in the parts that were planned with it
+    schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
     flat = pa.schema([field for field in schema if not pa.types.is_nested(field.type)])
     rows = 0
     with pa_csv.CSVWriter(file, flat, write_options=pa_csv.WriteOptions(quoting_style="needed")) as writer:
-        for part in parts:
-            for some in store.stream(table, part, flat.names):
-                writer.write_table(some.select(flat.names).cast(flat))
+        for part, there in schemas.items():
+            for some in store.stream(table, part, [name for name in flat.names if name in there.names]):
+                filled = pa.concat_tables([flat.empty_table(), some], promote_options="permissive")
+                writer.write_table(filled.select(flat.names).cast(flat))
                 rows += len(some)
     left_out = tuple(name for name in schema.names if name not in flat.names)
     return ExportSummary(path=path, rows=rows, left_out=left_out)
