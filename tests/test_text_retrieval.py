@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from class_tables import write_class_store
+from class_tables import COLUMNS, write_class_store
 
 import vidray
 from vidray.cli import main
 from vidray.errors import UsageError
 from vidray.labelers.class_names import ClassNames
+from vidray.store import features_schema
 
 PICTURES = [
     {"Chihuahua": 0.6, "toy terrier": 0.2},
@@ -70,6 +71,17 @@ def test_what_cannot_be_asked_is_said(store, tmp_path):
         vidray.search(store.url, text="a dog", extractor="resnet")
     with pytest.raises(UsageError, match="there are no features yet"):
         vidray.search(str(tmp_path / "empty"), text="a dog")
+
+
+def test_a_detector_has_no_classes_unless_it_is_named(tmp_path):
+    store = write_class_store(tmp_path / "store", pictures=PICTURES)
+    boxes = {"name": "boxes", "columns": [["detections", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
+    store.folder.write_bytes("features/boxes/_spec.json", json.dumps(boxes).encode())
+    store.write("features/boxes", 0, store.read("features/pictures", 0), features_schema(COLUMNS))
+    assert vidray.search(store.url, text="a dog").extractor == "pictures"
+    assert vidray.class_labeler(store.url).features == "pictures"
+    assert vidray.zero_shot_labeler(store.url, ["a dog"]).features == "pictures"
+    assert vidray.search(store.url, text="a dog", extractor="boxes").extractor == "boxes"
 
 
 def test_label_and_search_from_the_command_line(store, tmp_path, capsys):

@@ -28,7 +28,7 @@ def zero_shot(table: str, spec: Mapping[str, Any], prompts: Iterable[str]) -> Cl
     wanted = check_prompts(prompts)
     if is_joint(spec):
         return JointModel(table, wanted, spec)
-    if has_classes(spec):
+    if "labels" in _columns(spec):
         return ClassNames(table, wanted, "sound" if hears(spec) else "picture")
     raise UsageError(
         f"the table {table} has no classes and no text model, so that texts cannot be compared with it; "
@@ -42,8 +42,13 @@ def is_joint(spec: Mapping[str, Any]) -> bool:
 
 
 def has_classes(spec: Mapping[str, Any]) -> bool:
-    """Whether a table, by its `_spec.json`, has the column `labels`."""
-    return any(name == "labels" for name, _ in spec.get("columns") or ())
+    """Whether a table, by its `_spec.json`, is of a classifying network: a detector's `labels` are its boxes' best."""
+    columns = _columns(spec)
+    return "labels" in columns and "detections" not in columns
+
+
+def _columns(spec: Mapping[str, Any]) -> set[str]:
+    return {name for name, _ in spec.get("columns") or ()}
 
 
 def hears(spec: Mapping[str, Any]) -> bool:
