@@ -153,6 +153,23 @@ def test_rows_that_the_table_has_lost_or_gained_are_not_kept(tmp_path):
     assert index.rows_where("video_id IS NOT NULL").tolist() == list(range(50, 100))
 
 
+def test_a_feature_table_may_be_called_as_one_of_the_stores_own(tmp_path):
+    write_table(tmp_path / "features" / "net", clustered(8, 4))
+    tables = {
+        "clips": {"clip_id": clip_ids(8), "camera": range(8)},
+        "videos": {"video_id": ["video0", "video1"], "width": [64, 128]},
+        "features/clips": {"clip_id": clip_ids(8), "brightness": range(8)},
+        "features/videos": {"clip_id": clip_ids(8), "sharpness": range(8)},
+    }
+    store = Store(str(tmp_path))
+    for name, columns in tables.items():
+        table = pa.table({column: pa.array(list(values)) for column, values in columns.items()})
+        store.write(name, 0, table, table.schema)
+    build_index(str(tmp_path / "features" / "net"), str(tmp_path / "index"))
+    index = open_index(str(tmp_path / "index"), features=str(tmp_path / "features" / "net"))
+    assert index.rows_where("camera > 0 AND width = 64 AND brightness < 3 AND sharpness < 2").tolist() == [1]
+
+
 def test_columns_of_a_foreign_table_and_of_half_floats(tmp_path):
     (tmp_path / "t").mkdir()
     rows = {

@@ -35,8 +35,8 @@ def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -
     Args:
         where: One SQL expression. A column that several tables have is taken from the first of them.
         ids: What the index itself knows, `clip_id` and what else it has.
-        tables: Datasets by the names `features`, `clips` and `videos`, those that there are; under any other name one
-            with a `clip_id`, which need not have all clips.
+        tables: Datasets by the names `features`, `clips` and `videos`, those that there are; under `features/<name>`
+            others with a `clip_id`, which need not have all clips.
 
     Raises:
         MissingExtraError: DuckDB is not installed.
@@ -50,7 +50,7 @@ def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -
         ids = ids.append_column(ROW, pa.array(np.arange(len(ids), dtype=np.int64)))
         connection.register("_ids", ids)
         for name, dataset in tables.items():
-            connection.register(_view(name), dataset)
+            connection.register(f"_{name}", dataset)
         for lock in LOCKS:
             connection.execute(f"SET {lock}")
         for last, sql in enumerate(views := _views(ids.schema.names, tables)):
@@ -82,7 +82,7 @@ def rows_where(where: str, ids: pa.Table, features: Folder) -> npt.NDArray[np.in
         if parts := list(part_sizes(folder)):
             tables[name] = dataset(folder, parts, all_schemas=True)
     for name, parts in _other_tables(store, features).items() if is_of_store else ():
-        tables[name] = dataset(Folder(f"{store}/features/{name}"), parts)
+        tables[f"features/{name}"] = dataset(Folder(f"{store}/features/{name}"), parts)
     return matching_rows(where, ids, tables)
 
 
@@ -108,7 +108,7 @@ def _views(own: Sequence[str], tables: Mapping[str, ds.Dataset]) -> list[str]:
         names = {name.lower(): name for name in dataset.schema.names}
         if key not in names or key not in known:
             continue
-        view = _quoted(_view(table))
+        view = _quoted(f"_{table}")
         joins += f" {'JOIN' if table == 'features' else 'LEFT JOIN'} {view} ON {view}.{key} = {known[key]}.{key}"
         for lower, name in names.items():
             if lower not in known:
@@ -116,10 +116,6 @@ def _views(own: Sequence[str], tables: Mapping[str, ds.Dataset]) -> list[str]:
                 seen.append(f"{view}.{_quoted(name)}")
         views.append(f"SELECT {', '.join(seen)} FROM _ids{joins}")
     return views
-
-
-def _view(table: str) -> str:
-    return f"_{table}" if table in JOINS else f"_features/{table}"
 
 
 def _quoted(name: str) -> str:
