@@ -14,6 +14,7 @@ from vidray.cli import main
 from vidray.errors import UsageError
 from vidray.exports import export
 from vidray.labeling import label
+from vidray.store import Store
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,18 @@ def test_people_stand_above_a_model_in_any_order(store, tmp_path):
         others = [row for row in found if row[3] != "human"]
         assert [row[0] for row in others] == [f"clip{n:05d}" for n in range(12) if n not in (1, 6)]
         assert {row[1] for row in others} == {"another"}
+
+
+def test_a_table_is_listed_once_however_many_parts_it_has(tmp_path, monkeypatch):
+    store = write_store(tmp_path / "store", np.ones((12, 4), np.float32), parts=6)
+    path = write_csv(tmp_path / "labels.csv", "clip_id,label", [f"clip{n:05d},cat" for n in range(12)])
+    listed = []
+    parts = Store.parts
+    monkeypatch.setattr(Store, "parts", lambda store, table: (listed.append(table), parts(store, table))[1])
+    for write in (lambda: import_labels(store.url, path, name="mine"), lambda: label(store.url, Same(), name="mine")):
+        listed.clear()
+        write()
+        assert listed.count("labels/mine") == 1
 
 
 def test_a_later_import_replaces_only_the_clips_that_it_names(store, tmp_path):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from vidray.errors import UsageError
 from vidray.extractors import slug
-from vidray.labeling import human_labels, write_labels
+from vidray.labeling import write_labels
 from vidray.lease import Lease
 from vidray.media import Span
 from vidray.storage import is_local, local_path, open_uri
@@ -81,22 +81,21 @@ def import_labels(
     with Lease(target.folder, say=say) as lease:
         if target.labels_spec(name) is None:
             target.write_labels_spec(name, {"kind": HUMAN, "whole": True})
+        held = set(target.parts(f"labels/{name}"))
         for part in target.parts("clips"):
-            _import_part(target, name, part, found)
+            _import_part(target, name, part, found, is_labeled=part in held)
             lease.check()
     return ImportSummary(name=name, clips=pc.count_distinct(found["clip_id"]).as_py(), labels=len(found))
 
 
-def _import_part(store: Store, name: str, part: int, found: pa.Table) -> None:
+def _import_part(store: Store, name: str, part: int, found: pa.Table, *, is_labeled: bool) -> None:
     """Where a part has no labels yet it gets an empty file: labels have as many parts as clips."""
-    table = f"labels/{name}"
-    held = store.read(table, part).select(LABELS.names).cast(LABELS) if part in store.parts(table) else None
     clips = store.read("clips", part, ["clip_id"])["clip_id"].combine_chunks()
     new = found.filter(pc.is_in(found["clip_id"], value_set=clips))
-    if held is not None and not len(new):
+    if is_labeled and not len(new):
         return
-    model = LABELS.empty_table() if held is None else held.filter(pc.not_equal(held["source"], HUMAN))
-    old = human_labels(store, name, part)
+    held = store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS) if is_labeled else LABELS.empty_table()
+    model, old = (held.filter(says(held["source"], HUMAN)) for says in (pc.not_equal, pc.equal))
     old = old.filter(pc.invert(pc.is_in(old["clip_id"], value_set=new["clip_id"].combine_chunks())))
     write_labels(store, name, part, model=model, human=pa.concat_tables([old, new]))
 
@@ -181,10 +180,11 @@ def labeled_clips(store: Store, annotations: Iterable[Annotation], source: str) 
         elif line.uri is not None:
             for uri in {line.uri, local_path(line.uri) if is_local(line.uri) else line.uri}:
                 by_uri[uri].append(line)
+    ids, uris = pa.array(list(by_clip), pa.string()), pa.array(list(by_uri), pa.string())
     used: set[int] = set()
     found: list[dict[str, object]] = []
     for part in store.parts("clips"):
-        for clip in _wanted(store.read("clips", part, IDENTITY.names), by_clip, by_uri).to_pylist():
+        for clip in _wanted(store.read("clips", part, IDENTITY.names), ids, uris).to_pylist():
             here = [*by_clip.get(clip["clip_id"], ()), *by_uri.get(clip["uri"], ())]
             here = [line for line in here if line.span is None or _shares(line.span, (clip["start_s"], clip["end_s"]))]
             used.update(line.line for line in here)
@@ -198,11 +198,9 @@ def labeled_clips(store: Store, annotations: Iterable[Annotation], source: str) 
     return pa.Table.from_pylist(found, LABELS)
 
 
-def _wanted(
-    clips: pa.Table, by_clip: Mapping[str, list[Annotation]], by_uri: Mapping[str, list[Annotation]]
-) -> pa.Table:
-    of_clip = pc.is_in(clips["clip_id"], value_set=pa.array(list(by_clip), pa.string()))
-    of_uri = pc.is_in(clips["uri"], value_set=pa.array(list(by_uri), pa.string()))
+def _wanted(clips: pa.Table, ids: pa.Array, uris: pa.Array) -> pa.Table:
+    of_clip = pc.is_in(clips["clip_id"], value_set=ids)
+    of_uri = pc.is_in(clips["uri"], value_set=uris)
     return clips.filter(pc.or_(of_clip, of_uri))
 
 

@@ -96,12 +96,13 @@ def label(
         target.write_labels_spec(name, {**spec, "whole": False})
         counts = np.zeros(5, np.int64)
         parts = target.parts("clips")
-        featured = set(target.parts(f"features/{table}"))
+        featured, held = set(target.parts(f"features/{table}")), set(target.parts(f"labels/{name}"))
         for part in parts:
             rows = _labeled_rows(target, table, part, labeler) if part in featured else iter(())
-            counts += _label_part(target, name, part, labeler.kind, _cut(rows, threshold, top))
+            human = _human_labels(target, name, part) if part in held else LABELS.empty_table()
+            counts += _label_part(target, name, part, labeler.kind, _cut(rows, threshold, top), human)
             lease.check()
-        for stale in set(target.parts(f"labels/{name}")) - set(parts):
+        for stale in held - set(parts):
             target.remove(f"video_labels/{name}", stale)
             target.remove(f"labels/{name}", stale)
         target.write_labels_spec(name, {**spec, "whole": True})
@@ -153,14 +154,6 @@ def read_prompts(uri: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def human_labels(store: Store, name: str, part: int) -> pa.Table:
-    """The rows of one part of `labels/<name>` that people gave, as `LABELS`; none where there is no such part."""
-    if part not in store.parts(f"labels/{name}"):
-        return LABELS.empty_table()
-    rows = store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS)
-    return rows.filter(pc.equal(rows["source"], HUMAN))
-
-
 def write_labels(store: Store, name: str, part: int, *, model: pa.Table, human: pa.Table) -> pa.Table:
     """Publish one part of `labels/<name>`, and of `video_labels/<name>` from it. Returns the rows of the former.
 
@@ -206,6 +199,12 @@ def _check_name(store: Store, name: str, spec: dict[str, Any]) -> None:
             )
 
 
+def _human_labels(store: Store, name: str, part: int) -> pa.Table:
+    """The rows of one part of `labels/<name>` that people gave, as `LABELS`."""
+    rows = store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS)
+    return rows.filter(pc.equal(rows["source"], HUMAN))
+
+
 def _labeled_rows(store: Store, table: str, part: int, labeler: Labeler) -> Iterator[tuple[str, Ranked]]:
     columns = list(dict.fromkeys([*IDENTITY.names, *labeler.columns]))
     for rows in store.stream(f"features/{table}", part, columns):
@@ -218,7 +217,7 @@ def _cut(rows: Iterator[tuple[str, Ranked]], threshold: float | None, top: int |
 
 
 def _label_part(
-    store: Store, name: str, part: int, kind: str, found: Iterator[tuple[str, Ranked]]
+    store: Store, name: str, part: int, kind: str, found: Iterator[tuple[str, Ranked]], human: pa.Table
 ) -> npt.NDArray[np.int64]:
     """Label one part; how many clips, clips with features, labeled clips, clips labeled by people, and rows."""
     clips = store.read("clips", part, IDENTITY.names)
@@ -236,7 +235,6 @@ def _label_part(
     model = model.append_column("label", pa.array(labels, pa.string()))
     model = model.append_column("score", pa.array(scores, pa.float32()))
     model = model.append_column("source", pa.repeat(pa.scalar(kind), len(labels)))
-    human = human_labels(store, name, part)
     rows = write_labels(store, name, part, model=model, human=human)
     labeled = pc.count_distinct(rows["clip_id"]).as_py()
     by_people = pc.count_distinct(rows.filter(pc.equal(rows["source"], HUMAN))["clip_id"]).as_py()
