@@ -137,6 +137,23 @@ def test_a_table_is_listed_once_however_many_parts_it_has(tmp_path, monkeypatch)
         assert listed.count("labels/mine") == 1
 
 
+@pytest.mark.parametrize("labeler_finished", [True, False])
+def test_labels_are_not_whole_while_some_are_taken_in(store, tmp_path, monkeypatch, labeler_finished):
+    path = write_csv(tmp_path / "labels.csv", "clip_id,label", ["clip00001,cat"])
+    label(store.url, Same(), name="model")
+    store.write_labels_spec("model", {**store.labels_spec("model"), "whole": labeler_finished})
+    with monkeypatch.context() as patched:
+        patched.setattr("vidray.annotations.write_labels", lambda *_, **__: 1 / 0)
+        for name in ("model", "mine"):
+            with pytest.raises(ZeroDivisionError):
+                import_labels(store.url, path, name=name)
+            assert store.labels_spec(name)["whole"] is False
+    store.write_labels_spec("model", {**store.labels_spec("model"), "whole": labeler_finished})
+    for name, whole in (("model", labeler_finished), ("mine", True)):
+        import_labels(store.url, path, name=name)
+        assert store.labels_spec(name)["whole"] is whole
+
+
 def test_a_later_import_replaces_only_the_clips_that_it_names(store, tmp_path):
     first = write_csv(tmp_path / "1.csv", "clip_id,label", ["clip00001,cat", "clip00006,cat"])
     second = write_csv(tmp_path / "2.csv", "clip_id,label", ["clip00006,dog", "clip00007,dog"])

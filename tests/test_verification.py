@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from vidray.errors import UsageError
-from vidray.store import CLIPS, ERRORS, IDENTITY, VIDEOS, Store
+from vidray.errors import StoreError, UsageError
+from vidray.store import CLIPS, ERRORS, IDENTITY, LABELS, VIDEO_LABELS, VIDEOS, Store, part_file
 from vidray.verification import verify
 
 
@@ -65,6 +65,68 @@ def test_a_video_that_two_parts_plan_is_doubled(store):
         store.write("videos", part, pa.Table.from_pylist([{"video_id": "v"}], VIDEOS), VIDEOS)
     found = verify(store.url)
     assert (found.duplicated, found.notes) == (2, ("x part 1: 2 duplicated",))
+
+
+def label(store, part, *numbers, videos=True, **wrong):
+    """Labels of these clips: as the plan says, but for what is wrong."""
+    said = {"label": "dog", "score": 1.0, "source": "model"}
+    rows = [{**row, **said, **wrong} for row in identity(*numbers)]
+    store.write("labels/pets", part, pa.Table.from_pylist(rows, LABELS), LABELS)
+    if videos:
+        of_video = pa.Table.from_pylist([{**rows[0], **said}], VIDEO_LABELS)
+        store.write("video_labels/pets", part, of_video, VIDEO_LABELS)
+
+
+@pytest.fixture
+def labeled(store):
+    publish(store, 0, [0, 1, 2, 3], [])
+    publish(store, 1, [4, 5], [])
+    store.write_labels_spec("pets", {"features": "x", "features_sha256": store.spec_sha256("x"), "whole": True})
+    label(store, 0, 1, 1, 3)
+    return store
+
+
+def test_labels_of_planned_clips_are_well(labeled):
+    found = verify(labeled.url)
+    assert (found.is_whole, found.notes, found.planned, found.done) == (True, (), 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "missing", "orphaned", "note"),
+    [
+        ({"clip_id": "other"}, 0, 2, "labels/pets part 1: 2 orphaned"),
+        ({"start_s": 0.5}, 0, 2, "labels/pets part 1: 2 orphaned"),
+        ({"uri": "/other.mp4"}, 0, 3, "labels/pets part 1: 3 orphaned"),  # the label of the video too
+        ({"videos": False}, 1, 0, "labels/pets part 1: 1 missing"),
+    ],
+)
+def test_labels_of_what_is_not_planned_are_orphaned(labeled, wrong, missing, orphaned, note):
+    label(labeled, 1, 4, 5, **wrong)
+    found = verify(labeled.url)
+    assert (found.missing, found.orphaned, found.notes, found.is_whole) == (missing, orphaned, (note,), False)
+
+
+def test_labels_of_a_part_that_is_not_planned_are_orphaned(labeled):
+    label(labeled, 7, 1)
+    assert verify(labeled.url).orphaned == 2
+
+
+@pytest.mark.parametrize("table", ["labels/pets", "video_labels/pets"])
+def test_labels_that_are_cut_off_are_damaged(labeled, table):
+    name = part_file(table, 0)
+    labeled.folder.write_bytes(name, labeled.folder.read_bytes(name)[:-9])
+    with pytest.raises(StoreError, match=name):
+        verify(labeled.url)
+
+
+def test_labels_that_are_unfinished_or_of_other_features_are_noted(labeled):
+    spec = labeled.labels_spec("pets")
+    labeled.write_labels_spec("pets", {**spec, "whole": False})
+    found = verify(labeled.url)
+    assert found.is_whole
+    assert [note.partition(":")[2][:22] for note in found.notes] == [" a run was interrupted"]
+    labeled.write_labels_spec("pets", {**spec, "features_sha256": "0"})
+    assert "features/x are no longer those" in "".join(verify(labeled.url).notes)
 
 
 def test_no_store_is_a_usage_error(tmp_path):

@@ -79,12 +79,15 @@ def import_labels(
     found = labeled_clips(target, read_annotations(labels), labels)
     name = slug(name)
     with Lease(target.folder, say=say) as lease:
-        if target.labels_spec(name) is None:
-            target.write_labels_spec(name, {"kind": HUMAN, "whole": True})
+        spec = target.labels_spec(name) or {"kind": HUMAN}
+        # what a labeler left unfinished is its to finish
+        is_whole = spec["kind"] == HUMAN or spec.get("whole", True)
+        target.write_labels_spec(name, {**spec, "whole": False})
         held = set(target.parts(f"labels/{name}"))
         for part in target.parts("clips"):
             _import_part(target, name, part, found, is_labeled=part in held)
             lease.check()
+        target.write_labels_spec(name, {**spec, "whole": is_whole})
     return ImportSummary(name=name, clips=pc.count_distinct(found["clip_id"]).as_py(), labels=len(found))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +16,21 @@ from vidray.errors import StoreError, UsageError
 from vidray.store import Store
 
 _NONE = pa.array([], pa.string())
+VIDEO = ("video_id", "uri")
+CLIP = ("clip_id", *VIDEO, "start_s", "end_s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What `verify` counts, over all extractors of a store, in (clip, extractor) pairs.
+    """What `verify` counts, over all extractors of a store, in (clip, extractor) pairs; of labels only what is wrong.
 
     Attributes:
         planned: Clips times extractors.
         done: Rows of features.
         failed: Rows of errors.
-        missing: Pairs that have neither.
+        missing: Pairs that have neither, and parts of labels without those of their videos.
         duplicated: Rows beyond the first of a pair.
-        orphaned: Rows of clips that are not in the plan, or that say another video or span than the plan.
+        orphaned: Rows, labels too, of clips that are not in the plan, or that say another video or span than the plan.
         notes: One line each on where something is wrong, for a person.
     """
 
@@ -66,25 +68,59 @@ def verify(store: str) -> Verification:
             found = _compare(*(_keys(source, name, part) if part in held[name] else _NONE for name in names))
             found["duplicated"] += _planned_before(source, part, doubled) if doubled else 0
             counts.update(found)
-            wrong = [f"{found[name]} {name}" for name in ("missing", "duplicated", "orphaned") if found[name]]
-            if wrong:
-                notes.append(f"{table} part {part}: {', '.join(wrong)}")
+            notes += _noted(f"{table} part {part}", found)
+    for name in source.tables("labels"):
+        notes += _unfinished(source, name)
+        for part, found in _verified_labels(source, name):
+            counts.update(found)
+            notes += _noted(f"labels/{name} part {part}", found)
     totals = ("planned", "done", "failed", "missing", "duplicated", "orphaned")
     return Verification(**{name: counts[name] for name in totals}, notes=tuple(notes))
+
+
+def _noted(where: str, found: Mapping[str, int]) -> list[str]:
+    wrong = [f"{found[name]} {name}" for name in ("missing", "duplicated", "orphaned") if found[name]]
+    return [f"{where}: {', '.join(wrong)}"] if wrong else []
+
+
+def _unfinished(store: Store, name: str) -> Iterator[str]:
+    """What the labels' own description says of them: an interrupted run, or features that are no longer the same."""
+    spec = store.labels_spec(name) or {}
+    if spec.get("whole") is False:
+        yield f"labels/{name}: a run was interrupted, some parts may be older; run it again, import before label"
+    table = spec.get("features")
+    if table is not None and spec.get("features_sha256") != store.spec_sha256(table):
+        yield f"labels/{name}: features/{table} are no longer those that they were made from; run vidray label again"
+
+
+def _verified_labels(store: Store, name: str) -> Iterator[tuple[int, Counter[str]]]:
+    """Each part of labels and of those of the videos, by the plan: a clip may have many labels, or none."""
+    tables = {f"labels/{name}": CLIP, f"video_labels/{name}": VIDEO}
+    labels, of_videos = (set(store.parts(table)) for table in tables)
+    planned = set(store.parts("clips"))
+    for part in sorted(labels | of_videos):
+        found = Counter(missing=int(part not in of_videos))
+        for (table, columns), held in zip(tables.items(), (labels, of_videos), strict=True):
+            if part in held:
+                known = _keys(store, "clips", part, columns) if part in planned else _NONE
+                found["orphaned"] += _unknown(_keys(store, table, part, columns), known)
+        yield part, found
+
+
+def _unknown(rows: pa.Array, known: pa.Array) -> int:
+    return int(pc.sum(pc.invert(pc.is_in(rows, value_set=known))).as_py() or 0)
 
 
 def _compare(planned: pa.Array, done: pa.Array, failed: pa.Array) -> Counter[str]:
     rows = pa.chunked_array([done, failed]).combine_chunks()
     unique = pc.unique(rows)
-    orphaned = pc.sum(pc.invert(pc.is_in(rows, value_set=planned))).as_py() or 0
-    missing = pc.sum(pc.invert(pc.is_in(planned, value_set=unique))).as_py() or 0
     return Counter(
         planned=len(planned),
         done=len(done),
         failed=len(failed),
-        missing=missing,
+        missing=_unknown(planned, unique),
         duplicated=len(rows) - len(unique),
-        orphaned=orphaned,
+        orphaned=_unknown(rows, planned),
     )
 
 
@@ -115,12 +151,12 @@ def _hashed(video_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def _keys(store: Store, table: str, part: int) -> pa.Array:
+def _keys(store: Store, table: str, part: int, columns: Sequence[str] = CLIP) -> pa.Array:
     """What a row must agree on with its clip, as one text a row."""
     try:
-        rows = store.read(table, part, ["clip_id", "video_id", "uri", "start_s", "end_s"])
+        rows = store.read(table, part, columns)
     except pa.ArrowException as e:
         raise StoreError(f"{store.url}/{table} part {part} is damaged: {e}") from e
-    columns = [rows[name].cast(pa.string()) for name in rows.column_names]
-    joined = pc.binary_join_element_wise(*columns, "\x1f")
+    texts = [rows[name].cast(pa.string()) for name in columns]
+    joined = pc.binary_join_element_wise(*texts, "\x1f")
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
