@@ -1,5 +1,7 @@
 """Labelers on rows of features: what networks found, and texts against it."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ from vidray.labelers import Classes, Labeler, sentences, zero_shot
 from vidray.labelers.audioset import MAKER_OF
 from vidray.labelers.class_names import ClassNames
 from vidray.labelers.imagenet import kinds
+from vidray.labelers.ranking import ranked_rows
 from vidray.labelers.sentences import embed_sentences
 
 PICTURES = {"columns": [["embedding", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
@@ -89,9 +92,21 @@ def test_scores_rise_with_the_probability_and_none_is_left_without_classes():
     assert scores.dtype == np.float32
     assert 0 < scores[0, 0] < scores[1, 0] <= 1
     assert (scores[2:] == 0).all()
-    assert labeler.label(rows)[2] == []
+    assert list(labeler.label(rows))[2] == []
     # the batch that a row is in says nothing about it
     np.testing.assert_array_equal(labeler.scores(rows.slice(1, 1))[0], scores[1])
+
+
+def test_the_labels_of_a_batch_are_not_all_held_at_once():
+    scores = np.random.default_rng(0).random((400, 500), dtype=np.float32)
+    tracemalloc.start()
+    best = [row[0] for row in ranked_rows([str(n) for n in range(500)], scores, pa.chunked_array([[True] * 400]))]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert best == [
+        (str(place), pytest.approx(row[place])) for place, row in zip(scores.argmax(1), scores, strict=True)
+    ]
+    assert peak_bytes < 10 * scores.shape[0] * scores.shape[1]
 
 
 def test_sounds_are_known_by_who_makes_them():

@@ -112,6 +112,14 @@ def test_label_and_search_from_the_command_line(store, tmp_path, capsys):
     assert [hit["clip_id"] for hit in answer["hits"]] == ["c000007"]
 
 
+def test_zero_shot_keeps_ten_labels_of_a_clip_unless_told(store):
+    arguments = ["label", store.url, "zero-shot", "-x", "pictures", "--prompts", *(f"dog {n}" for n in range(12))]
+    for given, kept in (([], 10), (["--top", "12"], 12)):
+        assert main([*arguments, *given]) == 0
+        rows = store.read("labels/zero-shot-pictures", 0).to_pylist()
+        assert [row["clip_id"] for row in rows].count("c000000") == kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

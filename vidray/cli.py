@@ -13,6 +13,8 @@ from typing import Any
 from vidray.errors import UsageError, VidrayError
 
 FAILURES_NAMED = 10
+ZERO_SHOT_TOP = 10
+"""Labels of a clip: every text has some score, so that all of them would be as many rows as texts times clips."""
 PIXELS_A_CPU_SECOND = 150e6
 """A rough speed of decoding H.264 on one core, for the estimate of `plan --dry-run`."""
 
@@ -376,7 +378,7 @@ def _add_label(commands: Any) -> None:
     for labeler in (classes, zero_shot):
         labeler.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
         labeler.add_argument("--name", help="of the labels (the labeler and its table)")
-        _add_labels(labeler)
+        _add_labels(labeler, top=ZERO_SHOT_TOP if labeler is zero_shot else None)
     head = _command(labelers, "head", run_label_head, "what a trained head says; see train")
     head.add_argument("--name", required=True, help="of the head, and of its labels")
     head.add_argument("--suggest", type=_count, metavar="N", help="print the N clips that are worth labeling next")
@@ -411,10 +413,11 @@ def _add_training(commands: Any) -> None:
     _add_json(export)
 
 
-def _add_labels(parser: argparse.ArgumentParser) -> None:
+def _add_labels(parser: argparse.ArgumentParser, *, top: int | None = None) -> None:
     """What all labelers take."""
     parser.add_argument("--threshold", type=float, metavar="SCORE", help="keep labels that score no less")
-    parser.add_argument("--top", type=_count, metavar="N", help="keep the best N labels of a clip")
+    best = f"keep the best N labels of a clip ({top or 'all'})"
+    parser.add_argument("--top", type=_count, default=top, metavar="N", help=best)
     _add_json(parser)
 
 

@@ -9,7 +9,7 @@ that many classes that are vaguely near do not add up. A clip's five best classe
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -63,7 +63,7 @@ class ClassNames:
         """The texts, and what they are compared by."""
         return {"prompts": list(self.prompts), "by": "class names", "text_model": f"{PACKAGE}=={PACKAGE_VERSION}"}
 
-    def label(self, rows: pa.Table) -> list[Ranked]:
+    def label(self, rows: pa.Table) -> Iterator[Ranked]:
         """Every text with its score, best first; nothing for a clip without classes."""
         return ranked_rows(self.prompts, self.scores(rows), rows["labels"].is_valid())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,7 +50,7 @@ class JointModel:
         """The texts, and what they are compared by."""
         return {"prompts": list(self.prompts), "by": "joint model", "text_model": self.made_by["name"]}
 
-    def label(self, rows: pa.Table) -> list[Ranked]:
+    def label(self, rows: pa.Table) -> Iterator[Ranked]:
         """Every text with its score, best first; nothing for a clip without an embedding."""
         return ranked_rows(self.prompts, self.scores(rows), rows["embedding"].is_valid())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -33,6 +34,6 @@ class Labeler(Protocol):
         """Everything else that decides the labels, as plain JSON values."""
         ...
 
-    def label(self, rows: pa.Table) -> list[Ranked]:
-        """The labels of each row. A row whose columns are null has none."""
+    def label(self, rows: pa.Table) -> Iterable[Ranked]:
+        """The labels of each row, in order. A row whose columns are null has none."""
         ...
