@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +70,21 @@ def test_metrics_are_those_of_scikit_learn():
         assert estimate.low < estimate.value < estimate.high
     assert found.confusion.sum() == 300
     assert found.confusion[1, 2] == ((truth == 1) & (predicted == 2)).sum()
+
+
+def test_many_classes_take_little_memory_and_one_without_clips_has_no_figure():
+    truth, scores = predictions(100, 199)
+    scores = np.concatenate([scores, np.zeros((100, 1))], axis=1)
+    tracemalloc.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = measure(truth, scores, np.arange(100))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 30e6
+    assert np.isnan(found.average_precision[199].value)
+    assert np.isnan(found.average_precision[199].high)
+    assert found.accuracy.low <= found.accuracy.value == np.trace(found.confusion) / 100
 
 
 def test_clips_of_one_video_do_not_narrow_an_interval():

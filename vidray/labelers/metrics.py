@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.uint8]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -58,49 +59,57 @@ def measure(classes: Ints, probabilities: Floats, videos: Ints, *, seed: int = 0
     """
     count = probabilities.shape[1]
     clusters = int(videos.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), RESAMPLES)
-    weights = np.concatenate([np.ones((1, clusters)), draws])
-    confusions = _confusions(classes, probabilities.argmax(axis=1), videos, weights, count)
+    weights = _weights(clusters, seed)
+    predicted = probabilities.argmax(axis=1)
+    is_right = predicted == classes
+    right = _tallies(classes[is_right], videos[is_right], weights, count)
+    actual = _tallies(classes, videos, weights, count)
     return Metrics(
-        accuracy=_estimate(_accuracy(confusions)),
-        macro_f1=_estimate(_macro_f1(confusions)),
+        accuracy=_estimate(right.sum(axis=1) / actual.sum(axis=1)),
+        macro_f1=_estimate(_macro_f1(right, actual + _tallies(predicted, videos, weights, count))),
         average_precision=tuple(
             _estimate(_average_precisions(classes == number, probabilities[:, number], videos, weights))
             for number in range(count)
         ),
-        confusion=confusions[0].astype(np.int64),
+        confusion=np.bincount(classes * count + predicted, minlength=count * count).reshape(count, count),
     )
 
 
 def _estimate(values: Floats) -> Estimate:
-    """From the figure itself, which comes first, and those of the draws; those without the class are left out."""
+    """From the figure itself, which comes first, and those of the draws; those without the class are left out.
+
+    All are NaN where no clip is of the class.
+    """
+    if np.isnan(values[0]):
+        return Estimate(value=np.nan, low=np.nan, high=np.nan)
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value=float(values[0]), low=float(low), high=float(high))
 
 
-def _confusions(truth: Ints, predicted: Ints, videos: Ints, weights: Floats, count: int) -> Floats:
-    """(R, C, C) from the weights (R, videos) of resamples: sums of the videos' own confusions."""
-    cells, places = np.unique(truth * count + predicted, return_inverse=True)
-    by_video = np.zeros((weights.shape[1], len(cells)))
-    np.add.at(by_video, (videos, places), 1)
-    confusions = np.zeros((len(weights), count * count))
-    confusions[:, cells] = weights @ by_video
-    return confusions.reshape(-1, count, count)
+def _weights(clusters: int, seed: int) -> Counts:
+    """How often each resample has each video: (R, videos), all of them once in the first.
+
+    A byte each: that one of N videos is drawn more than 255 times in N draws does not happen.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.ones((1 + RESAMPLES, clusters), np.uint8)
+    for drawn in weights[1:]:
+        drawn[:] = np.bincount(rng.integers(0, clusters, clusters), minlength=clusters)
+    return weights
 
 
-def _accuracy(confusions: Floats) -> Floats:
-    right: Floats = np.trace(confusions, axis1=1, axis2=2) / confusions.sum(axis=(1, 2))
-    return right
+def _tallies(classes: Ints, videos: Ints, weights: Counts, count: int) -> Floats:
+    """How many clips of each class each resample has: (R, C)."""
+    return np.stack([np.bincount(classes, weights=drawn[videos], minlength=count) for drawn in weights])
 
 
-def _macro_f1(confusions: Floats) -> Floats:
-    right = np.diagonal(confusions, axis1=1, axis2=2)
-    both = confusions.sum(axis=1) + confusions.sum(axis=2)
+def _macro_f1(right: Floats, both: Floats) -> Floats:
+    """From the clips (R, C) rightly taken for a class, and the sum of those that are of it and those taken for it."""
     f1: Floats = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
     return np.asarray(f1.mean(axis=1), np.float64)
 
 
-def _average_precisions(is_class: npt.NDArray[np.bool_], scores: Floats, videos: Ints, weights: Floats) -> Floats:
+def _average_precisions(is_class: npt.NDArray[np.bool_], scores: Floats, videos: Ints, weights: Counts) -> Floats:
     """(R,) the mean of the precision over the class's clips, from the best score down; NaN where a draw has none.
 
     Clips of equal score are one step, as in scikit-learn's `average_precision_score`.
@@ -111,8 +120,8 @@ def _average_precisions(is_class: npt.NDArray[np.bool_], scores: Floats, videos:
     rows = max(1, CHUNK_CELLS // len(order))
     for first in range(0, len(weights), rows):
         seen = weights[first : first + rows][:, videos[order]]
-        hits = np.cumsum(seen * is_class[order], axis=1)[:, ends]
-        total = np.cumsum(seen, axis=1)[:, ends]
+        hits = np.cumsum(seen * is_class[order], axis=1, dtype=np.float64)[:, ends]
+        total = np.cumsum(seen, axis=1, dtype=np.float64)[:, ends]
         precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
         gained = np.diff(hits, axis=1, prepend=0)
         with np.errstate(invalid="ignore"):
