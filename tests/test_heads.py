@@ -130,6 +130,16 @@ def test_features_are_of_the_rows_that_have_some():
     assert (clips.frames.tolist(), usable.tolist()) == ([[1, 2], [3, 4]], [True, False, True])
 
 
+@pytest.mark.parametrize("column", ["embedding", "frame_embeddings"])
+def test_where_no_row_has_features_there_are_none(tmp_path, column):
+    vectors = np.full((2, 3), np.nan, np.float32)
+    store = write_store(tmp_path / "store", vectors, pictures=2)
+    rows = store.read(f"features/{TABLE}", 0)
+    for some in (rows, rows.slice(0, 0)):
+        clips, usable = features_of(some, column)
+        assert (len(clips), usable.tolist()) == (0, [False] * len(some))
+
+
 def test_the_confusion_picture_is_darkest_where_most_clips_are():
     picture = confusion_png(np.array([[9, 1], [0, 5]]), ["cats", "dogs"])
     assert picture[:4] == b"\x89PNG"
@@ -171,6 +181,23 @@ def test_a_head_labels_from_features_alone(store):
     assert {row[2] for row in found} == {"head"}
     (score,) = [row[1] for row in rows_of(store, "labels/mine", "clip_id", "score") if row[0] == "clip00002"]
     assert score == pytest.approx(1 / (1 + np.exp(-5)))
+
+
+def test_parts_without_features_and_batches_without_new_clips_are_passed_over(tmp_path):
+    vectors = np.array([[1, 0], [np.nan, 0]], np.float32)
+    store = write_store(tmp_path / "store", vectors, parts=2)
+    keep_head(store, axes_head(2, 2), ["x", "y"])
+    head = open_head(store.url, "mine")
+    assert label(store.url, head, name="mine").labeled == 1
+    # the only clip with features is one that the head was trained on
+    assert suggest(store.url, head, count=2) == []
+
+
+def test_labels_of_another_heads_name_are_refused_with_a_way_out(store):
+    keep_head(store, axes_head(2, 2), ["x", "y"])
+    store.write_labels_spec("mine", {"kind": "head", "features": "other", "whole": True})
+    with pytest.raises(SpecMismatchError, match=r"train the head under another name: vidray train .* --name NAME"):
+        label(store.url, open_head(store.url, "mine"), name="mine")
 
 
 def test_a_recurrent_head_comes_back_as_it_was(store):

@@ -75,7 +75,7 @@ def features_of(rows: pa.Table, column: str) -> tuple[Ragged, npt.NDArray[np.boo
     dims = pc.unique(pc.list_value_length(vectors)).to_pylist()
     if len(dims) > 1:
         raise StoreError(f"{column} holds vectors of {min(dims)} and {max(dims)} numbers; they must be of one length")
-    frames = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1)
+    frames = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), dims[0] if dims else 0)
     clips = Ragged(frames, counts)
     of_clip = np.repeat(np.arange(len(counts)), counts)
     usable = counts > 0

@@ -13,7 +13,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -216,10 +216,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
         predictions = ray.get(answers)
         model, setting = ray.get(last)
     except ray.exceptions.RayTaskError as e:
-        if isinstance(e.cause, VidrayError):
-            raise e.cause from e
-        raise_as_said(e)
-        raise
+        _raise_cause(e)
     except ray.exceptions.RayError as e:
         raise ClusterError(f"training was lost {RETRIES + 1} times: {' '.join(str(e).split())[:300]}") from e
     probabilities = np.empty((len(rows), predictions[0].shape[1]))
@@ -227,6 +224,15 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):
         probabilities[test], fold[test] = found, number
     return _Trained(rows, classes, videos, fold, probabilities, setting, model)
+
+
+def _raise_cause(error: Any) -> NoReturn:
+    """Raise what a task failed of as an error of one line."""
+    if isinstance(error.cause, VidrayError):
+        raise error.cause from error
+    raise_as_said(error)
+    said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())[:300]}"
+    raise ClusterError(f"training failed on the cluster: {said}") from error
 
 
 def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int) -> tuple[Any, Any]:
