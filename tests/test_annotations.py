@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,13 @@ from labeled_stores import TABLE, rows_of, write_csv, write_store
 import vidray
 from vidray.annotations import import_labels, labeled_clips, read_annotations
 from vidray.cli import main
+from vidray.corpus import Listing
 from vidray.errors import UsageError
 from vidray.exports import export
 from vidray.labeling import label
+from vidray.media import Video
+from vidray.pipeline.plan import settle_changes
+from vidray.pipeline.progress import Progress
 from vidray.store import Store
 
 
@@ -77,7 +82,7 @@ def test_lines_are_of_clips_or_of_videos(store, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("clip_id,label\nclip00001,a\nnosuch,b\n", "meant by line 3: clip 'nosuch'"),
+        ("clip_id,label\nnosuch,b\n", "meant by line 2: clip 'nosuch'"),
         ("uri,label\n" + "/other.mp4,a\n" * 5, "line 4: '/other.mp4'; and 2 more lines"),
         ("uri,start_s,end_s,label\n/media/0.mp4,50,60,a\n", "'/media/0.mp4' at 50-60 s"),
         ("uri,start_s,end_s,label\n/media/0.mp4,9,5,a\n", "line 2: must be seconds, 0 <= start_s < end_s, got '9' and"),
@@ -98,6 +103,27 @@ def test_a_line_that_means_no_clip_is_named(store, tmp_path, capsys, content, me
     assert message in error
     assert error.count("\n") == 1
     assert not store.parts("labels/mine")
+
+
+def test_lines_of_no_clip_are_left_out_and_named(store, tmp_path, capsys):
+    lines = ["clip00001,a", *(f"gone{n},b" for n in range(4))]
+    path = write_csv(tmp_path / "labels.csv", "clip_id,label", lines)
+    assert main(["import", store.url, path, "--name", "mine"]) == 0
+    said = capsys.readouterr().err
+    assert "left out 4 of 5 labels" in said
+    assert "line 3: clip 'gone0'; line 4: clip 'gone1'; line 5: clip 'gone2'; and 1 more lines" in said
+    assert rows_of(store, "labels/mine", "clip_id", "label") == [("clip00001", "a")]
+
+
+def test_labels_of_retired_videos_are_counted(store, tmp_path):
+    path = write_csv(tmp_path / "labels.csv", "clip_id,label", ["clip00001,a", "clip00001,b", "clip00006,a"])
+    import_labels(store.url, path, name="mine")
+    label(store.url, Same(), name="mine")
+    changed = Video(video_id="v", uri="/media/0.mp4", size_bytes=1, fingerprint="new")
+    listing = Listing(corpus="/media", is_whole=True, videos=(changed,))
+    said = io.StringIO()
+    settle_changes(store, listing, Progress(said), refresh=True)
+    assert said.getvalue().startswith("2 labels that people gave to these videos are removed with them")
 
 
 def test_labels_that_are_no_text_are_refused(tmp_path):

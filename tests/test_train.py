@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import ray
 from labeled_stores import rows_of, write_csv, write_store
+from ray.exceptions import RayTaskError
 
 import vidray
+from vidray.annotations import labeled_clips, read_annotations
 from vidray.cli import main
-from vidray.errors import UsageError
+from vidray.errors import ClusterError, UsageError
+from vidray.pipeline.train import _gather, _raise_cause
 
 CLASSES = ("cat", "dog", "gnu")
 
@@ -47,8 +50,8 @@ def labels(tmp_path) -> str:
         (["/media/0.mp4,a", "/media/1.mp4,a", "/media/2.mp4,b", "/media/3.mp4,b"], [], "or use --folds 2"),
         (["/media/0.mp4,cat", "/media/0.mp4,dog"], [], "clip 'clip00000' is labeled cat and dog"),
         (["/media/99.mp4,cat"], [], "no clip of"),
-        (["/media/0.mp4,cat"], ["--head", "gru"], "no table has embeddings of single pictures, from --per-frame"),
-        (["/media/0.mp4,cat"], ["--head", "gru", "-x", "net"], "has no frame_embeddings, which a gru head"),
+        (["/media/0.mp4,cat"], ["--head", "gru"], "-x efficientnet_lite0 --per-frame --as NAME"),
+        (["/media/0.mp4,cat"], ["--head", "gru", "-x", "net"], "run vidray extract CORPUS STORE -x efficientnet_lite0"),
         (["/media/0.mp4,cat"], ["-x", "resnet"], "no table of 'resnet'"),
         (["/media/0.mp4,cat"], ["--folds", "1"], "folds must be at least 2, got 1"),
         (["/media/0.mp4,cat"], ["--seed", "-1"], "seed must be in 0 to 4294967295, got -1"),
@@ -64,6 +67,41 @@ def test_what_no_head_can_be_trained_on_is_refused_before_ray_starts(
     assert message in error
     assert error.count("\n") == 1
     assert not store.folder.exists("heads/mine/config.json")
+
+
+@pytest.mark.parametrize("name", ["犬", "my pets", "../x", "_x", ""])
+def test_a_name_that_no_directory_can_have_as_it_is_is_refused(store, labels, capsys, name):
+    calls = (
+        ["train", store.url, labels, "--head", "linear"],
+        ["import", store.url, labels],
+        ["label", store.url, "head"],
+    )
+    for call in calls:
+        assert main([*call, "--name", name]) == 2
+        error = capsys.readouterr().err
+        assert "a name must be of A-Z, a-z, 0-9, '.', '_' and '-', a letter or digit first" in error
+        assert error.count("\n") == 1
+    assert not store.tables("labels")
+
+
+def test_parts_and_batches_without_labeled_clips_are_passed_over(tmp_path):
+    vectors = np.ones((2600, 2), np.float32)
+    vectors[1300:] = np.nan
+    store = write_store(tmp_path / "store", vectors, parts=2)
+    lines = [f"clip{n:05d},{CLASSES[n % 2]}" for n in (0, 1, 2, 3, 2000)]
+    path = write_csv(tmp_path / "few.csv", "clip_id,label", lines)
+    clips = labeled_clips(store, read_annotations(path), path)
+    (rows, classes, _), examples = _gather(store.url, "net", "embedding", clips, 2)
+    assert rows["clip_id"].to_pylist() == [f"clip{n:05d}" for n in range(4)]
+    assert classes.tolist() == [0, 1, 0, 1]
+    assert examples.clips.frames.tolist() == [[1, 1]] * 4
+
+
+def test_a_fault_of_a_task_is_one_line():
+    with pytest.raises(ClusterError, match=r"^training failed on the cluster: ValueError: this and that$"):
+        _raise_cause(RayTaskError("fit", "Traceback", ValueError("this\n  and that")))
+    with pytest.raises(UsageError, match=r"^too few$"):
+        _raise_cause(RayTaskError("fit", "Traceback", UsageError("too few")))
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import UsageError
-from vidray.extractors import slug
 from vidray.labeling import write_labels
 from vidray.lease import Lease
 from vidray.media import Span
 from vidray.storage import is_local, local_path, open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, Store
+from vidray.tables import checked_name
 
 COLUMNS = ("clip_id", "uri", "start_s", "end_s", "label")
 LEAST_SHARED = 0.5
@@ -69,15 +69,15 @@ def import_labels(
         store: fsspec URL of a store.
         labels: Path or URL of the file; its columns are as `read_annotations` says.
         name: Of the labels.
-        say: Called with a line where another run holds the store.
+        say: Called with a line where another run holds the store, or lines of the file are of no clip.
 
     Raises:
-        UsageError: There is no store or no such file, or a line is of no clip of the store.
+        UsageError: There is no store or no such file, no line is of a clip of the store, or the name cannot be one.
         StoreError: The store cannot be read, or is being written by another run.
     """
     target = Store(store)
-    found = labeled_clips(target, read_annotations(labels), labels)
-    name = slug(name)
+    name = checked_name(name)
+    found = labeled_clips(target, read_annotations(labels), labels, say=say)
     with Lease(target.folder, say=say) as lease:
         spec = target.labels_spec(name) or {"kind": HUMAN}
         # what a labeler left unfinished is its to finish
@@ -159,18 +159,22 @@ def _annotation(uri: str, line: int, row: Mapping[str | None, str | None]) -> An
     return Annotation(line, label, uri=video, span=span)
 
 
-def labeled_clips(store: Store, annotations: Iterable[Annotation], source: str) -> pa.Table:
+def labeled_clips(
+    store: Store, annotations: Iterable[Annotation], source: str, *, say: Callable[[str], None] = lambda line: None
+) -> pa.Table:
     """The clips that lines are of, one row a clip and label, as `LABELS`, in plan order.
 
-    A span labels the clips that it shares at least half of the shorter of the two with.
+    A span labels the clips that it shares at least half of the shorter of the two with. Lines of no clip, as of videos
+    that have changed, are left out.
 
     Args:
         store: With a plan.
         annotations: The lines.
         source: The file's name, for messages.
+        say: Called with a line on those that are left out; the first are named.
 
     Raises:
-        UsageError: There is no store, or some lines are of no clip of it; the first are named.
+        UsageError: There is no store, or no line is of a clip of it.
     """
     if store.config() is None:
         raise UsageError(f"{store.url}: no vidray store there (no vidray.json)")
@@ -197,7 +201,10 @@ def labeled_clips(store: Store, annotations: Iterable[Annotation], source: str) 
     if unused:
         named = "; ".join(f"line {line.line}: {line.what}" for line in unused[:NAMED])
         more = f"; and {len(unused) - NAMED:,} more lines" if len(unused) > NAMED else ""
-        raise UsageError(f"{source}: no clip of {store.url} is meant by {named}{more}")
+        if len(unused) == len(lines):
+            raise UsageError(f"{source}: no clip of {store.url} is meant by {named}{more}")
+        left_out = f"left out {len(unused):,} of {len(lines):,} labels, which mean no clip of {store.url}"
+        say(f"{source}: {left_out}: {named}{more}")
     return pa.Table.from_pylist(found, LABELS)
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from vidray.errors import SpecMismatchError, StoreError, UsageError, WeightsError
-from vidray.extractors import slug
 from vidray.extractors.weights import load_state_dict
 from vidray.labelers.examples import COLUMNS
 from vidray.labelers.head import Head
 from vidray.labelers.suggestions import choose, directions, others_first, uncertainty
 from vidray.store import HUMAN, IDENTITY, Store
+from vidray.tables import checked_name
 
 FORMAT = 1
 MODEL = "model.safetensors"
@@ -53,7 +53,7 @@ def write_head(store: Store, name: str, *, model: bytes, config: Mapping[str, An
 
     Args:
         store: With the lease held by the caller.
-        name: A slug.
+        name: As `checked_name` has it.
         model: safetensors.
         config: With `network`, `classes`, `features` and `spec`; what else it says is for readers.
         files: What else belongs to it, by name.
@@ -73,7 +73,7 @@ def open_head(store: str, name: str) -> Head:
         StoreError: It is damaged.
     """
     held = Store(store)
-    folder = f"heads/{slug(name)}"
+    folder = f"heads/{checked_name(name)}"
     if not held.folder.exists(f"{folder}/{CONFIG}"):
         there = sorted({file.split("/")[1] for file in held.folder.sizes("heads") if file.endswith(f"/{CONFIG}")})
         known = f"there are {', '.join(there)}" if there else "there is none"
@@ -93,7 +93,7 @@ def open_head(store: str, name: str) -> Head:
         model = _model(network, f"{held.url}/{folder}/{MODEL}", len(classes))
     except (ValueError, KeyError, TypeError, RuntimeError, FileNotFoundError, WeightsError) as e:
         raise StoreError(damaged) from e
-    return Head(name=slug(name), network=network, classes=classes, features=features, sha256=sha256, model=model)
+    return Head(name=name, network=network, classes=classes, features=features, sha256=sha256, model=model)
 
 
 def _model(network: str, url: str, classes: int) -> Any:

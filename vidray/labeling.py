@@ -17,13 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import SpecMismatchError, UsageError
-from vidray.extractors import slug
 from vidray.labelers import Classes, Labeler, Ranked, zero_shot
 from vidray.labelers.zero_shot import has_classes
 from vidray.lease import Lease
 from vidray.storage import open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, VIDEO_LABELS, Store
-from vidray.tables import features_table, suiting_table, text_table
+from vidray.tables import checked_name, features_table, suiting_table, text_table
 
 MOST_PROMPT_BYTES = 10_000_000
 
@@ -89,7 +88,7 @@ def label(
         "features_sha256": target.spec_sha256(table),
         "settings": {**labeler.spec(), "threshold": threshold, "top": top},
     }
-    name = slug(name or f"{labeler.kind}-{table}")
+    name = checked_name(name or f"{labeler.kind}-{table}")
     with Lease(target.folder, say=say) as lease:
         _check_name(target, name, spec)
         # while it is not whole, some parts may be an earlier run's
@@ -191,11 +190,14 @@ def _check_name(store: Store, name: str, spec: dict[str, Any]) -> None:
     known = store.labels_spec(name)
     if known is None or known["kind"] == HUMAN:
         return
+    remedy = "give the new ones a name of their own with --name"
+    if spec["kind"] == "head":
+        remedy = "train the head under another name: vidray train STORE LABELS.csv --name NAME"
     for what in ("kind", "features"):
         if known[what] != spec[what]:
             raise SpecMismatchError(
                 f"{store.url}/labels/{name} are {known['kind']} labels from {known['features']}, not {spec['kind']} "
-                f"labels from {spec['features']}; give the new ones a name of their own with --name"
+                f"labels from {spec['features']}; {remedy}"
             )
 
 

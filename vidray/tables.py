@@ -1,7 +1,10 @@
-"""Which feature table of a store is meant: by its extractor's name as somebody types it, or by what it is good for."""
+"""Names in a store: which feature table is meant, by its extractor's name or by what it is good for, and what labels
+and heads may be called.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -12,6 +15,13 @@ from vidray.store import Store
 
 Spec = Mapping[str, Any]
 """What a table's `_spec.json` says."""
+
+
+def checked_name(name: str) -> str:
+    """The same name, of labels or a head, once it is seen that it can be a directory's. Raises UsageError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"a name must be of A-Z, a-z, 0-9, '.', '_' and '-', a letter or digit first, got {name!r}")
+    return name
 
 
 def named(store: Store, tables: Collection[str], extractor: str) -> str | None:
@@ -35,13 +45,20 @@ def features_table(store: Store, extractor: str) -> str:
     raise UsageError(f"{store.url}: no table of '{extractor}', {there}; run vidray extract CORPUS STORE -x {extractor}")
 
 
-def suiting_table(store: Store, extractor: str | None, wanted: Mapping[str, Callable[[Spec], bool]]) -> str:
+def suiting_table(
+    store: Store,
+    extractor: str | None,
+    wanted: Mapping[str, Callable[[Spec], bool]],
+    *,
+    remedy: str = "-x efficientnet_lite0",
+) -> str:
     """The table that was named, or the only one of the first kind that there are tables of.
 
     Args:
         store: The store.
         extractor: As typed, or None.
         wanted: Kinds of tables, the better ones first: what they have, and whether a `_spec.json` is of the kind.
+        remedy: What to extract where there is none, as options of `vidray extract`.
 
     Raises:
         UsageError: There is no such table, or several are as good.
@@ -56,7 +73,7 @@ def suiting_table(store: Store, extractor: str | None, wanted: Mapping[str, Call
         if suiting:
             raise UsageError(f"{store.url}: {', '.join(suiting)} have {what}; say which, with -x NAME")
     there = f"no table has {' or '.join(wanted)} ({', '.join(specs)})" if specs else "there are no features yet"
-    raise UsageError(f"{store.url}: {there}; run vidray extract CORPUS STORE -x efficientnet_lite0")
+    raise UsageError(f"{store.url}: {there}; run vidray extract CORPUS STORE {remedy}")
 
 
 def text_table(store: Store, extractor: str | None) -> str:

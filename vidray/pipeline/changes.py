@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from vidray.corpus import Listing
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.tasks import plan_blocks, slice_keys
-from vidray.store import PROBE, SliceKey, Store, staged_schema
+from vidray.store import HUMAN, PROBE, SliceKey, Store, staged_schema
 
 TABLES = ("video_labels", "labels", "errors", "features")
 """Kinds of tables with rows of videos, in the order in which these are removed."""
@@ -53,6 +53,19 @@ def find_changes(store: Store, listing: Listing) -> Changes:
             if row["status"] == "failed":
                 failed.add(row["video_id"])
     return Changes(changed=frozenset(changed), deleted=frozenset(deleted), failed=frozenset(failed))
+
+
+def human_labels_of(store: Store, video_ids: Collection[str]) -> int:
+    """How many labels people gave to clips of videos."""
+    if not video_ids:
+        return 0
+    videos, count = pa.array(list(video_ids), pa.string()), 0
+    for table in (f"labels/{name}" for name in store.tables("labels")):
+        for part in store.parts(table):
+            rows = store.read(table, part, ["video_id", "source"])
+            is_theirs = pc.and_(pc.equal(rows["source"], HUMAN), pc.is_in(rows["video_id"], value_set=videos))
+            count += is_theirs.to_pylist().count(True)
+    return count
 
 
 def retire(store: Store, video_ids: Collection[str]) -> None:

@@ -18,7 +18,7 @@ from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
 from vidray.lease import Lease
 from vidray.media import Clip, Span, Video, VideoInfo
-from vidray.pipeline.changes import find_changes, finish_retirement, retire
+from vidray.pipeline.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.cuts import check_planner, find_cuts
 from vidray.pipeline.progress import Progress
@@ -137,6 +137,9 @@ def settle_changes(
             retired |= video_ids
         elif video_ids and option:
             progress.say(f"{len(video_ids):,} videos are {what} since they were planned; {option}, now all are kept")
+    labels = human_labels_of(store, retired)
+    if labels:
+        progress.say(f"{labels:,} labels that people gave to these videos are removed with them; import them again")
     retire(store, retired)
 
 

@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 
 from vidray.annotations import labeled_clips, read_annotations
 from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError
-from vidray.extractors import slug
 from vidray.heads import PREDICTIONS, write_head
 from vidray.labelers.cards import card, confusion_png, figures
 from vidray.labelers.examples import COLUMNS, Ragged, features_of, joined
@@ -30,7 +29,7 @@ from vidray.labelers.metrics import measure
 from vidray.lease import Lease
 from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.store import IDENTITY, Store
-from vidray.tables import suiting_table
+from vidray.tables import checked_name, suiting_table
 
 RETRIES = 2
 LARGEST_SEED = 2**32 - 1
@@ -106,8 +105,8 @@ def train(
         raise UsageError(f"folds must be at least 2, got {folds}")
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed must be in 0 to {LARGEST_SEED}, got {seed}")
-    name, target = slug(name), Store(store)
-    clips = labeled_clips(target, read_annotations(labels), labels)
+    name, target = checked_name(name), Store(store)
+    clips = labeled_clips(target, read_annotations(labels), labels, say=say)
     table = _table(target, extractor, head)
     _check_labels(clips, labels, folds)
     with cluster(ray_address) as connection:
@@ -170,10 +169,13 @@ class _Trained:
 def _table(store: Store, extractor: str | None, head: str) -> str:
     column = COLUMNS[head]
     what = "embeddings" if head == "linear" else "embeddings of single pictures, from --per-frame,"
-    table = suiting_table(store, extractor, {what: lambda spec: column in dict(spec.get("columns") or ())})
+    options = "-x efficientnet_lite0" if head == "linear" else "-x efficientnet_lite0 --per-frame --as NAME"
+    wanted = {what: lambda spec: column in dict(spec.get("columns") or ())}
+    table = suiting_table(store, extractor, wanted, remedy=options)
     parts = store.parts(f"features/{table}")
     if parts and column not in store.columns(f"features/{table}", parts[0]):
-        remedy = "extract it with --per-frame --as NAME" if head == "gru" else "name another table with -x"
+        extract = f"run vidray extract CORPUS STORE {options}"
+        remedy = extract if head == "gru" else "name another table with -x"
         raise UsageError(f"{store.url}/features/{table} has no {column}, which a {head} head is trained on; {remedy}")
     return table
 
