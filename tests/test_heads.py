@@ -6,7 +6,6 @@ import io
 import json
 import tracemalloc
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
