@@ -126,7 +126,7 @@ def test_zero_shot_keeps_ten_labels_of_a_clip_unless_told(store):
         (["classes"], "pictures, sounds have classes; say which, with -x NAME"),
         (["zero-shot", "--prompts", ""], "prompts must be one or more texts that are not empty"),
         (["zero-shot", "--prompts-file", "/no/such/file"], "/no/such/file: no text file that can be read"),
-        (["classes", "-x", "sounds", "--name", "../x"], "name must start with a letter or a digit"),
+        (["classes", "-x", "sounds", "--name", "../x"], "a letter or digit first"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(store, capsys, arguments, reason):
