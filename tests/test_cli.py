@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,8 +100,9 @@ def test_models_lists_every_family(capsys):
 
 
 @pytest.mark.slow
-def test_extract_a_mixed_folder_with_real_networks(mixed, tmp_path):
-    run = ["extract", mixed, "store", "-x", "efficientnet_lite0", "-x", "yamnet", "--clip-length", "2", "--json"]
+def test_extract_a_mixed_folder_with_real_networks_and_label_it_without(mixed, tmp_path):
+    corpus = shutil.copytree(mixed, tmp_path / "corpus")
+    run = ["extract", corpus, "store", "-x", "efficientnet_lite0", "-x", "yamnet", "--clip-length", "2", "--json"]
     first = last_json(vidray(*run, cwd=tmp_path))
     clips = 2 * len(MIXED)
     assert (first["videos"], first["videos_failed"]) == (len(MIXED) + len(BROKEN), len(BROKEN))
@@ -118,6 +120,9 @@ def test_extract_a_mixed_folder_with_real_networks(mixed, tmp_path):
     other = vidray(*run, "--fps", "1", cwd=tmp_path)
     assert other.returncode == 2
     assert "--as NAME" in other.stderr
+    shutil.rmtree(corpus)
+    labeled = last_json(vidray("label", "store", "classes", "-x", "efficientnet_lite0", "--json", cwd=tmp_path))
+    assert (labeled["clips"], labeled["labeled"]) == (clips, clips)
 
 
 @pytest.mark.slow
