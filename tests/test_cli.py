@@ -99,6 +99,30 @@ def test_models_lists_every_family(capsys):
     assert all(set(m) >= {"name", "kind", "dim", "inputs", "weights", "licence", "available"} for m in models.values())
 
 
+@pytest.mark.parametrize(("outcome", "status"), [("return 3", 3), ("sys.exit(2)", 2), ("raise ValueError", 1)])
+def test_what_aborts_while_python_ends_does_not_change_the_exit_status(outcome, status):
+    code = f"""
+import atexit, os, sys
+from vidray import cli
+
+class Native:
+    def __del__(self):
+        os.abort()
+
+native = Native()
+
+def main():
+    atexit.register(print, "all exit functions are done")
+    {outcome}
+
+cli.main = main
+cli.run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (status, "all exit functions are done\n")
+    assert ("ValueError" in done.stderr) == (status == 1)
+
+
 @pytest.mark.slow
 def test_extract_a_mixed_folder_with_real_networks_and_label_it_without(mixed, tmp_path):
     corpus = shutil.copytree(mixed, tmp_path / "corpus")

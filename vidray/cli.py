@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import dataclasses
 import json
 import os
@@ -37,6 +39,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"vidray: {' '.join(str(e).split())}", file=sys.stderr)
         return 2 if isinstance(e, UsageError) else 1
+
+
+def run() -> None:
+    """`main` as a process of its own, with its exit status.
+
+    Leaves by `os._exit` once all exit functions are done: native libraries abort now and then as they are taken down,
+    Ray's on a busy machine, and a run that is done must not end with SIGABRT.
+    """
+    status = 1
+
+    def leave() -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+    # the first to be registered is the last to be called
+    atexit.register(leave)
+    try:
+        status = main()
+    except SystemExit as e:
+        status = e.code if isinstance(e.code, int) else 2
+        raise
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -503,4 +528,4 @@ def _version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -211,8 +211,8 @@ def kill_node(campaign: Campaign, scenario: Scenario, most: int) -> int:
     store = campaign.store(scenario)
     run = campaign.start(scenario, store)
     raylet = campaign.cluster.raylets[1]
-    ready_at = time.monotonic() + campaign.random.uniform(0.3, 1.0) * scenario.usual_s
-    status = run.wait(lambda found: time.monotonic() > ready_at)
+    slices = campaign.random.randrange(1, 8)
+    status = run.wait(lambda found: len(list(store.glob("_staging/*/part-*/*.parquet"))) >= slices)
     for pid in [raylet, *runs.below([raylet], runs.processes())]:
         runs.kill(pid)
     campaign.counts["nodes_killed"] += status is None
@@ -221,8 +221,8 @@ def kill_node(campaign: Campaign, scenario: Scenario, most: int) -> int:
     return 1
 
 
-def kill_at_random(campaign: Campaign, scenario: Scenario, kills: int) -> None:
-    kinds = [kill_drivers, kill_workers, kill_sandboxes, kill_at_worker_points, kill_node]
+def kill_at_random(campaign: Campaign, scenario: Scenario, kills: int, names: list[str]) -> None:
+    kinds = [KINDS[name] for name in names]
     each = max(1, min(3, kills // len(kinds)))
     while kills > 0:
         for kind in kinds:
@@ -277,6 +277,15 @@ def kill_at_worker_points(campaign: Campaign, scenario: Scenario, most: int) -> 
     return kills
 
 
+KINDS = {
+    "driver": kill_drivers,
+    "worker": kill_workers,
+    "sandbox": kill_sandboxes,
+    "worker-at-point": kill_at_worker_points,
+    "node": kill_node,
+}
+
+
 def _is_of_workers(what: str) -> bool:
     return "/part-" in what
 
@@ -323,6 +332,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=100, help="fault points to try, 0 for all (100)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=["random", "points", "writers"], action="append")
+    parser.add_argument("--kind", choices=list(KINDS), action="append", help="of the kills at random moments")
     parser.add_argument("--scenario", choices=["extract", "change", "retry"], action="append", help="of the points")
     parser.add_argument("--keep", metavar="FOLDER", help="work there, and leave what is found")
     options = parser.parse_args()
@@ -331,7 +341,7 @@ def main() -> int:
         campaign = prepare(folder, options.seed)
         began = time.monotonic()
         conduct(campaign, options.only or ["random", "points", "writers"], options.kills, options.points,
-                options.scenario or ["extract", "change", "retry"])  # fmt: skip
+                options.scenario or ["extract", "change", "retry"], options.kind or list(KINDS))  # fmt: skip
         wall_s = time.monotonic() - began
     sys.stdout.write(json.dumps(report(campaign, options.seed, wall_s)) + "\n")
     return 1 if campaign.broken else 0
@@ -363,7 +373,7 @@ def prepare(folder: Path, seed: int) -> Campaign:
     return Campaign(folder, dict(os.environ), random.Random(seed))
 
 
-def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names: list[str]) -> None:
+def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names: list[str], kinds: list[str]) -> None:
     if "points" in parts:
         each = -(-points // len(names)) if points else sys.maxsize
         for name in names:
@@ -376,7 +386,7 @@ def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names
             if "writers" in parts:
                 two_writers(campaign, first)
             if "random" in parts:
-                kill_at_random(campaign, first, kills)
+                kill_at_random(campaign, first, kills, kinds)
 
 
 def report(campaign: Campaign, seed: int, wall_s: float) -> dict[str, object]:
