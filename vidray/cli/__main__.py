@@ -1,0 +1,5 @@
+"""`python -m vidray.cli`."""
+
+from vidray.cli import run
+
+run()

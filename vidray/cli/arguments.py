@@ -1,0 +1,55 @@
+"""What all commands share: their parsers, types of arguments, and the two streams that they write to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    parser.set_defaults(run=run)
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value))
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be > 0, got {text}")
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def span(text: str) -> tuple[float, float]:
+    start, dash, end = text.partition("-")
+    try:
+        span = float(start), float(end)
+    except ValueError:
+        dash = ""
+    if not dash or not 0 <= span[0] < span[1]:
+        raise argparse.ArgumentTypeError(f"must be START-END in seconds, such as 12.5-20, got {text}")
+    return span
