@@ -19,7 +19,6 @@ from vidray import index as indexes
 from vidray.errors import DecodeError, ExtractError, MediaError, UsageError
 from vidray.extractors import ExtractFn, Extractor, restore, slug
 from vidray.index import Index, IndexInfo, Matches
-from vidray.index.build import spec_sha256
 from vidray.index.files import CURRENT
 from vidray.labelers.joint import JointModel
 from vidray.labelers.zero_shot import has_classes, hears, zero_shot
@@ -27,7 +26,7 @@ from vidray.media import Audio, AudioVisual, Span, VideoInfo, single
 from vidray.planners import FixedStride
 from vidray.sandbox import Sandbox
 from vidray.storage import open_uri
-from vidray.store import Store
+from vidray.store import Store, spec_sha256
 from vidray.tables import features_table, named, text_table
 from vidray.text_retrieval import best_clips
 

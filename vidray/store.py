@@ -6,12 +6,13 @@ changes: it is the commit. What is staged is a checkpoint that no reader looks a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -99,6 +100,14 @@ def part_file(table: str, part: int) -> str:
     return f"{table}/part-{part:05d}.parquet"
 
 
+def spec_sha256(features: Folder) -> str | None:
+    """The hash of what made the table in a folder, None where it does not say."""
+    try:
+        return hashlib.sha256(features.read_bytes("_spec.json")).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
 def staging_of(table: str, part: int) -> str:
     """Where the slices of one part are staged, relative to the store."""
     return f"_staging/{table}/part-{part:05d}"
@@ -169,8 +178,7 @@ class Store:
 
     def spec_sha256(self, table: str) -> str | None:
         """The hash of what made a feature table, None where it does not say."""
-        name = f"features/{table}/_spec.json"
-        return hashlib.sha256(self.folder.read_bytes(name)).hexdigest() if self.folder.exists(name) else None
+        return spec_sha256(self.folder_of(f"features/{table}"))
 
     def labels_spec(self, name: str) -> dict[str, Any] | None:
         """What made the labels of a name; None where there are none."""
@@ -197,31 +205,19 @@ class Store:
         return sorted(names - {PROBE})
 
     def read(self, table: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
-        name = part_file(table, part)
-        try:
-            with self.folder.open(name) as file:
-                return pq.read_table(file, columns=None if columns is None else list(columns))
-        except (pa.ArrowInvalid, FileNotFoundError) as e:
-            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+        with self._reading(table, part) as file:
+            return pq.read_table(file, columns=None if columns is None else list(columns))
 
     def stream(self, table: str, part: int, columns: Sequence[str], *, rows: int = STREAM_ROWS) -> Iterator[pa.Table]:
         """The rows of a part in order, so many at a time: wide columns need not fit into memory."""
-        name = part_file(table, part)
-        try:
-            with self.folder.open(name) as file:
-                for batch in pq.ParquetFile(file).iter_batches(batch_size=rows, columns=list(columns)):
-                    yield pa.Table.from_batches([batch])
-        except (pa.ArrowInvalid, FileNotFoundError) as e:
-            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+        with self._reading(table, part) as file:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=rows, columns=list(columns)):
+                yield pa.Table.from_batches([batch])
 
     def rows(self, table: str, part: int) -> int:
         """How many rows a part has, from its footer."""
-        name = part_file(table, part)
-        try:
-            with self.folder.open(name) as file:
-                return int(pq.read_metadata(file).num_rows)
-        except pa.ArrowInvalid as e:
-            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+        with self._reading(table, part) as file:
+            return int(pq.read_metadata(file).num_rows)
 
     def columns(self, table: str, part: int) -> list[str]:
         """The names of a part's columns, from its footer."""
@@ -229,11 +225,16 @@ class Store:
 
     def schema(self, table: str, part: int) -> pa.Schema:
         """The columns of a part with their types, from its footer."""
+        with self._reading(table, part) as file:
+            return pq.read_schema(file)
+
+    @contextlib.contextmanager
+    def _reading(self, table: str, part: int) -> Iterator[BinaryIO]:
         name = part_file(table, part)
         try:
             with self.folder.open(name) as file:
-                return pq.read_schema(file)
-        except pa.ArrowInvalid as e:
+                yield file
+        except (pa.ArrowInvalid, FileNotFoundError) as e:
             raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
 
     def write(self, table: str, part: int, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> int:

@@ -6,7 +6,6 @@ made from those. The same parts give the same bytes. Knows no containers, no mod
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import re
@@ -25,12 +24,12 @@ from vidray.errors import StoreError, UsageError
 from vidray.index import ann
 from vidray.index.files import IDS_FILE, Manifest, Part, describe, publish, sha256_of, workspace
 from vidray.storage import Folder
+from vidray.store import spec_sha256
 
 EXACT_UP_TO_CLIPS = 200_000
 SEED = 0
 READ_ROWS = 4096
 IDS_BATCH_ROWS = 8192
-SPEC_FILE = "_spec.json"
 IDENTITY = {"clip_id": pa.string(), "uri": pa.string(), "start_s": pa.float64(), "end_s": pa.float64()}
 
 
@@ -114,14 +113,6 @@ def part_sizes(features: Folder) -> dict[str, int]:
         for name, size in sorted(sizes.items())
         if name.endswith(".parquet") and not any(step.startswith(("_", ".")) for step in name.split("/"))
     }
-
-
-def spec_sha256(features: Folder) -> str | None:
-    """The hash of what made a table, None where it does not say."""
-    try:
-        return hashlib.sha256(features.read_bytes(SPEC_FILE)).hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def _write(built: Path, vectors: ann.F16, nlist: int, seed: int) -> tuple[int, float]:

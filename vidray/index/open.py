@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from vidray.errors import IndexFileError, StoreError, UsageError
 from vidray.index import ann
 from vidray.index import where as filters
-from vidray.index.build import IDS_BATCH_ROWS, part_sizes, spec_sha256
+from vidray.index.build import IDS_BATCH_ROWS, part_sizes
 from vidray.index.files import IDS_FILE, REBUILD, Manifest, check_files, current, fetch
 from vidray.storage import Folder
+from vidray.store import spec_sha256
 
 FEW_MATCHES = 0.02
 """Where a filter keeps no more than this share of the clips, all that it keeps are compared."""
