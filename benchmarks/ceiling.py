@@ -118,12 +118,11 @@ def plain(videos: Sequence[Path], model: str) -> dict[str, Any]:
 
 
 def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
-    import torch
-
     from vidray.decode import VideoReader, probe
     from vidray.extractors import resolve
+    from vidray.extractors.networks import claim_core
 
-    torch.set_num_threads(1)
+    claim_core()
     extractor = resolve(f"torchvision/{model}@{weights_file(model)}", fps=FPS, precision=precision)  # type: ignore[arg-type]
     extract = extractor.load("cpu")
     decode_s = network_s = 0.0

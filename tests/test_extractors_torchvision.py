@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import platform
 import subprocess
 import sys
 import warnings
@@ -338,3 +339,30 @@ def test_torchvision_is_imported_without_the_compiler(repository):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
     assert run.stdout.splitlines() == ["True False False", "False True"]
+
+
+def test_networks_are_built_without_the_compiler(repository):
+    code = (
+        "import sys; from vidray.extractors.torchvision_import import torchvision_models; "
+        "models = torchvision_models(); from vidray.extractors.classifiers import EmptyParameters\n"
+        "for name in ('mobilenet_v3_small', 'resnet18', 'convnext_tiny', 'swin_t', 'vit_b_32', 'r3d_18'):\n"
+        "    with EmptyParameters(): models.get_model(name, weights=None)\n"
+        "print(*[name in sys.modules for name in ('torch._dynamo', 'sympy')])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
+    assert run.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_a_claimed_core_keeps_its_memory(repository):
+    code = (
+        "import torch, resource; from vidray.extractors.networks import claim_core; claim_core()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def work(): torch.ones(64 << 20, dtype=torch.uint8)\n"
+        "work(); before = faults(); [work() for _ in range(10)]; print(faults() - before, torch.get_num_threads())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
+    faults, threads = map(int, run.stdout.split())
+    # 16,384 pages; without, each of the ten times
+    assert faults < 5 * 16_384
+    assert threads == 1

@@ -23,6 +23,9 @@ PIXELS_A_CPU_SECOND = 150e6
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed, 2 wrong usage."""
     arguments = build_parser().parse_args(argv)
+    from vidray.arrow import without_pandas
+
+    without_pandas()
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -21,12 +21,15 @@ Model = TypeVar("Model", bound=nn.Module)
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+FIRST_VALUES = ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
+"""The methods with which `torch.nn.init` gives tensors their first values."""
 
 
 class EmptyParameters(TorchFunctionMode):
     """Networks built inside get parameters without memory or values, for `load_state_dict(assign=True)` to fill.
 
     Only `torch.empty` is turned, which layers take their weights from: architectures compute with the other factories.
+    First values are left out: for tensors without memory torch would import its compiler, seconds of it, to do nothing.
     """
 
     def __torch_function__(
@@ -39,6 +42,9 @@ class EmptyParameters(TorchFunctionMode):
         options = dict(kwargs or {})
         if func is torch.empty and options.get("device") is None:
             options["device"] = "meta"
+        filled = args[0] if args else options.get("tensor")
+        if getattr(func, "__name__", "") in FIRST_VALUES and isinstance(filled, Tensor) and filled.is_meta:
+            return filled
         return func(*args, **options)
 
 

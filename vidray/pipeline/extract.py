@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from vidray.corpus import list_corpus
@@ -19,7 +20,7 @@ from vidray.pipeline.isolate import isolate
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress
-from vidray.pipeline.publish import Publisher, unstaged
+from vidray.pipeline.publish import PUBLISHING_AT_ONCE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, receipt_of
@@ -147,16 +148,17 @@ class _Filling:
         pickle_sources(self.extractors)
         total = sum(self.store.rows("clips", part) * len(tables) for part, tables in missing.items())
         self.progress.phase("extracting", total, "clips" if len(self.extractors) == 1 else "clips x extractors")
-        publisher = Publisher(self.store, self.extractors)
         works = (
             part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
             for part, tables in missing.items()
         )
-        with Pool(placement, self.store.url, self.extractors) as pool:
-            for wave in _waves(works):
-                self.lease.check()
-                self._run_wave(wave, placement, pool, publisher)
-        publisher.wait()
+        with ThreadPoolExecutor(PUBLISHING_AT_ONCE) as threads:
+            publisher = Publisher(self.store, self.extractors, threads=threads if self.cluster.local else None)
+            with Pool(placement, self.store.url, self.extractors) as pool:
+                for wave in _waves(works):
+                    self.lease.check()
+                    self._run_wave(wave, placement, pool, publisher)
+            publisher.wait()
 
     def _run_wave(self, wave: Sequence[PartWork], placement: Placement, pool: Pool, publisher: Publisher) -> None:
         for work in wave:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from vidray.arrow import without_pandas
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement
 from vidray.pipeline.tasks import Task
@@ -100,6 +101,7 @@ class _Worker:
     """Decodes in a sandbox of its own; the networks load while the first clips are decoded."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor]) -> None:
+        without_pandas()
         self._samplings = {table: extractor.sampling for table, extractor in extractors.items()}
         self._extractor = SliceExtractor(store_url, extractors, "cpu")
         self._sandbox = Sandbox()

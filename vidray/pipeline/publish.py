@@ -1,8 +1,9 @@
-"""Publishing: as soon as all slices of a part are staged, a Ray task commits the part."""
+"""Publishing: as soon as all slices of a part are staged, the part is committed, by a Ray task or a thread."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 import pyarrow as pa
 
@@ -19,14 +20,19 @@ _Awaited = tuple[str, int]
 
 
 class Publisher:
-    """Knows which slices each (table, part) still waits for, and commits those that wait for none."""
+    """Knows which slices each (table, part) still waits for, and commits those that wait for none.
 
-    def __init__(self, store: Store, extractors: Mapping[str, Extractor]) -> None:
+    On a cluster commits are Ray tasks, so that no rows pass through this process. On one machine a task would first
+    have Ray start another process, and `threads` commit.
+    """
+
+    def __init__(self, store: Store, extractors: Mapping[str, Extractor], *, threads: Executor | None = None) -> None:
         self._store = store
+        self._threads = threads
         self._columns = {table: extractor.schema for table, extractor in extractors.items()}
         self._expected: dict[_Awaited, tuple[SliceKey, ...]] = {}
         self._waiting: dict[_Awaited, set[SliceKey]] = {}
-        self._running: dict[object, _Awaited] = {}
+        self._running: dict[Future[None], _Awaited] = {}
 
     def expect(self, work: PartWork) -> None:
         """A part is being worked on; one whose slices are all staged already is committed at once."""
@@ -55,26 +61,32 @@ class Publisher:
         import ray
 
         while len(self._running) > running:
-            finished, _ = ray.wait(list(self._running), num_returns=1)
-            table, part = self._running.pop(finished[0])
+            finished = wait(self._running, return_when=FIRST_COMPLETED).done.pop()
+            table, part = self._running.pop(finished)
             try:
-                ray.get(finished[0])
+                finished.result()
             except ray.exceptions.RayError as e:
                 raise_as_said(e)
                 reason = " ".join(str(e).split())[-300:]
                 raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
 
     def _commit_when_whole(self, awaited: _Awaited) -> None:
-        import ray
-
         if self._waiting[awaited]:
             return
         del self._waiting[awaited]
         table, part = awaited
         self.wait(PUBLISHING_AT_ONCE - 1)
+        self._running[self._commit(table, part, self._expected.pop(awaited))] = awaited
+
+    def _commit(self, table: str, part: int, slices: Sequence[SliceKey]) -> Future[None]:
+        columns = self._columns[table]
+        if self._threads is not None:
+            return self._threads.submit(_publish, self._store.url, table, part, slices, columns)
+        import ray
+
         job = ray.remote(num_cpus=0, max_retries=3)(_publish)
-        task = job.remote(self._store.url, table, part, self._expected.pop(awaited), self._columns[table])
-        self._running[task] = awaited
+        task: Future[None] = job.remote(self._store.url, table, part, slices, columns).future()
+        return task
 
 
 def unstaged(blocks: Sequence[BlockWork], publisher: Publisher) -> list[BlockWork]:

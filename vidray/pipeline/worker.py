@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import DecodeError, ExtractError, MediaError
+from vidray.extractors.networks import claim_core
 from vidray.extractors.protocol import Columns, ExtractFn, Extractor
 from vidray.media import (
     AnySamples,
@@ -184,10 +185,7 @@ class SliceExtractor:
 
     def _load(self) -> dict[str, ExtractFn]:
         if self._device == "cpu":
-            import torch
-
-            # a worker is a core
-            torch.set_num_threads(1)
+            claim_core()
         return {table: load(extractor, self._device) for table, extractor in self._extractors.items()}
 
 
