@@ -6,7 +6,9 @@ take turns, round after round, so that a machine that slows down slows all; medi
 something on a quiet machine only; processor seconds of all processes of a side are reported beside it.
 
 Usage: python benchmarks/end_to_end.py FOLDER [--model mobilenet_v3_large] [--precision bfloat16] [--rounds 3]
-       [--sides plain,own,vidray,loop,ray-data,daft] [--small 10]      (FOLDER as made by corpus.py)
+       [--sides plain,own,vidray,loop,ray-data,daft] [--small 10] [--daft-python FILE]
+FOLDER is as made by corpus.py. Daft asks for an older pyarrow than vidray, so it needs an environment of its own, with
+daft, torch, torchvision and av, and the path of its Python.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ HERE = Path(__file__).resolve().parent
 SIDES = ("plain", "own", "vidray", "loop", "ray-data", "daft")
 
 
-def command(side: str, folder: Path, model: str, precision: str, limit: int, output: Path) -> list[str]:
+def command(side: str, options: argparse.Namespace, limit: int, output: Path) -> list[str]:
+    folder, model, precision = options.folder, options.model, options.precision
+    python = options.daft_python if side == "daft" else sys.executable
     if side in ("plain", "own"):
         arguments = [str(HERE / "ceiling.py"), str(folder), "--side", side, "--precision", precision]
     elif side == "vidray":
@@ -38,13 +42,13 @@ def command(side: str, folder: Path, model: str, precision: str, limit: int, out
         return [sys.executable, *arguments, "--precision", precision, "--limit", str(limit), "--json"]
     else:
         arguments = [str(HERE / "peers.py"), side, str(folder), str(output)]
-    return [sys.executable, *arguments, "--model", model, "--limit", str(limit)]
+    return [python, *arguments, "--model", model, "--limit", str(limit)]
 
 
 def measure(side: str, options: argparse.Namespace, limit: int) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "output")
-        cost = run(command(side, options.folder, options.model, options.precision, limit, output))
+        cost = run(command(side, options, limit, output))
         shutil.rmtree(output, ignore_errors=True)
     print(f"{side:9} {limit:4} videos: {cost.wall_s:6.1f} s, {cost.cpu_s:6.1f} CPU-s  {json.dumps(cost.answer)}")
     return cost
@@ -95,6 +99,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=10, metavar="N", help="videos of the smaller size (10)")
     parser.add_argument("--videos", type=int, metavar="N", help="the first so many (all)")
     parser.add_argument("--sides", default="plain,own,vidray,ray-data")
+    parser.add_argument("--daft-python", default=sys.executable, metavar="FILE", help="of daft's environment")
     options = parser.parse_args()
     sides = [side for side in SIDES if side in options.sides.split(",")]
     count = len(videos_in(options.folder)[: options.videos])

@@ -29,7 +29,7 @@ from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
-from vidray.pipeline.tasks import part_work, tasks_of
+from vidray.pipeline.tasks import BlockWork, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
 from vidray.planners import FixedStride, Shots
 from vidray.sandbox import Sandbox
@@ -409,6 +409,15 @@ def test_a_manifests_file_that_could_not_be_read_is_asked_about_again(tmp_path):
     write_video(video, SyntheticVideo(frames=10))
     assert extract(str(manifest), str(store), extractors=[MeanColour()], retry_failed=True).videos_failed == 0
     assert rows(store, "videos")[0]["fingerprint"].startswith("size:")
+
+
+def test_tasks_hold_neighbours_and_get_smaller_towards_the_end():
+    blocks = [BlockWork(clips=(), sizes=(), durations_s=(float(n),), slices=()) for n in range(100)]
+    tasks = list(tasks_of(blocks, 3))
+    assert [block for task in tasks for block in task] == blocks
+    sizes = [len(task) for task in tasks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-10:]) == (8, [1] * 10)
 
 
 def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):

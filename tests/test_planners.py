@@ -74,8 +74,15 @@ def clips(count: int, length_s: float) -> list[Clip]:
 
 
 def test_blocks_close_by_clips_and_by_seconds():
-    assert [len(block.clips) for block in blocks_of(0, clips(130, 1.0))] == [BLOCK_CLIPS, BLOCK_CLIPS, 2]
-    assert [len(block.clips) for block in blocks_of(0, clips(40, 10.0))] == [8, 8, 8, 8, 8]
+    assert [len(block.clips) for block in blocks_of(0, clips(3000, 1.0))] == [BLOCK_CLIPS] * 46 + [56]
+    assert [len(block.clips) for block in blocks_of(0, clips(300, 10.0))] == [8] * 37 + [4]
+
+
+def test_blocks_of_a_small_part_are_small():
+    assert [len(block.clips) for block in blocks_of(0, clips(100, 10.0))] == [4] * 25
+    assert [len(block.clips) for block in blocks_of(0, clips(9, 10.0))] == [2, 2, 2, 2, 1]
+    assert [len(block.clips) for block in blocks_of(0, clips(50, 1.0))] == [20, 20, 10]
+    assert [len(block.clips) for block in blocks_of(0, clips(3, 60.0))] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

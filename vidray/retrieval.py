@@ -20,6 +20,7 @@ from vidray.errors import DecodeError, ExtractError, MediaError, UsageError
 from vidray.extractors import ExtractFn, Extractor, restore, slug
 from vidray.index import Index, IndexInfo, Matches
 from vidray.index.files import CURRENT
+from vidray.labelers.class_names import ClassNames
 from vidray.labelers.joint import JointModel
 from vidray.labelers.zero_shot import has_classes, hears, zero_shot
 from vidray.media import Audio, AudioVisual, Span, VideoInfo, single
@@ -128,8 +129,8 @@ def search(
         audio: A path or URL of a sound, or of a video whose sound is meant; cut into clips as `video` is.
         text: What to look for, in words: "a dog", "people talking".
         extractor: Whose index, or table for a text. By default the only one there is, or the only one that suits the
-            query: pictures for an image or a video, sound for a sound; a joint model, else classes of pictures, else
-            of sounds for a text.
+            query: pictures for an image or a video, sound for a sound; for a text a joint model, else classes of
+            pictures or of sounds, whichever answer better.
         k: How many hits; fewer come back where the store, or the filter, has fewer.
         where: An SQL expression over the columns of the table, of the store's clips and videos, and of its other tables
             of features, such as `quality`; a name that several have is of the first of these.
@@ -164,7 +165,11 @@ def search(
 def _by_text(
     store: Store, text: str, extractor: str | None, k: int, where: str | None
 ) -> tuple[str, list[Hit], tuple[str, ...]]:
-    """The table that was asked, the clips that a text fits best, and notes for a person."""
+    """The table that answers, the clips that a text fits best, and notes for a person.
+
+    Where classes of pictures and of sounds are there and none is named, both are asked: their scores mean the same,
+    and the answer is that of the better best clip.
+    """
     table = text_table(store, extractor)
     spec = store.spec(table) or {}
     labeler = zero_shot(table, spec, [text])
@@ -173,12 +178,19 @@ def _by_text(
         _check_same(store, table, index)
         matches = index.search(labeler.vectors, k, where)
         return table, _hits(index, matches, k), _staleness(index, store.url, table)
-    hits = [Hit(**row) for row in best_clips(store, labeler, k, where).to_pylist()]
-    if extractor is not None or hears(spec):
-        return table, hits, ()
-    specs = {other: store.spec(other) or {} for other in store.tables("features")}
-    heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
-    return table, hits, tuple(f"asked what is seen; for what is heard: -x {other}" for other in heard)
+    answers = {table: _by_classes(store, labeler, k, where)}
+    if extractor is None and not hears(spec):
+        specs = {other: store.spec(other) or {} for other in store.tables("features")}
+        for other in (name for name, made_by in specs.items() if has_classes(made_by) and hears(made_by)):
+            answers[other] = _by_classes(store, zero_shot(other, specs[other], [text]), k, where)
+    best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
+    senses = [("heard" if hears(store.spec(name) or {}) else "seen", name) for name in (best, *(answers.keys() - {best}))]
+    notes = tuple(f"best by what is {senses[0][0]}; by what is {sense}: -x {other}" for sense, other in senses[1:])
+    return best, answers[best], notes
+
+
+def _by_classes(store: Store, labeler: ClassNames, k: int, where: str | None) -> list[Hit]:
+    return [Hit(**row) for row in best_clips(store, labeler, k, where).to_pylist()]
 
 
 def _indexed_table(store: Store, extractor: str) -> str:

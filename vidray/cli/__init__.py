@@ -171,7 +171,8 @@ def run_extract(arguments: argparse.Namespace) -> int:
     names = ("fps", "keyframes", "precision", "per_frame", "min_score", "masks")
     options = {name: getattr(arguments, name) for name in names}
     extractors = [resolve(name, **options) for name in arguments.extractor]
-    _say_unused(extractors, [name for name in ("keyframes", "per_frame", "min_score", "masks") if options[name]])
+    asked = [name for name in ("keyframes", "per_frame", "min_score", "masks") if options[name]]
+    _say_unused(extractors, [*asked, *(["precision"] if arguments.precision != "float32" else [])])
     if arguments.table is not None and len(extractors) > 1:
         raise UsageError("--as names one table: give one -x with it")
     tables = name_tables(extractors if arguments.table is None else {arguments.table: extractors[0]})

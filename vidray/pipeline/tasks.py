@@ -126,7 +126,9 @@ def slice_keys(part: int, block: PlannedBlock, sampling: AnySampling) -> Iterato
 
 
 def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
-    """Neighbouring blocks together: few blocks a task while workers would idle, at most eight."""
-    size = max(1, min(BLOCKS_A_TASK, len(blocks) // (4 * workers)))
-    for first in range(0, len(blocks), size):
+    """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together."""
+    first = 0
+    while first < len(blocks):
+        size = max(1, min(BLOCKS_A_TASK, (len(blocks) - first) // (2 * workers)))
         yield tuple(blocks[first : first + size])
+        first += size

@@ -31,8 +31,10 @@ PART_VIDEOS = 1000
 PART_BYTES = 8 << 30
 UNKNOWN_SIZE_BYTES = 64 << 20
 BLOCK_CLIPS = 64
-BLOCK_S = 80.0
-"""At the end of a run cores wait for the last block, half of one on average; a staged file for each costs 1 % of it."""
+BLOCK_S = (20.0, 80.0)
+BLOCKS_OF_A_SMALL_PART = 32
+"""At the end of a run cores wait for the last block, half of one on average; a staged file for each costs 1 % of one of
+80 seconds. So parts of less than 32 such blocks are cut into 32, of 20 seconds or more."""
 SLICE_BYTES = 64_000_000
 
 
@@ -69,8 +71,11 @@ def parts_of(videos: Sequence[Video], free_numbers: Iterator[int]) -> list[Part]
 
 
 def blocks_of(part: int, clips: Sequence[Clip]) -> list[Block]:
-    """Close a block after 64 clips or 80 seconds."""
-    runs = _runs(clips, BLOCK_CLIPS, BLOCK_S, lambda clip: clip.end_s - clip.start_s)
+    """Close a block after 64 clips or 80 seconds, after less in a small part."""
+    shortest_s, longest_s = BLOCK_S
+    whole_s = sum(clip.end_s - clip.start_s for clip in clips)
+    most_s = min(longest_s, max(shortest_s, whole_s / BLOCKS_OF_A_SMALL_PART))
+    runs = _runs(clips, BLOCK_CLIPS, most_s, lambda clip: clip.end_s - clip.start_s)
     return [Block(part, number, run) for number, run in enumerate(runs)]
 
 
