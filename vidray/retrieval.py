@@ -182,10 +182,10 @@ def _by_text(
     if extractor is None and not hears(spec):
         specs = {other: store.spec(other) or {} for other in store.tables("features")}
         for other in (name for name, made_by in specs.items() if has_classes(made_by) and hears(made_by)):
-            answers[other] = _by_classes(store, zero_shot(other, specs[other], [text]), k, where)
+            answers[other] = _by_classes(store, ClassNames(other, labeler.prompts, "sound"), k, where)
     best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
-    senses = [("heard" if hears(store.spec(name) or {}) else "seen", name) for name in (best, *(answers.keys() - {best}))]
-    notes = tuple(f"best by what is {senses[0][0]}; by what is {sense}: -x {other}" for sense, other in senses[1:])
+    by = {name: "what is heard" if hears(store.spec(name) or {}) else "what is seen" for name in answers}
+    notes = tuple(f"best by {by[best]}; by {by[other]}: -x {other}" for other in answers if other != best)
     return best, answers[best], notes
 
 
