@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """
 import sys
@@ -26,6 +27,18 @@ def said(*, hidden: bool) -> list[str]:
 def test_lists_are_converted_without_pandas() -> None:
     assert said(hidden=True)[0] == "False 2"
     assert said(hidden=False)[0] == "True 2", "pyarrow does without pandas by itself now: vidray/arrow.py can go"
+
+
+def test_workers_with_extractors_of_others_keep_pandas(repository: Path) -> None:
+    code = (
+        "from vidray.pipeline.pool import _Worker\n"
+        "from tests.extractors_for_tests import MeanColour\n"
+        "_Worker('/nowhere', {'m': MeanColour()})\n"
+        "import pandas as pd, pyarrow as pa\n"
+        "print(pa.array(pd.Series([0.1, 0.2, 0.3]).sort_values(ascending=False)).to_pylist())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
+    assert run.stdout.split() == ["[0.3,", "0.2,", "0.1]"]
 
 
 def test_pandas_can_be_imported_and_converted_to_afterwards() -> None:

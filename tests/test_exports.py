@@ -138,16 +138,6 @@ def test_a_column_of_some_parts_is_empty_in_the_others(store, tmp_path, with_cam
     assert cameras == (["front", "rear", "", ""] if with_camera == 0 else ["", "", "front", "rear"])
 
 
-def test_a_column_of_two_types_is_text(store, tmp_path):
-    for part, kind in zip(store.parts("clips"), (pa.int64(), pa.string()), strict=True):
-        rows = store.read("clips", part)
-        take = pa.array([f"{part}7"] * len(rows)).cast(kind)
-        store.write("clips", part, rows.append_column("take", take), rows.schema.append(pa.field("take", kind)))
-    export(store.url, "clips", str(tmp_path / "clips.csv"), to="csv")
-    with (tmp_path / "clips.csv").open() as file:
-        assert [row["take"] for row in csv.DictReader(file)] == ["7", "7", "17", "17"]
-
-
 def test_a_table_goes_to_any_storage(store):
     assert export(store.url, "clips", "memory://exported/clips.csv", to="csv").rows == 4
     assert fsspec.filesystem("memory").cat("/exported/clips.csv").count(b"\n") == 5

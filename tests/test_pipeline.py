@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -409,6 +410,30 @@ def test_a_manifests_file_that_could_not_be_read_is_asked_about_again(tmp_path):
     write_video(video, SyntheticVideo(frames=10))
     assert extract(str(manifest), str(store), extractors=[MeanColour()], retry_failed=True).videos_failed == 0
     assert rows(store, "videos")[0]["fingerprint"].startswith("size:")
+
+
+def test_threads_publish_a_part_or_say_why_not(mixed, tmp_path):
+    store, tables = Store(str(tmp_path / "store")), {"mean_colour": MeanColour()}
+    plan(str(mixed), store.url, planner=FixedStride(2.0))
+    work = part_work(store, 0, tables, {"mean_colour": set()})
+    samplings = {"mean_colour": tables["mean_colour"].sampling}
+    worker = SliceExtractor(store.url, tables, "cpu")
+    with contextlib.closing(Sandbox()) as sandbox:
+        (first, *_) = [worker.stage(found) for found in decode_task(work.blocks, samplings, sandbox)]
+    staged = tmp_path / "store" / "_staging" / "mean_colour" / first.work.key.file
+    whole = staged.read_bytes()
+    staged.write_bytes(whole[:-20])
+    done = part_work(store, 0, tables, {"mean_colour": store.staged("mean_colour")})
+    with ThreadPoolExecutor(1) as threads:
+        publisher = Publisher(store, tables, threads=threads)
+        publisher.expect(done)
+        with pytest.raises(StoreError, match="damaged"):
+            publisher.wait()
+        assert store.parts("features/mean_colour") == []
+        staged.write_bytes(whole)
+        publisher.expect(done)
+        publisher.wait()
+    assert store.parts("features/mean_colour") == [0]
 
 
 def test_tasks_hold_neighbours_and_get_smaller_towards_the_end():

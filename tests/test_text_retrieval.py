@@ -50,10 +50,10 @@ def test_the_clips_that_a_text_fits_best_come_first(store):
 def test_what_is_seen_or_heard_answers_whichever_knows_better(store):
     seen = vidray.search(store.url, text="a dog", k=1)
     assert (ids(seen), seen.extractor) == (["c000000"], "pictures")
-    assert seen.notes == ("best by what is seen; by what is heard: -x sounds",)
+    assert seen.notes == ("answered by what is seen; for what is heard: -x sounds",)
     barking = vidray.search(store.url, text="barking", k=1)
     assert (ids(barking), barking.extractor) == (["c000002"], "sounds")
-    assert barking.notes == ("best by what is heard; by what is seen: -x pictures",)
+    assert barking.notes == ("answered by what is heard; for what is seen: -x pictures",)
     heard = vidray.search(store.url, text="a dog barking", extractor="sounds", k=1)
     assert (ids(heard), heard.notes) == (["c000002"], ())
 

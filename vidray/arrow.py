@@ -15,7 +15,10 @@ import pyarrow as pa
 
 
 def without_pandas() -> None:
-    """Have pyarrow look for pandas now and find none; pandas itself can be imported and be converted to as ever."""
+    """Have pyarrow look for pandas now and find none, until something is converted to pandas.
+
+    For processes that run no code but vidray's: until then pyarrow takes a Series for any sequence, which it is not.
+    """
     if "pandas" in sys.modules:
         return
     sys.meta_path.insert(0, _NoPandas)

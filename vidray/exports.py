@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,30 +100,18 @@ def _table(store: Store, table: str) -> str:
 
 def _to_csv(store: Store, table: str, file: BinaryIO, path: str) -> ExportSummary:
     schemas = {part: store.schema(table, part) for part in store.parts(table)}
-    schema = _common_schema(list(schemas.values()))
+    # a manifest's columns stand only in the parts that were planned with it
+    schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
     flat = pa.schema([field for field in schema if not pa.types.is_nested(field.type)])
     rows = 0
     with pa_csv.CSVWriter(file, flat, write_options=pa_csv.WriteOptions(quoting_style="needed")) as writer:
         for part, there in schemas.items():
             for some in store.stream(table, part, [name for name in flat.names if name in there.names]):
-                same = some.cast(pa.schema([flat.field(name) for name in some.column_names]))
-                writer.write_table(pa.concat_tables([flat.empty_table(), same], promote_options="default"))
+                filled = pa.concat_tables([flat.empty_table(), some], promote_options="permissive")
+                writer.write_table(filled.select(flat.names).cast(flat))
                 rows += len(some)
     left_out = tuple(name for name in schema.names if name not in flat.names)
     return ExportSummary(path=path, rows=rows, left_out=left_out)
-
-
-def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """All columns of all parts: a manifest's stand only in the parts that were planned with it, and are text from where
-    on they were of another type."""
-    found = []
-    for name in dict.fromkeys(name for schema in schemas for name in schema.names):
-        fields = [pa.schema([schema.field(name)]) for schema in schemas if name in schema.names]
-        try:
-            found.append(pa.unify_schemas(fields, promote_options="permissive").field(name))
-        except (pa.ArrowTypeError, pa.ArrowInvalid):
-            found.append(pa.field(name, pa.string()))
-    return pa.schema(found)
 
 
 def _to_coco(store: Store, table: str, columns: list[str], file: BinaryIO) -> int:

@@ -167,8 +167,8 @@ def _by_text(
 ) -> tuple[str, list[Hit], tuple[str, ...]]:
     """The table that answers, the clips that a text fits best, and notes for a person.
 
-    Where classes of pictures and of sounds are there and none is named, both are asked: their scores mean the same,
-    and the answer is that of the better best clip.
+    Where classes of pictures and of sounds are there and none is named, both are asked, whose scores are calibrated
+    alike, each on its own data; the answer is that of the better best clip.
     """
     table = text_table(store, extractor)
     spec = store.spec(table) or {}
@@ -178,14 +178,16 @@ def _by_text(
         _check_same(store, table, index)
         matches = index.search(labeler.vectors, k, where)
         return table, _hits(index, matches, k), _staleness(index, store.url, table)
-    answers = {table: _by_classes(store, labeler, k, where)}
+    asked = {table: labeler}
     if extractor is None and not hears(spec):
         specs = {other: store.spec(other) or {} for other in store.tables("features")}
-        for other in (name for name, made_by in specs.items() if has_classes(made_by) and hears(made_by)):
-            answers[other] = _by_classes(store, ClassNames(other, labeler.prompts, "sound"), k, where)
+        heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
+        asked |= {other: ClassNames(other, labeler.prompts, "sound") for other in heard}
+    answers = {name: _by_classes(store, by, k, where) for name, by in asked.items()}
     best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
-    by = {name: "what is heard" if hears(store.spec(name) or {}) else "what is seen" for name in answers}
-    notes = tuple(f"best by {by[best]}; by {by[other]}: -x {other}" for other in answers if other != best)
+    said = {name: "what is heard" if by.sense == "sound" else "what is seen" for name, by in asked.items()}
+    others = [name for name in asked if name != best and answers[best]]
+    notes = tuple(f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others)
     return best, answers[best], notes
 
 

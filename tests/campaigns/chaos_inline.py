@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 
@@ -28,6 +29,11 @@ class _Remote:
 class _Done:
     def __init__(self, value: Any) -> None:
         self.value = value
+
+    def future(self) -> Future[Any]:
+        done = Future[Any]()
+        done.set_result(self.value)
+        return done
 
 
 class _RayError(Exception):

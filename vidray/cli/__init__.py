@@ -23,9 +23,6 @@ PIXELS_A_CPU_SECOND = 150e6
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed, 2 wrong usage."""
     arguments = build_parser().parse_args(argv)
-    from vidray.arrow import without_pandas
-
-    without_pandas()
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -59,6 +56,11 @@ def run() -> None:
 
     # the first to be registered is the last to be called
     atexit.register(leave)
+    if sys.argv[1:2] in (["extract"], ["plan"]):
+        # others may run extractors that are not vidray's in this process
+        from vidray.arrow import without_pandas
+
+        without_pandas()
     try:
         status = main()
     except SystemExit as e:
@@ -171,8 +173,8 @@ def run_extract(arguments: argparse.Namespace) -> int:
     names = ("fps", "keyframes", "precision", "per_frame", "min_score", "masks")
     options = {name: getattr(arguments, name) for name in names}
     extractors = [resolve(name, **options) for name in arguments.extractor]
-    asked = [name for name in ("keyframes", "per_frame", "min_score", "masks") if options[name]]
-    _say_unused(extractors, [*asked, *(["precision"] if arguments.precision != "float32" else [])])
+    defaults = {"keyframes": False, "precision": "float32", "per_frame": False, "min_score": None, "masks": False}
+    _say_unused(extractors, [name for name, default in defaults.items() if options[name] != default])
     if arguments.table is not None and len(extractors) > 1:
         raise UsageError("--as names one table: give one -x with it")
     tables = name_tables(extractors if arguments.table is None else {arguments.table: extractors[0]})

@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound=nn.Module)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FIRST_VALUES = ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
-"""The methods with which `torch.nn.init` gives tensors their first values."""
+"""With what `torch.nn.init` gives tensors their first values: methods of tensors and functions of its own."""
 
 
 class EmptyParameters(TorchFunctionMode):

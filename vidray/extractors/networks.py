@@ -31,8 +31,9 @@ BATCH_PIXELS = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224}
 
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-"""glibc's names, from its malloc.h."""
-KEPT_BYTES = {_M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 << 20, _M_MMAP_THRESHOLD: 1 << 30}
+"""glibc's numbers, from its malloc.h."""
+_LARGE_BYTES, _OLD_LARGE_BYTES = 1 << 30, 32 << 20
+"""From where on a block is the kernel's own; glibc took no more than 32 MiB once."""
 
 
 def claim_core() -> None:
@@ -47,8 +48,9 @@ def claim_core() -> None:
     with contextlib.suppress(OSError, AttributeError):
         # other C libraries have no mallopt
         libc = ctypes.CDLL(None)
-        for parameter, value in KEPT_BYTES.items():
-            libc.mallopt(parameter, value)
+        if libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES) or libc.mallopt(_M_MMAP_THRESHOLD, _OLD_LARGE_BYTES):
+            libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
+            libc.mallopt(_M_TOP_PAD, 64 << 20)
 
 
 def check_precision(precision: str) -> None:

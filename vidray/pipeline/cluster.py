@@ -22,7 +22,7 @@ from vidray.storage import Folder, filesystem, is_local, local_path
 Device = Literal["auto", "cpu", "cuda"]
 
 SPARE_CPUS = 2
-"""Logical CPUs that a local cluster has beyond the machine's cores: publishing must not wait for a worker to end."""
+"""Logical CPUs that a local cluster has beyond the machine's cores: small tasks must not wait for a worker to end."""
 WORKER_BYTES = 1 << 30
 EXTRACTOR_BYTES = 512 << 20
 STARTS = 3

@@ -20,7 +20,7 @@ from vidray.pipeline.isolate import isolate
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress
-from vidray.pipeline.publish import PUBLISHING_AT_ONCE, Publisher, unstaged
+from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, receipt_of
@@ -152,7 +152,7 @@ class _Filling:
             part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
             for part, tables in missing.items()
         )
-        with ThreadPoolExecutor(PUBLISHING_AT_ONCE) as threads:
+        with ThreadPoolExecutor(PUBLISHING_HERE) as threads:
             publisher = Publisher(self.store, self.extractors, threads=threads if self.cluster.local else None)
             with Pool(placement, self.store.url, self.extractors) as pool:
                 for wave in _waves(works):

@@ -101,7 +101,8 @@ class _Worker:
     """Decodes in a sandbox of its own; the networks load while the first clips are decoded."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor]) -> None:
-        without_pandas()
+        if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
+            without_pandas()
         self._samplings = {table: extractor.sampling for table, extractor in extractors.items()}
         self._extractor = SliceExtractor(store_url, extractors, "cpu")
         self._sandbox = Sandbox()

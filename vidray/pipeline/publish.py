@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 import pyarrow as pa
 
-from vidray.errors import ClusterError
+from vidray.errors import ClusterError, StoreError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import raise_as_said
 from vidray.pipeline.tasks import BlockWork, PartWork
@@ -15,6 +15,8 @@ from vidray.pipeline.worker import Receipt
 from vidray.store import SliceKey, Store
 
 PUBLISHING_AT_ONCE = 4
+PUBLISHING_HERE = 2
+"""Threads of the driver: each holds a row group in memory."""
 
 _Awaited = tuple[str, int]
 
@@ -57,7 +59,7 @@ class Publisher:
         return (table, part) in self._waiting
 
     def wait(self, running: int = 0) -> None:
-        """Wait until at most so many commits are running. Raises ClusterError."""
+        """Wait until at most so many commits are running. Raises StoreError and ClusterError."""
         import ray
 
         while len(self._running) > running:
@@ -69,6 +71,8 @@ class Publisher:
                 raise_as_said(e)
                 reason = " ".join(str(e).split())[-300:]
                 raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
+            except OSError as e:
+                raise StoreError(f"part {part} of {table} could not be published: {e}") from e
 
     def _commit_when_whole(self, awaited: _Awaited) -> None:
         if self._waiting[awaited]:
