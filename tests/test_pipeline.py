@@ -451,7 +451,7 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     store = Store(str(tmp_path / "store"))
     plan(str(mixed), store.url, planner=FixedStride(2.0))
     tables = {"mean_colour": MeanColour(), "loudness": Loudness()}
-    (task,) = tasks_of(part_work(store, 0, tables, {table: set() for table in tables}).blocks, 8)
+    task = part_work(store, 0, tables, {table: set() for table in tables}).blocks
     worker = SliceExtractor(store.url, tables, "cpu")
     assert worker.split_staged(task) == ([], task)
     samplings = {table: extractor.sampling for table, extractor in tables.items()}
