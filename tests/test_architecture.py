@@ -20,7 +20,7 @@ FACADE = "vidray"
 
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"errors": {"errors"}},
-    {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}},
+    {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}, "memory": {"memory"}},
     {"corpus": {"corpus"}, "decode": {"decode"}, "store": {"store"}, "lease": {"lease"}},
     {"sandbox": {"sandbox"}},
     {

@@ -5,8 +5,6 @@ torch is imported where a network is built; `classifiers.py` holds what is made 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import UsageError
+from vidray.memory import keep_memory
 
 if TYPE_CHECKING:
     import torch
@@ -29,28 +28,16 @@ PictureFn = Callable[["torch.Tensor"], "tuple[torch.Tensor, torch.Tensor]"]
 BATCH_PIXELS = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224}
 """How many pixels go through a network at once: 32 or 256 pictures of the usual size, fewer of larger ones."""
 
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-"""glibc's numbers, from its malloc.h."""
-_LARGE_BYTES, _OLD_LARGE_BYTES = 1 << 30, 32 << 20
-"""From where on a block is the kernel's own; glibc took no more than 32 MiB once."""
+KEPT_BYTES = 1 << 30
+"""More than any layer's output of a batch."""
 
 
 def claim_core() -> None:
-    """Have the networks of this process compute on one core, and keep the memory that they compute in.
-
-    By itself glibc hands each block of over 32 MB back to the kernel as soon as a layer is done with it, and gets it
-    anew, page by page and zeroed, for the next: more than half of the time of a network of small layers.
-    """
+    """Have the networks of this process compute on one core, and keep the memory that they compute in."""
     import torch
 
     torch.set_num_threads(1)
-    with contextlib.suppress(OSError, AttributeError):
-        # other C libraries have no mallopt
-        libc = ctypes.CDLL(None)
-        if libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES) or libc.mallopt(_M_MMAP_THRESHOLD, _OLD_LARGE_BYTES):
-            libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
-            libc.mallopt(_M_TOP_PAD, 64 << 20)
+    keep_memory(KEPT_BYTES)
 
 
 def check_precision(precision: str) -> None:

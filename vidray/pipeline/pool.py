@@ -60,7 +60,7 @@ class Pool:
 
         self._start(min(self._placement.extractors, len(tasks)))
         waiting = deque(tasks)
-        # a worker that the cluster has no room for yet is given nothing to do
+        # one that still loads is given nothing to do, nor is one that the cluster has no room for yet
         starting = {worker.ready.remote(): worker for worker in self._workers}
         working: dict[Any, Any] = {}
         lost: Exception | None = None
@@ -98,7 +98,7 @@ class Pool:
 
 
 class _Worker:
-    """Decodes in a sandbox of its own; the networks load while the first clips are decoded."""
+    """Decodes in a sandbox of its own and extracts, one after the other on one core."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor]) -> None:
         if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
@@ -107,14 +107,20 @@ class _Worker:
         self._extractor = SliceExtractor(store_url, extractors, "cpu")
         self._sandbox = Sandbox()
 
-    def ready(self) -> None:
-        """Answers as soon as the worker runs."""
+    def ready(self) -> Trouble | None:
+        """Answers when the networks are loaded and the sandbox stands, or with why they cannot."""
+        return next(spare(self._prepared), None)
 
     def work(self, task: Task) -> Iterator[Receipt | Trouble]:
         """Trouble that concerns all work is handed on: raised here, the task would be tried again."""
         # Ray sends values into the generator, and `yield from` would pass them on to iterators that take none
         for found in spare(lambda: self._filled(task)):  # noqa: UP028
             yield found
+
+    def _prepared(self) -> tuple[()]:
+        self._sandbox.start()
+        self._extractor.wait()
+        return ()
 
     def _filled(self, task: Task) -> Iterator[Receipt]:
         receipts, left = self._extractor.split_staged(task)

@@ -161,6 +161,10 @@ class SliceExtractor:
         self._functions = loader.submit(self._load)
         loader.shutdown(wait=False)
 
+    def wait(self) -> None:
+        """Until all is loaded; raises what loading raised."""
+        self._functions.result()
+
     def split_staged(self, task: Task) -> tuple[list[Receipt], Task]:
         """What of a task is staged already, as receipts, and the task without it: a task is tried again from its start
         when its worker is lost, its finished slices are not."""

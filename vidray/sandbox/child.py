@@ -20,10 +20,13 @@ from typing import Any, BinaryIO, cast
 from vidray.decode import VideoReader, probe, read_image
 from vidray.errors import DecodeError, MediaError
 from vidray.media import Audio, Decoded, Sampling
+from vidray.memory import keep_memory
 from vidray.sandbox import wire
 from vidray.sandbox.confine import confine, die_with
 
 READ_AHEAD_BYTES = 256 << 10
+KEPT_BYTES = 64 << 20
+"""Some pictures of 4K; the owner replaces a child that keeps too much."""
 NEVER_USED = ("av.__main__", "av.datasets")
 
 Answer = tuple[dict[str, Any], list[memoryview]]
@@ -141,6 +144,7 @@ def main(descriptor: int, lifeline: int, owner: int, *, from_main_thread: bool) 
     if not die_with(owner, lifeline, from_main_thread=from_main_thread):
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory(KEPT_BYTES)
     _import_all("av")
     with socket.socket(fileno=descriptor) as connection:
         channel = wire.Channel(connection)

@@ -45,6 +45,10 @@ class Sandbox:
         self._read_s = 0.0
         self._waste = _Waste("")
 
+    def start(self) -> None:
+        """Start the child ahead of the first request."""
+        self._child = self._child or Child(self.limits)
+
     def probe(self, uri: str) -> VideoInfo:
         """What the headers say. Raises ProbeError, also when the child does not survive it."""
         try:
@@ -160,13 +164,10 @@ class Sandbox:
         if self._child is not None and self._child.is_spent():
             self._child.end()
             self._child = None
-        if self._child is None:
-            self._child = Child(self.limits)
+        child = self._child = self._child or Child(self.limits)
         self._opened = open_media(uri)
         request = {"ask": ask, "uri": uri, "samplings": [wire.pack_sampling(sampling) for sampling in wanted]}
-        return self._child.ask_about(
-            request, self._opened, limit_s=self.limits.probe_s, max_payload_bytes=max_payload_bytes
-        )
+        return child.ask_about(request, self._opened, limit_s=self.limits.probe_s, max_payload_bytes=max_payload_bytes)
 
     def _let_go(self) -> None:
         if self._opened is not None:
