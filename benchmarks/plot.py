@@ -1,4 +1,4 @@
-"""Draws what end_to_end.py measured: processor seconds of each side for the same videos, as one SVG.
+"""Draws what end_to_end.py measured as one SVG: seconds of each side for the same videos, start-up in a lighter shade.
 
 Usage: python benchmarks/plot.py RESULT.json ... -o docs/performance.svg      (RESULTs: what end_to_end.py prints)
 """
@@ -23,34 +23,33 @@ NAMES = {
 }
 
 
-def bars(result: dict[str, Any]) -> list[tuple[str, str, float]]:
-    """(side, label, processor seconds) of the videos by which both sizes of a run differ."""
-    share = result["ratios"]["share"]
+def bars(result: dict[str, Any]) -> list[tuple[str, str, float, float]]:
+    """(side, label, steady seconds, seconds with start-up), the shortest first; a ceiling has no start-up."""
     found = []
     for side, label in {**NAMES, "vidray": f"vidray, {result['precision']}"}.items():
-        if side in ("plain", "own") and side in result:
-            cpu_s = (result[side]["decode_cpu_s"] + result[side]["network_cpu_s"]) * share
-            found.append((side, label, cpu_s))
-        elif side in result:
-            found.append((side, label, result[side]["added_cpu_s"]))
-    return sorted(found, key=lambda bar: bar[2])
+        if side in result:
+            steady_s = result[side].get("steady_s", result[side].get("ceiling_s"))
+            found.append((side, label, steady_s, result[side]["wall_s"] if "steady_s" in result[side] else steady_s))
+    return sorted(found, key=lambda bar: bar[3])
 
 
 def drawn(results: list[dict[str, Any]]) -> str:
     lines, y = [], 8
     for result in results:
         y += ROW
-        title = f"{result['model']}: CPU-seconds, {result['videos']} videos"
+        title = f"{result['model']}: seconds, {result['videos']} videos"
         lines.append(f'<text x="8" y="{y}" font-weight="bold">{escape(title)}</text>')
         y += 10
         found = bars(result)
-        most = max(cpu_s for _, _, cpu_s in found)
-        for side, label, cpu_s in found:
-            length = (WIDTH - LABEL - 70) * cpu_s / most
+        scale = (WIDTH - LABEL - 110) / max(whole_s for *_, whole_s in found)
+        for side, label, steady_s, whole_s in found:
+            fill = f'fill="{COLOURS.get(side, OTHER)}"'
+            value = f"{steady_s:.0f}" if whole_s == steady_s else f"{steady_s:.0f}, {whole_s:.0f} in all"
             lines += [
                 f'<text x="{LABEL - 8}" y="{y + BAR - 3}" text-anchor="end">{escape(label)}</text>',
-                f'<rect x="{LABEL}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{COLOURS.get(side, OTHER)}"/>',
-                f'<text x="{LABEL + length + 6:.1f}" y="{y + BAR - 3}">{cpu_s:.1f}</text>',
+                f'<rect x="{LABEL}" y="{y}" width="{whole_s * scale:.1f}" height="{BAR}" {fill} opacity="0.4"/>',
+                f'<rect x="{LABEL}" y="{y}" width="{steady_s * scale:.1f}" height="{BAR}" {fill}/>',
+                f'<text x="{LABEL + whole_s * scale + 6:.1f}" y="{y + BAR - 3}">{value}</text>',
             ]
             y += ROW
     size = f'width="{WIDTH}" height="{y + 8}"'

@@ -23,6 +23,7 @@ from extractors_for_tests import FailsOnDark, Loudness, MeanColour
 from media_files import packaged
 
 from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
+from vidray.extractors import resolve
 from vidray.lease import Lease
 from vidray.media import FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
@@ -502,12 +503,18 @@ except ZeroDivisionError:
     ],
 )
 def test_placement_follows_what_the_cluster_has(resources, device, expected):
-    assert place(resources, device=device, extractors=2) == expected
+    assert place(resources, device=device, extractors=[MeanColour(), MeanColour()]) == expected
+
+
+def test_a_worker_reserves_what_its_networks_say_that_they_need():
+    detector = resolve("torchvision/maskrcnn_resnet50_fpn_v2")
+    assert place({"CPU": 4, "memory": 5e9}, device="cpu", extractors=[MeanColour()]).extractors == 3
+    assert place({"CPU": 4, "memory": 5e9}, device="cpu", extractors=[MeanColour(), detector]).extractors == 1
 
 
 def test_a_gpu_that_is_not_there_is_a_usage_error():
     with pytest.raises(UsageError, match="the cluster has no GPU"):
-        place({"CPU": 4}, device="cuda", extractors=1)
+        place({"CPU": 4}, device="cuda", extractors=[MeanColour()])
 
 
 def test_a_plan_by_shots_cuts_where_the_video_does(tmp_path):

@@ -58,6 +58,12 @@ def test_what_is_seen_or_heard_answers_whichever_knows_better(store):
     assert (ids(heard), heard.notes) == (["c000002"], ())
 
 
+def test_a_text_that_no_clip_fits_is_said_to_fit_none(store):
+    nothing = vidray.search(store.url, text="tax law", extractor="pictures", k=1)
+    assert nothing.hits[0].score < 0.1
+    assert nothing.notes == ("no clip is likely to be of 'tax law': its network may have no such class",)
+
+
 def test_a_filter_keeps_its_clips_only(store):
     result = vidray.search(store.url, text="a dog", where="start_s >= 10 AND width = 64", k=2)
     assert ids(result)[0] == "c000003"
@@ -92,7 +98,7 @@ def test_a_detector_has_no_classes_unless_it_is_named(tmp_path):
 def test_label_and_search_from_the_command_line(store, tmp_path, capsys):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a dog\n\na cat\n")
-    arguments = ["label", store.url, "zero-shot", "--prompts-file", str(prompts), "--threshold", "0.4", "--json"]
+    arguments = ["label", store.url, "zero-shot", "--prompts-file", str(prompts), "--threshold", "0.3", "--json"]
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out) == {
         "name": "zero-shot-pictures",

@@ -36,6 +36,8 @@ ROUNDED_S = 0.5
 """A span may end this far behind its video, and is cut: who types 8-10 of a video of 9.96 s means its end."""
 
 PICTURES = ("FrameRate", "FrameWindows")
+UNLIKELY = 0.1
+"""Below such a score a text is wrong for nine clips of ten and more: docs/labels.md."""
 FITTING: Mapping[str, Sequence[Sequence[str]]] = {
     "image": [("FrameRate",), ("FrameWindows",)],
     "audio": [("Audio",)],
@@ -186,9 +188,12 @@ def _by_text(
     answers = {name: _by_classes(store, by, k, where) for name, by in asked.items()}
     best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
     said = {name: "what is heard" if by.sense == "sound" else "what is seen" for name, by in asked.items()}
-    others = [name for name in asked if name != best and answers[best]]
-    notes = tuple(f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others)
-    return best, answers[best], notes
+    hits = answers[best]
+    others = [name for name in asked if name != best and hits]
+    notes = [f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others]
+    if hits and hits[0].score < UNLIKELY:
+        notes.append(f"no clip is likely to be of '{text}': its network may have no such class")
+    return best, hits, tuple(notes)
 
 
 def _by_classes(store: Store, labeler: ClassNames, k: int, where: str | None) -> list[Hit]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 Floats = npt.NDArray[np.float32]
 
-TOP_LABELS = 5
+TOP_LABELS = 10
 
 LABELS_TYPE = pa.list_(pa.struct([pa.field("label", pa.string()), pa.field("score", pa.float32())]))
 

@@ -69,7 +69,7 @@ class EfficientNetLite0:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def sampling(self) -> FrameRate:

@@ -28,11 +28,11 @@ class Extractor(Protocol):
     """A description of how clips become columns. Frozen dataclasses serve well.
 
     `name` is also the table's name. `schema` holds the columns that it adds, each nullable; a column `embedding`
-    of type fixed_size_list<float32>[dim] makes the table searchable. Three attributes are optional: `version` (str,
-    raise it when the answers change), `precision` (str) and `weights` (path or URL of a file; a local file is brought
-    to every worker, and its sha256 becomes part of what the table is). Where the weights come from elsewhere (an
-    installed package, a hub), a fourth one says so: `weights_record`, a property of {"source": str, "sha256": str or
-    None}, that costs no download.
+    of type fixed_size_list<float32>[dim] makes the table searchable. Four attributes are optional: `version` (str,
+    raise it when the answers change), `precision` (str), `memory_bytes` (int, what a worker is to reserve for it where
+    half a gigabyte is too little) and `weights` (path or URL of a file; a local file is brought to every worker, and
+    its sha256 becomes part of what the table is). Where the weights come from elsewhere (an installed package, a hub),
+    a fifth one says so: `weights_record`, a property of {"source": str, "sha256": str or None}, that costs no download.
     """
 
     @property

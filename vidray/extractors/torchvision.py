@@ -110,7 +110,7 @@ class TorchvisionFrames:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def sampling(self) -> FrameRate:
@@ -173,7 +173,7 @@ class TorchvisionVideo:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def sampling(self) -> FrameWindows:

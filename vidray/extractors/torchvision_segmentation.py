@@ -100,6 +100,11 @@ class TorchvisionSegmenter:
         return "1"
 
     @property
+    def memory_bytes(self) -> int:
+        """Of a worker: up to 0.6 GB for wide pictures."""
+        return 1 << 30
+
+    @property
     def sampling(self) -> FrameRate:
         """Pictures as the network wants them."""
         return FrameRate(fps=self.fps, resize=Resize(size=recipe(self.model).size), keyframes=self.keyframes)

@@ -84,7 +84,7 @@ class Yamnet:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def sampling(self) -> Audio:

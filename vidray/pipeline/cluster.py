@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -55,7 +55,7 @@ def place(
     resources: Mapping[str, float],
     *,
     device: Device,
-    extractors: int,
+    extractors: Iterable[Extractor],
     spare_cpus: int = 0,
     node_memory_bytes: float = float("inf"),
 ) -> Placement:
@@ -63,6 +63,7 @@ def place(
 
     With GPUs, decoders on all CPUs feed one worker a GPU. On CPUs alone, each core decodes and extracts, so that no
     core idles and no frame travels. No worker reserves more than a node has: Ray would wait for such a node for ever.
+    A worker holds all networks.
 
     Raises:
         UsageError: `device` is "cuda" and the cluster has no GPU.
@@ -72,7 +73,8 @@ def place(
     if device == "cuda" and not gpus:
         raise UsageError("--device cuda: the cluster has no GPU; leave --device out or use cpu")
     most_bytes = min(node_memory_bytes, resources.get("memory", float("inf")))
-    memory_bytes = int(min(WORKER_BYTES + extractors * EXTRACTOR_BYTES, most_bytes))
+    networks_bytes = sum(getattr(extractor, "memory_bytes", EXTRACTOR_BYTES) for extractor in extractors)
+    memory_bytes = int(min(WORKER_BYTES + networks_bytes, most_bytes))
     if gpus and device != "cpu":
         workers = max(1, int(gpus))
         return Placement(max(1, cpus - workers), workers, min(1.0, gpus), memory_bytes)
@@ -123,7 +125,7 @@ class Cluster:
             ray.shutdown()
             self._started = False
 
-    def placement(self, *, device: Device, extractors: int) -> Placement:
+    def placement(self, *, device: Device, extractors: Iterable[Extractor]) -> Placement:
         import ray
 
         spare_cpus = SPARE_CPUS if self.local else 0

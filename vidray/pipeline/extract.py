@@ -142,7 +142,7 @@ class _Filling:
     unreachable: list[SliceWork] = field(default_factory=list)
 
     def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
-        placement = self.cluster.placement(device=self.device, extractors=len(self.extractors))
+        placement = self.cluster.placement(device=self.device, extractors=self.extractors.values())
         self.run.settings["placement"] = dataclasses.asdict(placement)
         self.extractors = ship_weights(self.extractors, self.store.folder)
         pickle_sources(self.extractors)
