@@ -2,9 +2,9 @@
 
 The limit is ceiling.py's: processor seconds of decoding and of the network, over the cores. Each side runs in processes
 of its own. Sides take turns, round after round, so that a machine that slows down slows all; medians count. Of each
-side that is a whole job: what it takes by the clock, start-up and all; how much of that is steady, from the first video
-being decoded to the end, in which it still loads its networks; and processor seconds of all its processes. By the
-clock a ratio means something on a quiet machine only.
+side that is a whole job: what it takes by the clock, start-up and all; how much of that is steady, from when a network
+stands and the first video is being decoded to the end; and processor seconds of all its processes. By the clock a ratio
+means something on a quiet machine only.
 
 Usage: python benchmarks/end_to_end.py FOLDER [--model mobilenet_v3_large] [--precision bfloat16] [--rounds 3]
        [--videos N] [--sides plain,own,vidray,loop,ray-data,daft] [--daft-python FILE]

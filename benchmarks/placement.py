@@ -2,9 +2,9 @@
 
 The same job through both graphs that vidray has: the pool of plain actors, each of which decodes and extracts, and the
 Ray Data graph of two stages that GPUs use, here with all of its workers on CPUs and half of the cores for each stage.
-Sides take turns, on few and on all videos; the difference takes start-up out, and start-up is shown by itself.
+Sides take turns. Steady is from the first clip being decoded to the end, as in end_to_end.py.
 
-Usage: python benchmarks/placement.py FOLDER [-x efficientnet_lite0] [--few 4] [--videos N] [--rounds 1]
+Usage: python benchmarks/placement.py FOLDER [-x efficientnet_lite0] [--videos N] [--rounds 1]
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def drive(side: str, folder: str, store: str, extractor: str, limit: int) -> Non
     print(json.dumps(dataclasses.asdict(summary)))
 
 
-def measure(side: str, options: argparse.Namespace, limit: int) -> Cost:
+def measure(side: str, options: argparse.Namespace) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--side", side, "--store", f"{folder}/store", "-x", options.extractor, "--videos", str(limit)]
-        cost = run([sys.executable, __file__, str(options.folder), *arguments])
-    print(f"{side:7} {limit:4} videos: {cost.wall_s:6.1f} s, {cost.cpu_s:6.1f} CPU-s")
+        arguments = ["--side", side, "--store", f"{folder}/store", "-x", options.extractor]
+        cost = run([sys.executable, __file__, str(options.folder), *arguments, "--videos", str(options.videos)])
+    print(f"{side:7} {cost.wall_s:6.1f} s, {cost.cpu_s:6.1f} CPU-s  {json.dumps(cost.answer)}", flush=True)
     return cost
 
 
@@ -51,7 +51,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("-x", "--extractor", default="efficientnet_lite0")
-    parser.add_argument("--few", type=int, default=4)
     parser.add_argument("--videos", type=int)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -60,20 +59,20 @@ def main() -> None:
     if options.side is not None:
         drive(options.side, str(options.folder), options.store, options.extractor, options.videos)
         return
-    count = options.videos or len(videos_in(options.folder))
-    found: dict[str, list[tuple[Cost, Cost]]] = {side: [] for side in SIDES}
+    options.videos = options.videos or len(videos_in(options.folder))
+    found: dict[str, list[Cost]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
         for side in SIDES:
-            found[side].append((measure(side, options, options.few), measure(side, options, count)))
+            found[side].append(measure(side, options))
     result: dict[str, Any] = {}
-    for side, pairs in found.items():
-        result[side] = {
-            "startup_s": statistics.median(few.answer["startup_s"] for few, _ in pairs),
-            "added_wall_s": round(statistics.median(many.wall_s - few.wall_s for few, many in pairs), 2),
-            "added_cpu_s": round(statistics.median(many.cpu_s - few.cpu_s for few, many in pairs), 2),
-            "few_cpu_s": round(statistics.median(few.cpu_s for few, _ in pairs), 2),
+    for side, costs in found.items():
+        values = {
+            "startup_s": [cost.answer["startup_s"] for cost in costs],
+            "steady_s": [cost.answer["wall_s"] - cost.answer["startup_s"] for cost in costs],
+            "cpu_s": [cost.cpu_s for cost in costs],
         }
-    print(json.dumps({"videos": count, "few": options.few, **result}))
+        result[side] = {name: round(statistics.median(taken), 2) for name, taken in values.items()}
+    print(json.dumps({"videos": options.videos, **result}))
 
 
 if __name__ == "__main__":

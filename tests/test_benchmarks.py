@@ -42,6 +42,29 @@ def test_the_corpus_maker_makes_what_it_says(repository: Path, tmp_path: Path) -
     assert length_s == pytest.approx(answer["video_s"], abs=0.1)
 
 
+@pytest.fixture
+def corpus(repository: Path, tmp_path: Path) -> Path:
+    arguments = ("--videos", "2", "--shortest", "2", "--longest", "3", "--heights", "120", "--codecs", "mpeg4")
+    benchmark(repository, "corpus.py", tmp_path / "corpus", *arguments)
+    return tmp_path / "corpus"
+
+
+@pytest.mark.slow
+def test_all_sides_of_the_comparison_do_their_work(repository: Path, corpus: Path, tmp_path: Path) -> None:
+    arguments = ("--model", "mobilenet_v3_small", "--rounds", "1", "--sides", "plain,own,vidray,loop,ray-data")
+    answer = benchmark(repository, "end_to_end.py", corpus, *arguments)
+    assert answer["videos"] == 2
+    named = {"steady_over_plain", "steady_over_own"}
+    named |= {f"{side}_{what}" for side in ("loop", "ray-data") for what in ("wall", "steady", "cpu")}
+    assert set(answer["ratios"]) == named
+    assert all(ratio > 0 for ratio in answer["ratios"].values())
+    (tmp_path / "result.json").write_text(json.dumps(answer))
+    benchmark(repository, "plot.py", tmp_path / "result.json", "-o", tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert "plain Ray Data" in drawn
+
+
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_cpus(repository: Path, tmp_path: Path) -> None:
     arguments = (tmp_path, "--model", "mobilenet_v3_small")

@@ -280,6 +280,16 @@ def test_an_extractor_that_differs_by_now_is_not_restored(key: str) -> None:
         restore(spec)
 
 
+def test_what_a_worker_reserves_changes_no_table() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Large(EfficientNetLite0):
+        memory_bytes: int = 1 << 30
+
+    assert describe(Large(memory_bytes=2 << 30)) == describe(Large())
+    with pytest.raises(UsageError, match="`memory_bytes` must be a whole number > 0, got '4 GB'"):
+        resolve(Large(memory_bytes="4 GB"))  # type: ignore[arg-type]
+
+
 def test_a_third_partys_extractor_comes_back_with_its_settings(third_party: str) -> None:
     cls: Any = type(resolve("own_models:Brightness"))
     extractor = cls(fps=7.0, bins=(4, 5))

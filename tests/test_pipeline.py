@@ -333,6 +333,24 @@ def test_a_clip_that_kills_its_worker_costs_that_clip(three, tmp_path):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiesLoading(MeanColour):
+    """Takes its process along before it has seen a clip, as what the machine has no memory for does."""
+
+    name: str = "dies_loading"
+
+    def load(self, device):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_workers_that_die_loading_end_the_run_and_blame_no_clip(three, tmp_path):
+    store = tmp_path / "store"
+    with pytest.raises(ClusterError, match="workers die while they load their networks"):
+        extract(str(three), str(store), extractors=[DiesLoading()], planner=FixedStride(0.5))
+    assert Store(str(store)).parts("errors/dies_loading") == []
+    assert extract(str(three), str(store), extractors=[MeanColour()], planner=FixedStride(0.5)).failed == 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class HasNoWeights(MeanColour):
     """Cannot be loaded."""
 

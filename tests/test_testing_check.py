@@ -74,6 +74,7 @@ class Model:
     ballast: Any = field(default=b"", repr=False)
     version: Any = "1"
     seeded: bool = True
+    memory_bytes: Any = 1 << 30
 
     @property
     def schema(self) -> Any:
@@ -182,6 +183,7 @@ def stacking(clips: Any) -> Any:
         (Model(name="my model"), "white space"),
         (Model(sampling=16_000), "sampling must be"),
         (Model(version=2), "version must be a text"),
+        (Model(memory_bytes=0.5), "memory_bytes must be a whole number > 0, got 0.5"),
         (Model(columns=()), "has none"),
         (Model(columns=[("clip_id", pa.string())]), "'clip_id' is one of vidray's own"),
         (Model(columns=[("decode_warning", pa.string())]), "'decode_warning' is one of vidray's own"),

@@ -61,7 +61,7 @@ def test_what_is_seen_or_heard_answers_whichever_knows_better(store):
 def test_a_text_that_no_clip_fits_is_said_to_fit_none(store):
     nothing = vidray.search(store.url, text="tax law", extractor="pictures", k=1)
     assert nothing.hits[0].score < 0.1
-    assert nothing.notes == ("no clip is likely to be of 'tax law': its network may have no such class",)
+    assert nothing.notes == ("no clip is likely to be of 'tax law': the network of pictures may have no such class",)
 
 
 def test_a_filter_keeps_its_clips_only(store):

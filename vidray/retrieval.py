@@ -192,7 +192,7 @@ def _by_text(
     others = [name for name in asked if name != best and hits]
     notes = [f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others]
     if hits and hits[0].score < UNLIKELY:
-        notes.append(f"no clip is likely to be of '{text}': its network may have no such class")
+        notes.append(f"no clip is likely to be of '{text}': the network of {best} may have no such class")
     return best, hits, tuple(notes)
 
 

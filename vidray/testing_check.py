@@ -124,6 +124,8 @@ def _check_description(extractor: Extractor) -> None:
     for optional in ("version", "precision", "weights"):
         value = getattr(extractor, optional, None)
         _require(value is None or isinstance(value, str), f"{optional} must be a text, got {type(value).__name__}")
+    reserved = getattr(extractor, "memory_bytes", 1)
+    _require(isinstance(reserved, int) and reserved > 0, f"memory_bytes must be a whole number > 0, got {reserved!r}")
     _check_schema(schema)
 
 

@@ -122,6 +122,9 @@ def check(extractor: Any, what: str, *, schema: bool = True) -> Extractor:
         value = getattr(extractor, attribute)
         if not isinstance(value, wanted):
             raise UsageError(f"{what} is not an extractor: `{attribute}` must be a {names}, got {value!r}")
+    reserved = getattr(extractor, "memory_bytes", 1)
+    if not (isinstance(reserved, int) and reserved > 0):
+        raise UsageError(f"{what} is not an extractor: `memory_bytes` must be a whole number > 0, got {reserved!r}")
     if not callable(getattr(extractor, "load", None)):
         raise UsageError(f"{what} is not an extractor: it has no method `load(device)`")
     slug(extractor.name)

@@ -40,6 +40,11 @@ def claim_core() -> None:
     keep_memory(KEPT_BYTES)
 
 
+def reserved_bytes(weights_mb: float) -> int:
+    """What a worker reserves for a classifier: twice its weights, which it holds plain and folded, and no little."""
+    return max(512 << 20, int(2e6 * weights_mb))
+
+
 def check_precision(precision: str) -> None:
     """Raise UsageError for a precision that there is not."""
     if precision not in PRECISIONS:

@@ -17,6 +17,8 @@ from vidray.extractors.weights import file_record
 BUILT_IN = "vidray.extractors."
 NAMED_FIELDS = ("model", "bundle", "weights")
 """Fields of the built-in extractors that their name stands for."""
+UNSPOKEN_FIELDS = ("memory_bytes",)
+"""Fields of any extractor that change nothing in its table."""
 
 
 def describe(extractor: Extractor) -> dict[str, object]:
@@ -75,7 +77,7 @@ def restore(spec: Mapping[str, Any]) -> Extractor:
         key = different[0]
         raise SpecMismatchError(
             f"{origin} is not what made the table any more: {', '.join(different)} "
-            f"differ ({key} was {spec.get(key)}, is {now[key]})"
+            f"differ ({key} was {spec.get(key)}, is {now[key]}); extract it anew, with --as under another name"
         )
     return restored
 
@@ -102,6 +104,7 @@ def _sha256(spec: Mapping[str, Any]) -> object:
 def _settings(extractor: Any, *, leave_out: tuple[str, ...]) -> dict[str, object] | None:
     if not dataclasses.is_dataclass(extractor):
         return None
+    leave_out += UNSPOKEN_FIELDS
     names = [field.name for field in dataclasses.fields(extractor) if field.init and field.name not in leave_out]
     return {name: _plain(getattr(extractor, name)) for name in names}
 

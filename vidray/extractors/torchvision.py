@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
-from vidray.extractors.networks import PictureFn, check_fps, check_precision, run_in_batches
+from vidray.extractors.networks import PictureFn, check_fps, check_precision, reserved_bytes, run_in_batches
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
 from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.torchvision_layers import LAST_LAYERS
@@ -113,6 +113,11 @@ class TorchvisionFrames:
         return "2"
 
     @property
+    def memory_bytes(self) -> int:
+        """What a worker reserves for it."""
+        return reserved_bytes(recipe(self.model, "frame").size_mb)
+
+    @property
     def sampling(self) -> FrameRate:
         """Pictures as the network wants them."""
         return FrameRate(fps=self.fps, resize=recipe(self.model, "frame").resize, keyframes=self.keyframes)
@@ -174,6 +179,11 @@ class TorchvisionVideo:
     def version(self) -> str:
         """Raised when the answers change."""
         return "2"
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a worker reserves for it."""
+        return reserved_bytes(recipe(self.model, "video").size_mb)
 
     @property
     def sampling(self) -> FrameWindows:

@@ -176,6 +176,11 @@ class _Filling:
             if len(blocks) == before and before > BLOCKS_OF_A_BROKEN_CLUSTER:
                 raise _broken(blocks, f"none of {before} blocks of clips came back")
             self.progress.say(f"{len(blocks)} blocks of clips went missing; trying these again")
+        if not (placement.decoders or pool.stood):
+            raise ClusterError(
+                "workers die while they load their networks, for want of memory perhaps; no file is blamed, what is "
+                "done is kept, run again"
+            )
         clips = sum(item.stop - item.first for block in blocks for item in block.slices)
         if clips > CLIPS_ISOLATED:
             raise _broken(blocks, f"{clips} clips went missing {PASSES} times")

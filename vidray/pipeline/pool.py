@@ -15,7 +15,7 @@ from vidray.arrow import without_pandas
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement
 from vidray.pipeline.tasks import Task
-from vidray.pipeline.trouble import Trouble, spare
+from vidray.pipeline.trouble import Trouble, spare, trouble_of
 from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
 from vidray.sandbox import Sandbox
 
@@ -24,12 +24,17 @@ TASK_RETRIES = 2
 
 
 class Pool:
-    """Workers that hold their networks for all of a run; they end with the `with` block."""
+    """Workers that hold their networks for all of a run; they end with the `with` block.
+
+    Attributes:
+        stood: Whether any worker has been ready for work so far.
+    """
 
     def __init__(self, placement: Placement, store_url: str, extractors: Mapping[str, Extractor]) -> None:
         self._placement = placement
         self._held = (store_url, dict(extractors))
         self._workers: list[Any] = []
+        self.stood = False
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +70,8 @@ class Pool:
         working: dict[Any, Any] = {}
         lost: Exception | None = None
         while working or (waiting and starting):
-            (answer,), _ = ray.wait([*working, *starting], num_returns=1)
+            # who comes too late for any task is not waited for
+            (answer,), _ = ray.wait([*working, *(starting if waiting else ())], num_returns=1)
             worker = working.pop(answer, None) or starting.pop(answer)
             try:
                 found = next(answer, None) if isinstance(answer, ray.ObjectRefGenerator) else answer
@@ -73,9 +79,12 @@ class Pool:
             except ray.exceptions.RayError as e:
                 lost = e
                 self._workers.remove(worker)
+                # else it would keep its CPU for as long as anything refers to it
+                ray.kill(worker)
                 continue
             if isinstance(receipt, Trouble):
                 raise receipt.error
+            self.stood = True
             if receipt is not None:
                 working[answer] = worker
                 yield receipt
@@ -109,7 +118,7 @@ class _Worker:
 
     def ready(self) -> Trouble | None:
         """Answers when the networks are loaded and the sandbox stands, or with why they cannot."""
-        return next(spare(self._prepared), None)
+        return trouble_of(self._prepare)
 
     def work(self, task: Task) -> Iterator[Receipt | Trouble]:
         """Trouble that concerns all work is handed on: raised here, the task would be tried again."""
@@ -117,10 +126,9 @@ class _Worker:
         for found in spare(lambda: self._filled(task)):  # noqa: UP028
             yield found
 
-    def _prepared(self) -> tuple[()]:
+    def _prepare(self) -> None:
         self._sandbox.start()
         self._extractor.wait()
-        return ()
 
     def _filled(self, task: Task) -> Iterator[Receipt]:
         receipts, left = self._extractor.split_staged(task)

@@ -21,6 +21,16 @@ class Trouble:
     error: VidrayError
 
 
+def trouble_of(act: Callable[[], None]) -> Trouble | None:
+    """The error that `act` raises, as a `Trouble`; None where it raises none."""
+
+    def acted() -> tuple[()]:
+        act()
+        return ()
+
+    return next(spare(acted), None)
+
+
 def spare(act: Callable[[], Iterable[T]]) -> Iterator[T | Trouble]:
     """What `act` gives, and instead of an error that it raises a `Trouble`, as the last one."""
     try:

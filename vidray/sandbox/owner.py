@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Sandbox:
-    """Probes and decodes in a child process; started when it is first needed, and again when it is gone.
+    """Probes and decodes in a child process; started when it is first needed, or ahead, and again when it is gone.
 
     For one thread at a time. Raises ClusterError where this machine cannot start the child at all.
     """
@@ -47,7 +47,7 @@ class Sandbox:
 
     def start(self) -> None:
         """Start the child ahead of the first request."""
-        self._child = self._child or Child(self.limits)
+        self._started()
 
     def probe(self, uri: str) -> VideoInfo:
         """What the headers say. Raises ProbeError, also when the child does not survive it."""
@@ -164,10 +164,14 @@ class Sandbox:
         if self._child is not None and self._child.is_spent():
             self._child.end()
             self._child = None
-        child = self._child = self._child or Child(self.limits)
+        child = self._started()
         self._opened = open_media(uri)
         request = {"ask": ask, "uri": uri, "samplings": [wire.pack_sampling(sampling) for sampling in wanted]}
         return child.ask_about(request, self._opened, limit_s=self.limits.probe_s, max_payload_bytes=max_payload_bytes)
+
+    def _started(self) -> Child:
+        self._child = self._child or Child(self.limits)
+        return self._child
 
     def _let_go(self) -> None:
         if self._opened is not None:
