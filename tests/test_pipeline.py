@@ -344,7 +344,7 @@ class DiesLoading(MeanColour):
 
 def test_workers_that_die_loading_end_the_run_and_blame_no_clip(three, tmp_path):
     store = tmp_path / "store"
-    with pytest.raises(ClusterError, match="workers die while they load their networks"):
+    with pytest.raises(ClusterError, match="no worker lives to load its networks"):
         extract(str(three), str(store), extractors=[DiesLoading()], planner=FixedStride(0.5))
     assert Store(str(store)).parts("errors/dies_loading") == []
     assert extract(str(three), str(store), extractors=[MeanColour()], planner=FixedStride(0.5)).failed == 0

@@ -28,6 +28,8 @@ EXTRACTOR_BYTES = 512 << 20
 STARTS = 3
 """Ray gives up when its own processes need more than 30 s to start, as they may on a busy machine."""
 NODE_CHECK_S = 120.0
+KNOWN_TO_WORKERS = {"vidray", *sys.stdlib_module_names}
+"""Packages that every worker has."""
 
 
 @dataclass(frozen=True)
@@ -213,13 +215,14 @@ def _shipped(extractor: Any, store: Folder) -> Any:
 
 
 def pickle_sources(extractors: Mapping[str, Extractor]) -> None:
-    """Send the source of third parties' extractors along with them, where workers could not import it."""
+    """Send the source of third parties' extractors along with them, and of the classes that they extend, where workers
+    could not import it."""
     import ray.cloudpickle
 
-    for extractor in extractors.values():
-        module = sys.modules.get(type(extractor).__module__)
+    names = dict.fromkeys(cls.__module__ for extractor in extractors.values() for cls in type(extractor).__mro__)
+    for module in map(sys.modules.get, names):
         path = getattr(module, "__file__", None)
-        if module is None or path is None or module.__name__.partition(".")[0] == "vidray":
+        if module is None or path is None or module.__name__.partition(".")[0] in KNOWN_TO_WORKERS:
             continue
         if "site-packages" not in path and module.__name__ != "__main__":
             ray.cloudpickle.register_pickle_by_value(module)

@@ -140,6 +140,8 @@ class _Filling:
     run: RunRecord
     lease: Lease
     unreachable: list[SliceWork] = field(default_factory=list)
+    lost: str = ""
+    """What the last worker that was lost is known to have died of."""
 
     def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
         placement = self.cluster.placement(device=self.device, extractors=self.extractors.values())
@@ -178,8 +180,8 @@ class _Filling:
             self.progress.say(f"{len(blocks)} blocks of clips went missing; trying these again")
         if not (placement.decoders or pool.stood):
             raise ClusterError(
-                "workers die while they load their networks, for want of memory perhaps; no file is blamed, what is "
-                "done is kept, run again"
+                f"no worker lives to load its networks, of memory perhaps; no file is blamed, what is done is kept; the "
+                f"last one said: {self.lost}"
             )
         clips = sum(item.stop - item.first for block in blocks for item in block.slices)
         if clips > CLIPS_ISOLATED:
@@ -234,7 +236,8 @@ class _Filling:
                 yield from pool.receipts(tasks)
         except ray.exceptions.RayError as e:
             self.run.count("workers_lost", 1)
-            self.progress.say(f"a worker was lost: {' '.join(str(e).split())[-300:]}")
+            self.lost = " ".join(str(e).split())[-300:]
+            self.progress.say(f"a worker was lost: {self.lost}")
 
 
 def _broken(blocks: Sequence[BlockWork], what: str) -> ClusterError:
