@@ -180,8 +180,8 @@ class _Filling:
             self.progress.say(f"{len(blocks)} blocks of clips went missing; trying these again")
         if not (placement.decoders or pool.stood):
             raise ClusterError(
-                f"no worker lives to load its networks, of memory perhaps; no file is blamed, what is done is kept; the "
-                f"last one said: {self.lost}"
+                "no worker lives to load its networks, for want of memory perhaps; no file is blamed, what is done is "
+                f"kept; of the last one is known: {self.lost}"
             )
         clips = sum(item.stop - item.first for block in blocks for item in block.slices)
         if clips > CLIPS_ISOLATED:
