@@ -355,7 +355,7 @@ def test_efficientnet_lite0_sees_what_a_real_video_shows(precision: Any) -> None
     assert "bicycle-built-for-two" in [label["label"] for label in labels]
     scores = [label["score"] for label in labels]
     assert scores == sorted(scores, reverse=True)
-    assert len(scores) == 5
+    assert len(scores) == 10
     table = pa.table({name: pa.array(list(column)) if isinstance(column, np.ndarray) else column
                       for name, column in columns.items()}).cast(extractor.schema)  # fmt: skip
     assert table.num_rows == 2
