@@ -98,7 +98,7 @@ def test_a_detector_has_no_classes_unless_it_is_named(tmp_path):
 def test_label_and_search_from_the_command_line(store, tmp_path, capsys):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a dog\n\na cat\n")
-    arguments = ["label", store.url, "zero-shot", "--prompts-file", str(prompts), "--threshold", "0.3", "--json"]
+    arguments = ["label", store.url, "zero-shot", "--prompts-file", str(prompts), "--threshold", "0.4", "--json"]
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out) == {
         "name": "zero-shot-pictures",

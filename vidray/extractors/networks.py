@@ -40,9 +40,13 @@ def claim_core() -> None:
     keep_memory(KEPT_BYTES)
 
 
+RESERVED_BYTES = 512 << 20
+"""What a worker reserves for an extractor that says nothing of its own."""
+
+
 def reserved_bytes(weights_mb: float) -> int:
     """What a worker reserves for a classifier: twice its weights, which it holds plain and folded, and no little."""
-    return max(512 << 20, int(2e6 * weights_mb))
+    return max(RESERVED_BYTES, int(2e6 * weights_mb))
 
 
 def check_precision(precision: str) -> None:

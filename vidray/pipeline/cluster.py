@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from vidray.errors import ClusterError, StoreError, UsageError
+from vidray.extractors.networks import RESERVED_BYTES
 from vidray.extractors.protocol import Extractor
 from vidray.storage import Folder, filesystem, is_local, local_path
 
@@ -24,7 +25,6 @@ Device = Literal["auto", "cpu", "cuda"]
 SPARE_CPUS = 2
 """Logical CPUs that a local cluster has beyond the machine's cores: small tasks must not wait for a worker to end."""
 WORKER_BYTES = 1 << 30
-EXTRACTOR_BYTES = 512 << 20
 STARTS = 3
 """Ray gives up when its own processes need more than 30 s to start, as they may on a busy machine."""
 NODE_CHECK_S = 120.0
@@ -75,7 +75,7 @@ def place(
     if device == "cuda" and not gpus:
         raise UsageError("--device cuda: the cluster has no GPU; leave --device out or use cpu")
     most_bytes = min(node_memory_bytes, resources.get("memory", float("inf")))
-    networks_bytes = sum(getattr(extractor, "memory_bytes", EXTRACTOR_BYTES) for extractor in extractors)
+    networks_bytes = sum(getattr(extractor, "memory_bytes", RESERVED_BYTES) for extractor in extractors)
     memory_bytes = int(min(WORKER_BYTES + networks_bytes, most_bytes))
     if gpus and device != "cpu":
         workers = max(1, int(gpus))
