@@ -34,7 +34,8 @@ STEEPNESS = 8
 CALIBRATION = {"picture": (0.638, 3.094), "sound": (0.532, 0.916)}
 """a and b of `score = 1 / (1 + exp(-(a ln s + b)))`, s being the sum of probability times nearness (Platt scaling,
 https://home.cs.colorado.edu/~mozer/Teaching/syllabi/6622/papers/Platt1999.pdf). Fitted by logistic regression on 376
-photographs and drawings against 36 everyday words, and on 88 sounds against 26; docs/labels.md has more."""
+photographs and drawings against 36 everyday words, and on 88 sounds against 26, of which five classes were known;
+docs/labels.md has what it gives with ten."""
 
 _PREAMBLE = re.compile(
     r"^(an?|the)? *(photo(graph)?|picture|image|video|clip|footage|sound|recording)s? +of +", re.IGNORECASE
