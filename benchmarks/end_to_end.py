@@ -7,7 +7,7 @@ stands and the first video is being decoded to the end; and processor seconds of
 means something on a quiet machine only.
 
 Usage: python benchmarks/end_to_end.py FOLDER [--model mobilenet_v3_large] [--precision bfloat16] [--rounds 3]
-       [--videos N] [--sides plain,own,vidray,loop,ray-data,daft] [--daft-python FILE]
+       [--videos N] [--sides plain,own,shared,vidray,loop,ray-data,daft] [--daft-python FILE]
 FOLDER is as made by corpus.py. Daft asks for an older pyarrow than vidray, so it needs an environment of its own, with
 daft, torch, torchvision and av, and the path of its Python.
 """
@@ -23,11 +23,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ceiling import SIDES as CEILINGS
 from ceiling import videos_in, weights_file
 from processes import Cost, run
 
 HERE = Path(__file__).resolve().parent
-CEILINGS = ("plain", "own")
 SIDES = (*CEILINGS, "vidray", "loop", "ray-data", "daft")
 COMPARED = ("wall", "steady", "cpu")
 
@@ -37,7 +37,7 @@ def command(side: str, options: argparse.Namespace, output: Path) -> list[str]:
     limit = ["--limit", str(options.videos)]
     python = options.daft_python if side == "daft" else sys.executable
     if side in CEILINGS:
-        arguments = [str(HERE / "ceiling.py"), str(folder), "--side", side, "--precision", precision]
+        arguments = [str(HERE / "ceiling.py"), str(folder), "--sides", side, "--precision", precision]
     elif side == "vidray":
         extractor = f"torchvision/{model}@{weights_file(model)}"
         arguments = ["-m", "vidray.cli", "extract", str(folder), str(output), "-x", extractor]
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16", help="of vidray")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--videos", type=int, metavar="N", help="the first so many (all)")
-    parser.add_argument("--sides", default="plain,own,vidray,ray-data")
+    parser.add_argument("--sides", default="plain,own,shared,vidray,ray-data")
     parser.add_argument("--daft-python", default=sys.executable, metavar="FILE", help="of daft's environment")
     options = parser.parse_args()
     sides = [side for side in SIDES if side in options.sides.split(",")]

@@ -25,7 +25,7 @@ from media_files import packaged
 from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
 from vidray.extractors import resolve
 from vidray.lease import Lease
-from vidray.media import FrameRate, Sampling
+from vidray.media import Clip, FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.graph import receipts
@@ -464,6 +464,15 @@ def test_tasks_hold_neighbours_and_get_smaller_towards_the_end():
     sizes = [len(task) for task in tasks]
     assert sizes == sorted(sizes, reverse=True)
     assert (sizes[0], sizes[-10:]) == (8, [1] * 10)
+
+
+def test_the_last_tasks_begin_with_the_most_pixels():
+    clip = Clip(clip_id="c", video_id="v", uri="v.mp4", clip_index=0, start_s=0.0, end_s=10.0)
+    heights = [*[0] * 50, 240, 1080, 0, 720, 480]
+    blocks = [BlockWork((clip,), ((height, 1000),), (float(n),), ()) for n, height in enumerate(heights)]
+    tasks = list(tasks_of(blocks, 2))
+    assert sorted(block.durations_s for task in tasks for block in task) == [(float(n),) for n in range(55)]
+    assert [block.sizes[0][0] for task in tasks[-7:] for block in task] == [1080, 720, 480, 240, 0, 0, 0]
 
 
 def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):

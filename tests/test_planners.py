@@ -1,6 +1,7 @@
 """Planning laws: clips cover the video, and units of work depend on the corpus and the sampling alone."""
 
 import itertools
+from collections import Counter
 
 import pytest
 
@@ -83,6 +84,27 @@ def test_blocks_of_a_small_part_are_small():
     assert [len(block.clips) for block in blocks_of(0, clips(9, 10.0))] == [2, 2, 2, 2, 1]
     assert [len(block.clips) for block in blocks_of(0, clips(50, 1.0))] == [20, 20, 10]
     assert [len(block.clips) for block in blocks_of(0, clips(3, 60.0))] == [1, 1, 1]
+
+
+def blocks_of_videos(*lengths_s: float) -> list[list[tuple[int, int]]]:
+    """The blocks of videos of these lengths, in clips of 10 s: (number of a video, how many clips of it) in each."""
+    found = [clip for n, length_s in enumerate(lengths_s) for clip in clips_of(video(n), FixedStride().spans(length_s))]
+    blocks = blocks_of(0, found)
+    assert [clip for block in blocks for clip in block.clips] == found
+    numbers = {video(n).video_id: n for n in range(len(lengths_s))}
+    return [list(Counter(numbers[clip.video_id] for clip in block.clips).items()) for block in blocks]
+
+
+def test_blocks_end_where_a_video_ends_that_the_next_would_not_fit_behind():
+    many = [10.0] * 300
+    assert blocks_of_videos(50.0, 60.0, *many)[:3] == [
+        [(0, 5)],
+        [(1, 6), (2, 1), (3, 1)],
+        [(n, 1) for n in range(4, 12)],
+    ]
+    assert blocks_of_videos(30.0, 60.0, *many)[:2] == [[(0, 3), (1, 5)], [(1, 1), *((n, 1) for n in range(2, 9))]]
+    assert blocks_of_videos(200.0, 60.0, *many)[:4] == [[(0, 8)], [(0, 8)], [(0, 4)], [(1, 6), (2, 1), (3, 1)]]
+    assert blocks_of_videos(*[80.0] * 40) == [[(n, 8)] for n in range(40)]
 
 
 @pytest.mark.parametrize(

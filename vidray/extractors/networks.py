@@ -6,6 +6,7 @@ torch is imported where a network is built; `classifiers.py` holds what is made 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +34,9 @@ KEPT_BYTES = 1 << 30
 
 
 def claim_core() -> None:
-    """Have the networks of this process compute on one core, and keep the memory that they compute in."""
+    """Have the networks of this process compute on one core, and keep the memory they compute in, in huge pages."""
+    # torch reads it before its first tensor
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import torch
 
     torch.set_num_threads(1)

@@ -114,18 +114,16 @@ class OpenClip:
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
-        import torch
+        from vidray.extractors.classifiers import normalizer
 
         preset = _preset(self.model)
         dtype = dtype_of(self.precision)
         network = self._build().to(device=device, dtype=dtype)
-        scale = 1 / (255 * torch.tensor(preset["std"], device=device))
-        shift = -torch.tensor(preset["mean"], device=device) / torch.tensor(preset["std"], device=device)
+        normalize = normalizer(preset["mean"], preset["std"], device)
 
         def run(pictures: Tensor) -> tuple[Tensor, Tensor]:
-            vectors = network.encode_image(  # type: ignore[operator]
-                (pictures * scale + shift).to(dtype).movedim(-1, 1), normalize=True
-            )
+            shown = normalize(pictures).to(dtype).movedim(-1, 1)
+            vectors = network.encode_image(shown, normalize=True)  # type: ignore[operator]
             return vectors, vectors[:, :0]
 
         def extract(clips: Sequence[Frames]) -> Columns:

@@ -126,9 +126,18 @@ def slice_keys(part: int, block: PlannedBlock, sampling: AnySampling) -> Iterato
 
 
 def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
-    """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together."""
+    """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together. The
+    last ones go out one by one, those with the most pixels first."""
     first = 0
-    while first < len(blocks):
-        size = max(1, min(BLOCKS_A_TASK, (len(blocks) - first) // (2 * workers)))
+    while (size := min(BLOCKS_A_TASK, (len(blocks) - first) // (2 * workers))) > 1:
         yield tuple(blocks[first : first + size])
         first += size
+    for block in sorted(blocks[first:], key=_pixel_seconds, reverse=True):
+        yield (block,)
+
+
+def _pixel_seconds(block: BlockWork) -> float:
+    return sum(
+        height * width * (clip.end_s - clip.start_s)
+        for clip, (height, width) in zip(block.clips, block.sizes, strict=True)
+    )

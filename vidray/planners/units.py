@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import TypeVar
 
 from vidray.media import (
@@ -71,12 +72,29 @@ def parts_of(videos: Sequence[Video], free_numbers: Iterator[int]) -> list[Part]
 
 
 def blocks_of(part: int, clips: Sequence[Clip]) -> list[Block]:
-    """Close a block after 64 clips or 80 seconds, after less in a small part."""
+    """Close a block after 64 clips or 80 seconds, after less in a small part. Where it is half full at the end of a
+    video and the next would not fit, it ends there: a video of two blocks is opened, and decoded to a keyframe, twice.
+    """
     shortest_s, longest_s = BLOCK_S
-    whole_s = sum(clip.end_s - clip.start_s for clip in clips)
-    most_s = min(longest_s, max(shortest_s, whole_s / BLOCKS_OF_A_SMALL_PART))
-    runs = _runs(clips, BLOCK_CLIPS, most_s, lambda clip: clip.end_s - clip.start_s)
-    return [Block(part, number, run) for number, run in enumerate(runs)]
+    most_s = min(longest_s, max(shortest_s, _seconds(clips) / BLOCKS_OF_A_SMALL_PART))
+    return [Block(part, number, run) for number, run in enumerate(_block_clips(clips, most_s))]
+
+
+def _block_clips(clips: Sequence[Clip], most_s: float) -> Iterator[tuple[Clip, ...]]:
+    last: tuple[Clip, ...] = ()
+    for _, run in groupby(clips, key=attrgetter("video_id")):
+        video = tuple(run)
+        if _seconds(last) >= most_s / 2 and _seconds(last) + _seconds(video) > most_s:
+            yield last
+            last = ()
+        *closed, last = _runs((*last, *video), BLOCK_CLIPS, most_s, lambda clip: _seconds((clip,)))
+        yield from closed
+    if last:
+        yield last
+
+
+def _seconds(clips: Sequence[Clip]) -> float:
+    return sum(clip.end_s - clip.start_s for clip in clips)
 
 
 def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[PictureSize]) -> list[Slice]:
