@@ -37,7 +37,7 @@ def command(side: str, options: argparse.Namespace, output: Path) -> list[str]:
     limit = ["--limit", str(options.videos)]
     python = options.daft_python if side == "daft" else sys.executable
     if side in CEILINGS:
-        arguments = [str(HERE / "ceiling.py"), str(folder), "--sides", side, "--precision", precision]
+        arguments = [str(HERE / "ceiling.py"), str(folder), "--side", side, "--precision", precision]
     elif side == "vidray":
         extractor = f"torchvision/{model}@{weights_file(model)}"
         arguments = ["-m", "vidray.cli", "extract", str(folder), str(output), "-x", extractor]

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, LABEL, ROW, BAR = 720, 250, 26, 16
-COLOURS = {"vidray": "#2a6fbb", "own": "#9bbfe3"}
+COLOURS = {"vidray": "#2a6fbb", "own": "#9bbfe3", "shared": "#9bbfe3"}
 OTHER = "#b8b8b8"
 NAMES = {
     "plain": "ceiling, plain float32",
     "own": "ceiling, vidray's own code",
+    "shared": "the same on all cores at once",
     "loop": "one-process loop, float32",
     "ray-data": "plain Ray Data, float32",
     "daft": "Daft with UDFs, float32",

@@ -51,10 +51,10 @@ def corpus(repository: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_all_sides_of_the_comparison_do_their_work(repository: Path, corpus: Path, tmp_path: Path) -> None:
-    arguments = ("--model", "mobilenet_v3_small", "--rounds", "1", "--sides", "plain,own,vidray,loop,ray-data")
+    arguments = ("--model", "mobilenet_v3_small", "--rounds", "1", "--sides", "plain,own,shared,vidray,loop,ray-data")
     answer = benchmark(repository, "end_to_end.py", corpus, *arguments)
     assert answer["videos"] == 2
-    named = {"steady_over_plain", "steady_over_own"}
+    named = {"steady_over_plain", "steady_over_own", "steady_over_shared"}
     named |= {f"{side}_{what}" for side in ("loop", "ray-data") for what in ("wall", "steady", "cpu")}
     assert set(answer["ratios"]) == named
     assert all(ratio > 0 for ratio in answer["ratios"].values())
@@ -62,7 +62,7 @@ def test_all_sides_of_the_comparison_do_their_work(repository: Path, corpus: Pat
     benchmark(repository, "plot.py", tmp_path / "result.json", "-o", tmp_path / "plot.svg")
     drawn = (tmp_path / "plot.svg").read_text()
     assert drawn.startswith("<svg")
-    assert "plain Ray Data" in drawn
+    assert all(label in drawn for label in ("plain Ray Data", "on all cores at once", "vidray, bfloat16"))
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from torchvision.transforms import functional as F
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors import classifiers, resolve
 from vidray.extractors import torchvision as families
+from vidray.extractors.networks import HUGE_PAGES
 from vidray.media import Frames, FrameWindows, Resize, Windows
 
 slow = pytest.mark.slow
@@ -354,6 +355,20 @@ def test_networks_are_built_without_the_compiler(repository):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[never]" in (HUGE_PAGES / "enabled").read_text(),
+    reason="the kernel gives no huge pages",
+)
+def test_a_claimed_core_computes_in_huge_pages(repository):
+    code = (
+        "from vidray.extractors.networks import claim_core\n"
+        "claim_core(); import torch; held = torch.ones(64 << 20, dtype=torch.uint8)\n"
+        "print(*(line.split()[1] for line in open('/proc/self/smaps_rollup') if 'AnonHugePages' in line))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
+    assert int(run.stdout) > 32 << 10  # KB
+
+
 def test_a_claimed_core_keeps_its_memory(repository):
     code = (
         "import torch, resource, sys; from vidray.extractors.networks import claim_core\n"

@@ -31,12 +31,12 @@ from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
-from vidray.pipeline.tasks import BlockWork, part_work, tasks_of
+from vidray.pipeline.tasks import BlockWork, SliceWork, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
 from vidray.planners import FixedStride, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import Folder
-from vidray.store import Store
+from vidray.store import SliceKey, Store
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
 from vidray.verification import verify
 
@@ -466,13 +466,20 @@ def test_tasks_hold_neighbours_and_get_smaller_towards_the_end():
     assert (sizes[0], sizes[-10:]) == (8, [1] * 10)
 
 
-def test_the_last_tasks_begin_with_the_most_pixels():
-    clip = Clip(clip_id="c", video_id="v", uri="v.mp4", clip_index=0, start_s=0.0, end_s=10.0)
-    heights = [*[0] * 50, 240, 1080, 0, 720, 480]
-    blocks = [BlockWork((clip,), ((height, 1000),), (float(n),), ()) for n, height in enumerate(heights)]
+def test_the_last_tasks_begin_with_what_has_most_pixels_to_decode():
+    def block(number: int, height: int, length_s: float) -> BlockWork:
+        clips = [
+            Clip(clip_id=f"{number} {n}", video_id="v", uri="v.mp4", clip_index=n, start_s=0.0, end_s=length_s)
+            for n in range(2)
+        ]
+        wanted = SliceWork("table", SliceKey(0, number, 0, 1), first=0, stop=1)
+        return BlockWork(tuple(clips), ((height, 1000), (9999, 9999)), (length_s, length_s), (wanted,))
+
+    last = [(240, 10.0), (1080, 5.0), (0, 10.0), (720, 10.0), (480, 20.0)]
+    blocks = [block(n, *shape) for n, shape in enumerate([(0, 1.0)] * 50 + last)]
     tasks = list(tasks_of(blocks, 2))
-    assert sorted(block.durations_s for task in tasks for block in task) == [(float(n),) for n in range(55)]
-    assert [block.sizes[0][0] for task in tasks[-7:] for block in task] == [1080, 720, 480, 240, 0, 0, 0]
+    assert sorted(b.slices[0].key.block for task in tasks for b in task) == list(range(55))
+    assert [b.slices[0].key.block for task in tasks[-7:] for b in task] == [54, 53, 51, 50, 52, 48, 49]
 
 
 def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):

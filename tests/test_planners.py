@@ -107,6 +107,16 @@ def test_blocks_end_where_a_video_ends_that_the_next_would_not_fit_behind():
     assert blocks_of_videos(*[80.0] * 40) == [[(n, 8)] for n in range(40)]
 
 
+def test_blocks_do_not_end_before_a_video_that_they_would_not_cut():
+    assert blocks_of_videos(*[28.0] * 100)[:2] == [[(0, 3), (1, 3), (2, 3)], [(3, 3), (4, 3), (5, 3)]]
+    assert blocks_of_videos(*[9.0] * 300)[0] == [(n, 1) for n in range(9)]
+
+
+def test_blocks_full_of_short_clips_end_with_a_video_too():
+    found = [clip for n in range(10) for clip in clips_of(video(n), FixedStride(0.5).spans(20.0))]
+    assert [len(block.clips) for block in blocks_of(0, found)] == [40] * 10
+
+
 @pytest.mark.parametrize(
     "sampling",
     [

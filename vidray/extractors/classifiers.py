@@ -127,9 +127,9 @@ def normalizer(mean: Sequence[float], std: Sequence[float], device: str) -> Call
     shift = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
 
     def normalize(pictures: Tensor) -> Tensor:
-        # a row of the picture at a time: processors do not compute on three channels at once
+        # whole rows of the picture: three channels at a time are too few for a processor's vectors
         width = pictures.shape[-2]
-        rows = pictures.flatten(-2).float()
+        rows = pictures.flatten(-2).to(torch.float32, copy=True)
         return rows.mul_(scale.repeat(width)).add_(shift.repeat(width)).view(pictures.shape)
 
     return normalize

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -32,11 +33,15 @@ BATCH_PIXELS = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224}
 KEPT_BYTES = 1 << 30
 """More than any layer's output of a batch."""
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
+"""Where Linux says how it gives pages of 2 MB; absent where it does not."""
+
 
 def claim_core() -> None:
     """Have the networks of this process compute on one core, and keep the memory they compute in, in huge pages."""
-    # torch reads it before its first tensor
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if HUGE_PAGES.exists():
+        # torch reads it once, at its first tensor
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import torch
 
     torch.set_num_threads(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -137,7 +138,9 @@ def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
 
 
 def _pixel_seconds(block: BlockWork) -> float:
+    """How much there is to decode; sound alone counts as a pixel."""
+    wanted = {index for work in block.slices for index in range(work.first, work.stop)}
     return sum(
-        height * width * (clip.end_s - clip.start_s)
-        for clip, (height, width) in zip(block.clips, block.sizes, strict=True)
+        max(1, math.prod(block.sizes[index])) * (block.clips[index].end_s - block.clips[index].start_s)
+        for index in wanted
     )

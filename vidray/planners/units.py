@@ -35,7 +35,7 @@ BLOCK_CLIPS = 64
 BLOCK_S = (20.0, 80.0)
 BLOCKS_OF_A_SMALL_PART = 32
 """At the end of a run cores wait for the last block, half of one on average; a staged file for each costs 1 % of one of
-80 seconds. So parts of less than 32 such blocks are cut into 32, of 20 seconds or more."""
+80 seconds. So parts of less than 32 such blocks are cut into about 32, of 20 seconds or more, 10 where a video ends."""
 SLICE_BYTES = 64_000_000
 
 
@@ -72,8 +72,9 @@ def parts_of(videos: Sequence[Video], free_numbers: Iterator[int]) -> list[Part]
 
 
 def blocks_of(part: int, clips: Sequence[Clip]) -> list[Block]:
-    """Close a block after 64 clips or 80 seconds, after less in a small part. Where it is half full at the end of a
-    video and the next would not fit, it ends there: a video of two blocks is opened, and decoded to a keyframe, twice.
+    """Close a block after 64 clips or 80 seconds, after less in a small part. If it is half full at the end of a video
+    and would close amid the next, it ends there: a video of two blocks is opened twice, and decoded again from the
+    keyframe before the cut.
     """
     shortest_s, longest_s = BLOCK_S
     most_s = min(longest_s, max(shortest_s, _seconds(clips) / BLOCKS_OF_A_SMALL_PART))
@@ -81,20 +82,28 @@ def blocks_of(part: int, clips: Sequence[Clip]) -> list[Block]:
 
 
 def _block_clips(clips: Sequence[Clip], most_s: float) -> Iterator[tuple[Clip, ...]]:
-    last: tuple[Clip, ...] = ()
+    unfinished: tuple[Clip, ...] = ()
     for _, run in groupby(clips, key=attrgetter("video_id")):
         video = tuple(run)
-        if _seconds(last) >= most_s / 2 and _seconds(last) + _seconds(video) > most_s:
-            yield last
-            last = ()
-        *closed, last = _runs((*last, *video), BLOCK_CLIPS, most_s, lambda clip: _seconds((clip,)))
+        together = (*unfinished, *video)
+        is_half_full = 2 * len(unfinished) >= BLOCK_CLIPS or 2 * _seconds(unfinished) >= most_s
+        # the clip that reaches the limit is the last of its block
+        would_close = len(together) > BLOCK_CLIPS or _seconds(together[:-1]) >= most_s
+        if is_half_full and would_close:
+            yield unfinished
+            together = video
+        *closed, unfinished = _runs(together, BLOCK_CLIPS, most_s, _length_s)
         yield from closed
-    if last:
-        yield last
+    if unfinished:
+        yield unfinished
 
 
 def _seconds(clips: Sequence[Clip]) -> float:
-    return sum(clip.end_s - clip.start_s for clip in clips)
+    return sum(map(_length_s, clips))
+
+
+def _length_s(clip: Clip) -> float:
+    return clip.end_s - clip.start_s
 
 
 def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[PictureSize]) -> list[Slice]:
