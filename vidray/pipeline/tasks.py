@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from sys import intern
 
 from vidray.extractors.protocol import Extractor
 from vidray.media import AnySampling, Clip, PictureSize
@@ -114,7 +115,8 @@ def plan_blocks(store: Store, part: int) -> Iterator[PlannedBlock]:
     columns = ["clip_id", "video_id", "uri", "clip_index", "start_s", "end_s", "block"]
     rows = store.read("clips", part, columns).to_pylist()
     for number, run in groupby(rows, key=lambda row: row.pop("block")):
-        clips = tuple(Clip(**row) for row in run)
+        # a wave holds many clips: those of a video share what names it
+        clips = tuple(Clip(**{**row, "video_id": intern(row["video_id"]), "uri": intern(row["uri"])}) for row in run)
         known = [videos[clip.video_id] for clip in clips]
         yield PlannedBlock(number, clips, tuple(size for size, _ in known), tuple(length_s for _, length_s in known))
 
