@@ -332,14 +332,19 @@ def test_a_model_is_of_one_kind() -> None:
         _ = families.TorchvisionFrames(model="resnet5").sampling
 
 
+def printed(code: str, repository: Path) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=repository).stdout
+
+
 def test_torchvision_is_imported_without_the_compiler(repository):
     code = (
         "import sys; from vidray.extractors import resolve; resolve('torchvision/resnet18').load; "
         "print(*[name in sys.modules for name in ('torchvision.ops', 'torch._dynamo', 'sympy')]);"
         "import torch; print(torch.compiler.is_compiling(), torch._dynamo.utils.is_compile_supported('cpu'))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
-    assert run.stdout.splitlines() == ["True False False", "False True"]
+    assert printed(code, repository).splitlines() == ["True False False", "False True"]
 
 
 def test_networks_are_built_without_the_compiler(repository):
@@ -350,11 +355,9 @@ def test_networks_are_built_without_the_compiler(repository):
         "    with EmptyParameters(): models.get_model(name, weights=None)\n"
         "print(*[name in sys.modules for name in ('torch._dynamo', 'sympy')])"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
-    assert run.stdout.split() == ["False", "False"]
+    assert printed(code, repository).split() == ["False", "False"]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
 @pytest.mark.skipif(
     not HUGE_PAGES.exists() or "[never]" in (HUGE_PAGES / "enabled").read_text(),
     reason="the kernel gives no huge pages",
@@ -365,10 +368,10 @@ def test_a_claimed_core_computes_in_huge_pages(repository):
         "claim_core(); import torch; held = torch.ones(64 << 20, dtype=torch.uint8)\n"
         "print(*(line.split()[1] for line in open('/proc/self/smaps_rollup') if 'AnonHugePages' in line))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
-    assert int(run.stdout) > 32 << 10  # KB
+    assert int(printed(code, repository)) > 32 << 10  # KB
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
 def test_a_claimed_core_keeps_its_memory(repository):
     code = (
         "import torch, resource, sys; from vidray.extractors.networks import claim_core\n"
@@ -377,7 +380,6 @@ def test_a_claimed_core_keeps_its_memory(repository):
         "def measured(): work(); before = faults(); [work() for _ in range(10)]; return faults() - before\n"
         "before = measured(); claim_core(); measured(); print(before, measured(), torch.get_num_threads())"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repository)
-    before, claimed, threads = map(int, run.stdout.split())
+    before, claimed, threads = map(int, printed(code, repository).split())
     assert claimed < before / 4
     assert threads == 1
