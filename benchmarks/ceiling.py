@@ -124,10 +124,12 @@ def plain(videos: Sequence[Path], model: str) -> dict[str, Any]:
 
 
 def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
+    from vidray.arrow import without_pandas
     from vidray.decode import VideoReader, probe
     from vidray.extractors import resolve
     from vidray.extractors.networks import claim_core
 
+    without_pandas()
     claim_core()
     extractor = resolve(f"torchvision/{model}@{weights_file(model)}", fps=FPS, precision=precision)  # type: ignore[arg-type]
     extract = extractor.load("cpu")

@@ -1,10 +1,10 @@
 """vidray against the limit of this machine and against other tools, on the same videos.
 
 The limit is ceiling.py's: processor seconds of decoding and of the network, over the cores. Each side runs in processes
-of its own. Sides take turns, round after round, so that a machine that slows down slows all; medians count. Of each
-side that is a whole job: what it takes by the clock, start-up and all; how much of that is steady, from when a network
-stands and the first video is being decoded to the end; and processor seconds of all its processes. By the clock a ratio
-means something on a quiet machine only.
+of its own. Sides take turns, round after round, so that a machine that slows down slows all. Of each side that is a
+whole job: what it takes by the clock, start-up and all; how much of that is steady, from when the first video is being
+decoded to the end; and processor seconds of all its processes. Times are medians of the rounds, ratios the medians of
+each round's ratio. By the clock a ratio means something on a quiet machine only.
 
 Usage: python benchmarks/end_to_end.py FOLDER [--model mobilenet_v3_large] [--precision bfloat16] [--rounds 3]
        [--videos N] [--sides plain,own,shared,vidray,loop,ray-data,daft] [--daft-python FILE]
@@ -56,25 +56,25 @@ def measure(side: str, options: argparse.Namespace) -> Cost:
     return cost
 
 
-def figures(side: str, costs: Sequence[Cost]) -> dict[str, float]:
+def figures(side: str, cost: Cost) -> dict[str, float]:
     if side in CEILINGS:
-        found = [cost.answer[side] for cost in costs]
-        return {name: statistics.median(answer[name] for answer in found) for name in found[0]}
-    values = {
-        "wall_s": [cost.wall_s for cost in costs],
-        "steady_s": [cost.answer["wall_s"] - cost.answer["startup_s"] for cost in costs],
-        "cpu_s": [cost.cpu_s for cost in costs],
-    }
-    return {name: round(statistics.median(found), 2) for name, found in values.items()}
+        answer: dict[str, float] = cost.answer[side]
+        return answer
+    steady_s = cost.answer["wall_s"] - cost.answer["startup_s"]
+    return {"wall_s": cost.wall_s, "steady_s": steady_s, "cpu_s": cost.cpu_s}
 
 
 def compare(result: dict[str, dict[str, float]]) -> dict[str, float]:
-    """vidray's steady time over the ceilings, and what the others take over what vidray does."""
+    """vidray's steady time over the ceilings, and what the others take over what vidray does, in one round."""
     mine = result["vidray"]
     over = {f"steady_over_{side}": mine["steady_s"] / result[side]["ceiling_s"] for side in CEILINGS if side in result}
     others = [side for side in result if side not in (*CEILINGS, "vidray")]
     slower = {f"{side}_{name}": result[side][f"{name}_s"] / mine[f"{name}_s"] for side in others for name in COMPARED}
-    return {name: round(ratio, 3) for name, ratio in (over | slower).items()}
+    return over | slower
+
+
+def medians(rounds: Sequence[dict[str, float]], digits: int) -> dict[str, float]:
+    return {name: round(statistics.median(found[name] for found in rounds), digits) for name in rounds[0]}
 
 
 def main() -> None:
@@ -90,12 +90,9 @@ def main() -> None:
     sides = [side for side in SIDES if side in options.sides.split(",")]
     options.videos = len(videos_in(options.folder)[: options.videos])
     weights_file(options.model)
-    costs: dict[str, list[Cost]] = {side: [] for side in sides}
-    for _ in range(options.rounds):
-        for side in sides:
-            costs[side].append(measure(side, options))
-    result = {side: figures(side, costs[side]) for side in sides}
-    ratios = compare(result) if "vidray" in result else {}
+    rounds = [{side: figures(side, measure(side, options)) for side in sides} for _ in range(options.rounds)]
+    result = {side: medians([found[side] for found in rounds], 2) for side in sides}
+    ratios = medians([compare(found) for found in rounds], 3) if "vidray" in sides else {}
     settings = {"model": options.model, "precision": options.precision, "videos": options.videos}
     print(json.dumps({**settings, **result, "ratios": ratios}))
 

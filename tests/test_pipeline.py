@@ -457,13 +457,34 @@ def test_threads_publish_a_part_or_say_why_not(mixed, tmp_path):
     assert store.parts("features/mean_colour") == [0]
 
 
-def test_tasks_hold_neighbours_and_get_smaller_towards_the_end():
-    blocks = [BlockWork(clips=(), sizes=(), durations_s=(float(n),), slices=()) for n in range(100)]
+def block_of(*video_ids: str) -> BlockWork:
+    """A block of a clip of each video, with nothing to fill."""
+    clips = [
+        Clip(clip_id=f"{video_id}:{n}", video_id=video_id, uri="v.mp4", clip_index=n, start_s=0.0, end_s=1.0)
+        for n, video_id in enumerate(video_ids)
+    ]
+    return BlockWork(tuple(clips), ((0, 0),) * len(clips), (1.0,) * len(clips), slices=())
+
+
+@pytest.mark.parametrize("video_of", [lambda n: str(n), lambda n: "the same"])
+def test_tasks_hold_neighbours_and_get_smaller_towards_the_end(video_of):
+    blocks = [block_of(video_of(n)) for n in range(100)]
     tasks = list(tasks_of(blocks, 3))
     assert [block for task in tasks for block in task] == blocks
     sizes = [len(task) for task in tasks]
     assert sizes == sorted(sizes, reverse=True)
     assert (sizes[0], sizes[-10:]) == (8, [1] * 10)
+
+
+def test_a_task_ends_with_a_video_where_one_ends_in_its_second_half():
+    # of each 8 blocks a video ends with the last; with the 6th; with the 3rd, 5th and 7th; with none
+    videos = ["a"] * 8 + ["b"] * 6 + ["c"] * 3 + ["d"] * 2 + ["e"] * 2 + ["f"] * 40
+    sizes = [len(task) for task in tasks_of([block_of(video_id) for video_id in videos], 2)]
+    assert sum(sizes) == len(videos)
+    assert sizes[:4] == [8, 6, 7, 8]
+    # of a block that holds several videos the first and the last count
+    blocks = [block_of("a", "b"), block_of("b", "c"), block_of("c")] * 20
+    assert [len(task) for task in tasks_of(blocks, 2)][:3] == [6, 6, 6]
 
 
 def test_the_last_tasks_begin_with_what_has_most_pixels_to_decode():

@@ -129,14 +129,21 @@ def slice_keys(part: int, block: PlannedBlock, sampling: AnySampling) -> Iterato
 
 
 def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
-    """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together. The
-    last ones go out one by one, those with the most pixels first."""
+    """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together. A task
+    ends with a video where one ends in its second half: two workers would both open it, and decode from the keyframe
+    before the cut. The last blocks go out one by one, those with the most pixels first."""
     first = 0
     while (size := min(BLOCKS_A_TASK, (len(blocks) - first) // (2 * workers))) > 1:
-        yield tuple(blocks[first : first + size])
-        first += size
+        stops = range(first + size, first + size // 2, -1)
+        stop = next((stop for stop in stops if _ends_with_a_video(blocks, stop)), first + size)
+        yield tuple(blocks[first:stop])
+        first = stop
     for block in sorted(blocks[first:], key=_pixel_seconds, reverse=True):
         yield (block,)
+
+
+def _ends_with_a_video(blocks: Sequence[BlockWork], stop: int) -> bool:
+    return blocks[stop - 1].clips[-1].video_id != blocks[stop].clips[0].video_id
 
 
 def _pixel_seconds(block: BlockWork) -> float:
