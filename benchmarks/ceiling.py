@@ -129,6 +129,7 @@ def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
     from vidray.extractors import resolve
     from vidray.extractors.networks import claim_core
 
+    # as workers do; else pyarrow imports pandas in the measured seconds
     without_pandas()
     claim_core()
     extractor = resolve(f"torchvision/{model}@{weights_file(model)}", fps=FPS, precision=precision)  # type: ignore[arg-type]

@@ -2,9 +2,16 @@
 
 The limit is ceiling.py's: processor seconds of decoding and of the network, over the cores. Each side runs in processes
 of its own. Sides take turns, round after round, so that a machine that slows down slows all. Of each side that is a
-whole job: what it takes by the clock, start-up and all; how much of that is steady, from when the first video is being
-decoded to the end; and processor seconds of all its processes. Times are medians of the rounds, ratios the medians of
-each round's ratio. By the clock a ratio means something on a quiet machine only.
+whole job there are:
+
+- wall: seconds by the clock, start-up and all;
+- steady: those from when the first video is being decoded to the end;
+- loaded: those from when, besides, its first network stands. vidray decodes only then; ray-data and daft decode before,
+  and what they have decoded by then counts for them;
+- cpu: processor seconds of all its processes.
+
+Times are medians of the rounds, ratios the medians of each round's ratio, so they do not divide into each other. By the
+clock a ratio means something on a quiet machine only.
 
 Usage: python benchmarks/end_to_end.py FOLDER [--model mobilenet_v3_large] [--precision bfloat16] [--rounds 3]
        [--videos N] [--sides plain,own,shared,vidray,loop,ray-data,daft] [--daft-python FILE]
@@ -29,7 +36,7 @@ from processes import Cost, run
 
 HERE = Path(__file__).resolve().parent
 SIDES = (*CEILINGS, "vidray", "loop", "ray-data", "daft")
-COMPARED = ("wall", "steady", "cpu")
+COMPARED = ("wall", "steady", "loaded", "cpu")
 
 
 def command(side: str, options: argparse.Namespace, output: Path) -> list[str]:
@@ -60,17 +67,23 @@ def figures(side: str, cost: Cost) -> dict[str, float]:
     if side in CEILINGS:
         answer: dict[str, float] = cost.answer[side]
         return answer
-    steady_s = cost.answer["wall_s"] - cost.answer["startup_s"]
-    return {"wall_s": cost.wall_s, "steady_s": steady_s, "cpu_s": cost.cpu_s}
+    done_s, decoding_s = cost.answer["wall_s"], cost.answer["startup_s"]
+    loaded_s = done_s - max(decoding_s, cost.answer.get("network_s", 0.0))
+    return {"wall_s": cost.wall_s, "steady_s": done_s - decoding_s, "loaded_s": loaded_s, "cpu_s": cost.cpu_s}
 
 
-def compare(result: dict[str, dict[str, float]]) -> dict[str, float]:
+def compare(found: dict[str, dict[str, float]]) -> dict[str, float]:
     """vidray's steady time over the ceilings, and what the others take over what vidray does, in one round."""
-    mine = result["vidray"]
-    over = {f"steady_over_{side}": mine["steady_s"] / result[side]["ceiling_s"] for side in CEILINGS if side in result}
-    others = [side for side in result if side not in (*CEILINGS, "vidray")]
-    slower = {f"{side}_{name}": result[side][f"{name}_s"] / mine[f"{name}_s"] for side in others for name in COMPARED}
+    mine = found["vidray"]
+    over = {f"steady_over_{side}": mine["steady_s"] / found[side]["ceiling_s"] for side in CEILINGS if side in found}
+    others = [side for side in found if side not in (*CEILINGS, "vidray")]
+    slower = {f"{side}_{name}": found[side][f"{name}_s"] / mine[f"{name}_s"] for side in others for name in COMPARED}
     return over | slower
+
+
+def summary(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    times = {side: medians([found[side] for found in rounds], 2) for side in rounds[0]}
+    return {**times, "ratios": medians([compare(found) for found in rounds], 3) if "vidray" in rounds[0] else {}}
 
 
 def medians(rounds: Sequence[dict[str, float]], digits: int) -> dict[str, float]:
@@ -91,10 +104,8 @@ def main() -> None:
     options.videos = len(videos_in(options.folder)[: options.videos])
     weights_file(options.model)
     rounds = [{side: figures(side, measure(side, options)) for side in sides} for _ in range(options.rounds)]
-    result = {side: medians([found[side] for found in rounds], 2) for side in sides}
-    ratios = medians([compare(found) for found in rounds], 3) if "vidray" in sides else {}
     settings = {"model": options.model, "precision": options.precision, "videos": options.videos}
-    print(json.dumps({**settings, **result, "ratios": ratios}))
+    print(json.dumps({**settings, **summary(rounds)}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -49,13 +50,36 @@ def corpus(repository: Path, tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
+def test_ratios_are_medians_of_those_of_each_round(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(repository / "benchmarks")
+    end_to_end, processes = map(importlib.import_module, ("end_to_end", "processes"))
+
+    def figures(ceiling_s: float, startup_s: float, peer: tuple[float, float, float]) -> dict[str, dict[str, float]]:
+        whole = {"wall_s": 20.0, "startup_s": startup_s}
+        answers = {
+            "own": {"own": {"ceiling_s": ceiling_s}},
+            "vidray": whole,
+            "daft": dict(zip(("wall_s", "startup_s", "network_s"), peer, strict=True)),
+        }
+        costs = {side: processes.Cost(30.0, 40.0, 0, answer) for side, answer in answers.items()}
+        return {side: end_to_end.figures(side, cost) for side, cost in costs.items()}
+
+    # steady 10, 16 and 12 s; of the peer 20, 80 and 60, and from when its network stands 10, 48 and 60
+    rounds = [figures(8.0, 10.0, (30, 10, 20)), figures(16.0, 4.0, (90, 10, 42)), figures(11.0, 8.0, (80, 20, 9))]
+    found = end_to_end.summary(rounds)
+    assert found["vidray"] == {"wall_s": 30.0, "steady_s": 12.0, "loaded_s": 12.0, "cpu_s": 40.0}
+    assert found["daft"] == {"wall_s": 30.0, "steady_s": 60.0, "loaded_s": 48.0, "cpu_s": 40.0}
+    ratios = {"daft_wall": 1.0, "daft_steady": 5.0, "daft_loaded": 3.0, "daft_cpu": 1.0}
+    assert found["ratios"] == {"steady_over_own": 1.091, **ratios}
+
+
 @pytest.mark.slow
 def test_all_sides_of_the_comparison_do_their_work(repository: Path, corpus: Path, tmp_path: Path) -> None:
     arguments = ("--model", "mobilenet_v3_small", "--rounds", "1", "--sides", "plain,own,shared,vidray,loop,ray-data")
     answer = benchmark(repository, "end_to_end.py", corpus, *arguments)
     assert answer["videos"] == 2
     named = {"steady_over_plain", "steady_over_own", "steady_over_shared"}
-    named |= {f"{side}_{what}" for side in ("loop", "ray-data") for what in ("wall", "steady", "cpu")}
+    named |= {f"{side}_{what}" for side in ("loop", "ray-data") for what in ("wall", "steady", "loaded", "cpu")}
     assert set(answer["ratios"]) == named
     assert all(ratio > 0 for ratio in answer["ratios"].values())
     (tmp_path / "result.json").write_text(json.dumps(answer))

@@ -457,18 +457,21 @@ def test_threads_publish_a_part_or_say_why_not(mixed, tmp_path):
     assert store.parts("features/mean_colour") == [0]
 
 
-def block_of(*video_ids: str) -> BlockWork:
-    """A block of a clip of each video, with nothing to fill."""
-    clips = [
-        Clip(clip_id=f"{video_id}:{n}", video_id=video_id, uri="v.mp4", clip_index=n, start_s=0.0, end_s=1.0)
-        for n, video_id in enumerate(video_ids)
-    ]
-    return BlockWork(tuple(clips), ((0, 0),) * len(clips), (1.0,) * len(clips), slices=())
+def blocks_showing(*shown: str) -> list[BlockWork]:
+    """For each text a block: of one clip a letter, which names the clip's video."""
+    blocks = []
+    for number, letters in enumerate(shown):
+        clips = [
+            Clip(clip_id=f"{number}:{n}", video_id=letter, uri="v.mp4", clip_index=n, start_s=0.0, end_s=1.0)
+            for n, letter in enumerate(letters)
+        ]
+        blocks.append(BlockWork(tuple(clips), ((0, 0),) * len(clips), (1.0,) * len(clips), slices=()))
+    return blocks
 
 
-@pytest.mark.parametrize("video_of", [lambda n: str(n), lambda n: "the same"])
-def test_tasks_hold_neighbours_and_get_smaller_towards_the_end(video_of):
-    blocks = [block_of(video_of(n)) for n in range(100)]
+@pytest.mark.parametrize("shown", [[chr(n) for n in range(100)], ["a"] * 100], ids=["short videos", "a long one"])
+def test_tasks_hold_neighbours_and_get_smaller_towards_the_end(shown):
+    blocks = blocks_showing(*shown)
     tasks = list(tasks_of(blocks, 3))
     assert [block for task in tasks for block in task] == blocks
     sizes = [len(task) for task in tasks]
@@ -476,15 +479,22 @@ def test_tasks_hold_neighbours_and_get_smaller_towards_the_end(video_of):
     assert (sizes[0], sizes[-10:]) == (8, [1] * 10)
 
 
-def test_a_task_ends_with_a_video_where_one_ends_in_its_second_half():
-    # of each 8 blocks a video ends with the last; with the 6th; with the 3rd, 5th and 7th; with none
-    videos = ["a"] * 8 + ["b"] * 6 + ["c"] * 3 + ["d"] * 2 + ["e"] * 2 + ["f"] * 40
-    sizes = [len(task) for task in tasks_of([block_of(video_id) for video_id in videos], 2)]
-    assert sum(sizes) == len(videos)
-    assert sizes[:4] == [8, 6, 7, 8]
-    # of a block that holds several videos the first and the last count
-    blocks = [block_of("a", "b"), block_of("b", "c"), block_of("c")] * 20
-    assert [len(task) for task in tasks_of(blocks, 2)][:3] == [6, 6, 6]
+@pytest.mark.parametrize(
+    ("shown", "size"),
+    [
+        (["a"] * 8, 8),
+        (["a"] * 7 + ["b"] * 2, 7),
+        (["a"] * 3 + ["b"] * 2 + ["c"] * 4, 5),
+        (["a"] * 4 + ["b"] * 5, 8),
+        (["ab", "bc", "c", "ab", "bc", "c", "ab", "bc", "c"], 6),
+        (["a", "ab", "bc", "cd", "de", "ef", "fg", "gh", "hi"], 8),
+    ],
+)
+def test_a_task_is_shorter_where_a_video_ends_in_its_second_half(shown, size):
+    blocks = blocks_showing(*shown, *["z"] * (40 - len(shown)))
+    tasks = list(tasks_of(blocks, 2))
+    assert len(tasks[0]) == size
+    assert [block for task in tasks for block in task] == blocks
 
 
 def test_the_last_tasks_begin_with_what_has_most_pixels_to_decode():
@@ -545,6 +555,26 @@ except ZeroDivisionError:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
     expected = (1, "", True) if is_lost else (0, "raised\n", False)
     assert (done.returncode, done.stdout, "leaves cuda unusable" in done.stderr) == expected
+
+
+@pytest.mark.slow
+def test_a_local_cluster_starts_no_worker_before_there_is_work():
+    code = """
+import time
+import ray
+import psutil
+from vidray.pipeline.cluster import cluster
+
+with cluster(None) as connection:
+    connection.connect()
+    time.sleep(2)
+    names = [(process.cmdline() or [""])[0] for process in psutil.Process().children(recursive=True)]
+    print(any(name.endswith("/raylet") for name in names))
+    print([name for name in names if name.startswith("ray::IDLE")])
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == "True\n[]\n", done.stderr
 
 
 @pytest.mark.parametrize(

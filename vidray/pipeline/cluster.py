@@ -104,7 +104,7 @@ class Cluster:
         where = "on this machine" if address is None else f"at {address}"
         self.local = address is None
         if address is None:
-            # else Ray starts a worker a CPU ahead, which import it on the cores that ours are starting on
+            # else Ray starts idle workers ahead, one a CPU, whose imports take the cores that ours need
             os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
             cpus = usable_cores() + SPARE_CPUS
             options: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}

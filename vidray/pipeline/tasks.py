@@ -130,12 +130,12 @@ def slice_keys(part: int, block: PlannedBlock, sampling: AnySampling) -> Iterato
 
 def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
     """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together. A task
-    ends with a video where one ends in its second half: two workers would both open it, and decode from the keyframe
-    before the cut. The last blocks go out one by one, those with the most pixels first."""
+    is shorter where a video ends in its second half: one that it cut would be opened twice, and decoded again from the
+    keyframe before the cut. The last blocks go out one by one, those with the most pixels first."""
     first = 0
     while (size := min(BLOCKS_A_TASK, (len(blocks) - first) // (2 * workers))) > 1:
-        stops = range(first + size, first + size // 2, -1)
-        stop = next((stop for stop in stops if _ends_with_a_video(blocks, stop)), first + size)
+        ends = (end for end in range(first + size, first + size // 2, -1) if _ends_with_a_video(blocks, end))
+        stop = next(ends, first + size)
         yield tuple(blocks[first:stop])
         first = stop
     for block in sorted(blocks[first:], key=_pixel_seconds, reverse=True):
