@@ -118,10 +118,11 @@ def main() -> None:
     began = time.time()
     {"loop": loop, "ray-data": ray_data, "daft": daft}[options.side](videos, options.output, options.model)
     wall_s = time.time() - began
-    decoding_s, network_s = (round(mark.stat().st_mtime - began, 2) for mark in marks)
+    decoding_s, network_s = (mark.stat().st_mtime - began for mark in marks)
     for mark in marks:
         mark.unlink()
-    print(json.dumps({"wall_s": round(wall_s, 2), "startup_s": decoding_s, "network_s": network_s}))
+    answer = {"wall_s": wall_s, "startup_s": decoding_s, "network_s": network_s}
+    print(json.dumps({name: round(seconds, 2) for name, seconds in answer.items()}))
 
 
 if __name__ == "__main__":

@@ -55,10 +55,9 @@ def test_ratios_are_medians_of_those_of_each_round(repository: Path, monkeypatch
     end_to_end, processes = map(importlib.import_module, ("end_to_end", "processes"))
 
     def figures(ceiling_s: float, startup_s: float, peer: tuple[float, float, float]) -> dict[str, dict[str, float]]:
-        whole = {"wall_s": 20.0, "startup_s": startup_s}
         answers = {
             "own": {"own": {"ceiling_s": ceiling_s}},
-            "vidray": whole,
+            "vidray": {"wall_s": 20.0, "startup_s": startup_s},
             "daft": dict(zip(("wall_s", "startup_s", "network_s"), peer, strict=True)),
         }
         costs = {side: processes.Cost(30.0, 40.0, 0, answer) for side, answer in answers.items()}
