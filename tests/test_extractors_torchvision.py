@@ -26,7 +26,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from vidray.errors import UsageError, WeightsError
-from vidray.extractors import classifiers, resolve
+from vidray.extractors import classifiers, fusion, resolve
 from vidray.extractors import torchvision as families
 from vidray.extractors.networks import HUGE_PAGES
 from vidray.media import Frames, FrameWindows, Resize, Windows
@@ -77,7 +77,7 @@ def seeded_model(name: str, **options: Any) -> nn.Module:
                 tensor.uniform_(0.1, 0.5)
             elif key.endswith("bias"):
                 tensor.normal_(0, 0.1)
-    norms = [layer for layer in model.modules() if isinstance(layer, classifiers.BATCH_NORMS)]
+    norms = [layer for layer in model.modules() if isinstance(layer, fusion.BATCH_NORMS)]
     model.eval()
     for norm in norms:
         norm.momentum = 1.0
@@ -223,42 +223,12 @@ def test_folding_batch_norm_keeps_what_a_network_says(name: str) -> None:
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     with torch.inference_mode():
         plain = model(inputs)
-        folded = classifiers.fold_batch_norms(model)(inputs)
+        folded = fusion.fold_batch_norms(model)(inputs)
     left = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert len(left) < len(norms)
     assert left == [] or name == "densenet121"
     assert cosine(folded.numpy(), plain.numpy()).min() > 0.99999
     np.testing.assert_allclose(folded, plain, atol=1e-3 * plain.abs().max())
-
-
-def test_a_shared_convolution_is_not_folded() -> None:
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.second(self.conv(self.first(self.conv(x))))  # type: ignore[no-any-return]
-
-    torch.manual_seed(0)
-    model = Shared().eval()
-    model.first.running_mean, model.second.running_var = torch.full((3,), 2.0), torch.full((3,), 5.0)
-    inputs = torch.randn(1, 3, 4, 4)
-    with torch.inference_mode():
-        torch.testing.assert_close(classifiers.fold_batch_norms(model)(inputs), model(inputs))
-        assert isinstance(model.first, nn.BatchNorm2d)
-
-
-def test_a_network_that_cannot_be_traced_is_left_alone() -> None:
-    class Branching(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.norm(self.conv(x)) if x.sum() > 0 else x  # type: ignore[no-any-return]
-
-    assert isinstance(classifiers.fold_batch_norms(Branching().eval()).norm, nn.BatchNorm2d)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_large"])

@@ -6,21 +6,16 @@ Imports torch at once, so extractors import this module where they build a netwo
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from vidray.extractors.fusion import CONVOLUTIONS, can_fuse, fold_batch_norms, fuse_convolutions
 from vidray.extractors.networks import PictureFn, dtype_of
 
-Model = TypeVar("Model", bound=nn.Module)
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FIRST_VALUES = ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
 """With what `torch.nn.init` gives tensors their first values: methods of tensors and functions of its own."""
 
@@ -111,6 +106,8 @@ def feature_network(
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    elif can_fuse(dtype):
+        model = fuse_convolutions(model)
     normalize = normalizer(mean, std, device)
 
     def run(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,42 +146,3 @@ def _kept_wide(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         elif isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 and is_first:
             is_first = False
             yield name, layer
-
-
-def fold_batch_norms(model: Model) -> Model:
-    """Fold each batch norm into the convolution that alone feeds it; in place, in float64, for a network in eval mode.
-
-    A network that torch.fx cannot trace is left as it is. Only the pairs are taken from the trace: the network goes on
-    running its own code.
-    """
-    try:
-        graph = _Tracer().trace(model)
-    except Exception:
-        # tracing runs the network's code on proxies, which may raise anything
-        return model
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
-    names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
-    for node in list(graph.nodes):
-        if node.op != "call_module" or not isinstance(norm := model.get_submodule(node.target), BATCH_NORMS):
-            continue
-        source = node.args[0]
-        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
-            continue
-        conv = model.get_submodule(str(source.target))
-        used_once = all(calls[n.target] == 1 for n in (node, source)) and names[id(conv)] == names[id(norm)] == 1
-        if isinstance(conv, CONVOLUTIONS) and used_once and norm.running_mean is not None:
-            model.set_submodule(str(source.target), _folded(conv, norm))
-            model.set_submodule(node.target, nn.Identity())
-    return model
-
-
-class _Tracer(fx.Tracer):
-    """Subclasses of convolutions, which pad by themselves, are layers too."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (*CONVOLUTIONS, *BATCH_NORMS)) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _folded(conv: Any, norm: Any) -> nn.Module:
-    fused: nn.Module = fuse_conv_bn_eval(copy.deepcopy(conv).double(), copy.deepcopy(norm).double())
-    return fused.to(next(conv.parameters()).dtype)

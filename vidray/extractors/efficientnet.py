@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -22,6 +23,9 @@ from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
 from vidray.extractors.torchvision_import import torchvision_models
 from vidray.extractors.weights import fill, load_state_dict, packaged_file, sha256_of
 from vidray.media import FrameRate, Frames, Resize
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NAME = "efficientnet_lite0"
 DIM = 1280
@@ -104,7 +108,8 @@ class EfficientNetLite0:
 
         with EmptyParameters():
             model = EfficientNet.from_name("efficientnet-lite0")
-        fill(model, load_state_dict(path), f"{NAME} from {path}")
+            fill(model, load_state_dict(path), f"{NAME} from {path}")
+            _pad_in_convolutions(model)
         network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision)
         classes = torchvision_models().ResNet50_Weights.DEFAULT.meta["categories"]
 
@@ -138,3 +143,29 @@ def _packaged_weights() -> Path:
     if path is None:
         raise MissingExtraError(NAME, "efficientnet")
     return path
+
+
+def _pad_in_convolutions(model: nn.Module) -> None:
+    """Have convolutions pad on their own, where the package's make a padded copy of each picture first.
+
+    Torch's convolutions pad both sides alike. "Same" padding of a stride of 2 is larger by one on the right and below:
+    with a zero more on the left and above in each kernel, that much on all sides is the same.
+    """
+    from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
+    from torch import nn
+
+    for name, conv in list(model.named_modules()):
+        if isinstance(conv, Conv2dStaticSamePadding):
+            left, right, top, bottom = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
+            weight = nn.functional.pad(conv.weight, (right - left, 0, bottom - top, 0))
+            plain = nn.Conv2d(
+                conv.in_channels,
+                conv.out_channels,
+                (weight.shape[2], weight.shape[3]),
+                stride=conv.stride,
+                padding=(bottom, right),
+                groups=conv.groups,
+                bias=False,
+            )
+            plain.weight = nn.Parameter(weight)
+            model.set_submodule(name, plain)
