@@ -71,7 +71,7 @@ def plain_pictures(path: Path) -> Pictures:
 
 
 class PlainNetwork:
-    """torchvision's network as its documentation uses it: features of the layer before the classifier."""
+    """torchvision's network as its documentation uses it, without its last layer."""
 
     def __init__(self, model: str) -> None:
         import torch
@@ -81,10 +81,8 @@ class PlainNetwork:
         torch.set_num_threads(1)
         network = models.get_model(model, weights=None)
         network.load_state_dict(torch.load(weights_file(model), weights_only=True))
-        if hasattr(network, "fc"):
-            network.fc = nn.Identity()
-        else:
-            network.classifier = nn.Identity()
+        last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
+        network.set_submodule(last, nn.Identity())
         self._network = network.eval()
         self._mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         self._std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

@@ -89,6 +89,15 @@ def test_all_sides_of_the_comparison_do_their_work(repository: Path, corpus: Pat
 
 
 @pytest.mark.slow
+def test_networks_answer_as_plain_ones_do(repository: Path) -> None:
+    answer = benchmark(repository, "extract.py", "--models", "efficientnet_lite0,mobilenet_v3_large", "--rounds", "1")
+    for found in answer.values():
+        assert found["float32_cosine"]["worst"] > 0.99999
+        assert found["bfloat16_cosine"]["worst"] > 0.999
+        assert all(found[f"{side}_ms"] > 0 for side in ("plain", "float32", "bfloat16"))
+
+
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_cpus(repository: Path, tmp_path: Path) -> None:
     arguments = (tmp_path, "--model", "mobilenet_v3_small")
     subprocess.run(
