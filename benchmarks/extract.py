@@ -1,10 +1,10 @@
 """What a network costs a picture, plain and as vidray runs it, and how much of the answer that changes.
 
 One thread, since a worker is a core. The plain network is torchvision's as its documentation runs it, or the packaged
-EfficientNet-lite0 with its real weights; vidray folds batch norms, keeps channels last and converts to bfloat16 on
-request. Sides take turns batch by batch. The cosine is of each clip's embedding, the mean over its pictures, with the
-plain float32 network's on the same pictures of real clips; with random weights it says little, with real ones it is
-what a user gets.
+EfficientNet-lite0 with its real weights; vidray folds batch norms, has convolutions take along the sums and activations
+after them, keeps channels last and converts to bfloat16 on request. Sides take turns batch by batch. The cosine is of
+each clip's embedding, the mean over its pictures, with the plain float32 network's on the same pictures of real clips;
+with random weights it says little, with real ones it is what a user gets.
 
 Usage: python benchmarks/extract.py [--models efficientnet_lite0,mobilenet_v3_large,resnet50] [--rounds 5]
 """

@@ -41,7 +41,17 @@ PICTURE_MODELS = [
     "mnasnet0_5",
     *(
         pytest.param(name, marks=slow)
-        for name in ("resnet50", "densenet121", "inception_v3", "googlenet", "vit_b_16", "swin_t", "convnext_tiny")
+        for name in (
+            "resnet50",
+            "densenet121",
+            "inception_v3",
+            "googlenet",
+            "regnet_y_400mf",
+            "shufflenet_v2_x0_5",
+            "vit_b_16",
+            "swin_t",
+            "convnext_tiny",
+        )
     ),
 ]
 VIDEO_MODELS = ["r2plus1d_18", *(pytest.param(name, marks=slow) for name in ("s3d", "mvit_v2_s", "swin3d_t"))]

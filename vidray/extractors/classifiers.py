@@ -84,7 +84,7 @@ def feature_network(
     """A function from uint8 pictures (N, H, W, 3) or windows (N, T, H, W, 3) to features (N, dim) and logits.
 
     Features are what the last layer receives; where that is a convolution, their mean over its places, which is how
-    such networks (SqueezeNet, S3D) pool what the layer answers. The function keeps no state: threads can share it.
+    such networks (SqueezeNet, S3D) pool what the layer answers. Threads can share the function.
 
     Args:
         model: A classification network on the CPU; changed in place.

@@ -108,8 +108,10 @@ class EfficientNetLite0:
 
         with EmptyParameters():
             model = EfficientNet.from_name("efficientnet-lite0")
-            fill(model, load_state_dict(path), f"{NAME} from {path}")
-            _pad_in_convolutions(model)
+        fill(model, load_state_dict(path), f"{NAME} from {path}")
+        if device.startswith("cpu"):
+            with EmptyParameters():
+                _pad_in_convolutions(model)
         network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision)
         classes = torchvision_models().ResNet50_Weights.DEFAULT.meta["categories"]
 
@@ -164,8 +166,8 @@ def _pad_in_convolutions(model: nn.Module) -> None:
                 (weight.shape[2], weight.shape[3]),
                 stride=conv.stride,
                 padding=(bottom, right),
+                dilation=conv.dilation,
                 groups=conv.groups,
-                bias=False,
             )
-            plain.weight = nn.Parameter(weight)
+            plain.weight, plain.bias = nn.Parameter(weight), conv.bias
             model.set_submodule(name, plain)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections import Counter
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -66,16 +66,18 @@ class FusedConv2d(nn.Module):
 
 
 def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether this machine's CPU and torch's build have oneDNN's convolutions for a type."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    """Whether oneDNN computes convolutions of a type with sums and activations on this CPU. On ARM it does not."""
+    onednn = torch.ops.mkldnn
+    if not torch.backends.mkldnn.is_available() or onednn._is_mkldnn_acl_supported():  # type: ignore[no-untyped-call]
         return False
-    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32 or bool(onednn._is_mkldnn_bf16_supported())
 
 
 def fuse_convolutions(model: nn.Module) -> nn.Module:
     """Have 2D convolutions compute the sums and activations that follow them, for a network in eval mode on a CPU.
 
-    The network's own layers are changed; the answer runs them as they were traced.
+    The network's own layers are changed; the answer runs them as they were traced. What is added to a convolution's
+    answer has its shape.
     """
     graph = _trace(model)
     if graph is None:
@@ -84,23 +86,22 @@ def fuse_convolutions(model: nn.Module) -> nn.Module:
     calls = Counter(node.target for node in layers)
     for node, layer in layers.items():
         if isinstance(layer, nn.Identity | nn.Dropout):
-            _replace(node, node.args[0])
-    place = {node: number for number, node in enumerate(graph.nodes)}
+            _replace(node, node.all_input_nodes[0])
     fused: set[fx.Node] = set()
-    for node, conv in layers.items():
-        if not (type(conv) is nn.Conv2d and _pads_with_zeros(conv) and calls[node.target] == 1):
+    for node, layer in layers.items():
+        if not _is_plain_convolution(layer) or calls[node.target] > 1 or node.kwargs:
             continue
-        layer = FusedConv2d(conv)
-        model.set_submodule(str(node.target), layer)
+        conv = FusedConv2d(layer)
+        model.set_submodule(str(node.target), conv)
         following = _only_user(node)
-        if following is not None and (summand := _summand(following, node, fused, place)) is not None:
+        if following is not None and (summand := _summand(following, node, fused)) is not None:
             node.args = (*node.args, summand)
             _replace(following, node)
             following = _only_user(node)
         activation = _activation(following, layers)
-        # after a sum oneDNN has no other
+        # torch's sum takes no other activation along
         if following is not None and activation is not None and (len(node.args) == 1 or activation[0] == "relu"):
-            layer.activation, layer.bounds = activation
+            conv.activation, conv.bounds = activation
             _replace(following, node)
         fused.add(node)
     return fx.GraphModule(model, graph) if fused else model
@@ -130,9 +131,16 @@ def fold_batch_norms(model: Model) -> Model:
     return model
 
 
+class _Tracer(fx.Tracer):
+    """Subclasses of convolutions, which pad by themselves or take other sizes, are layers too."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (*CONVOLUTIONS, *BATCH_NORMS)) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(model: nn.Module) -> fx.Graph | None:
     try:
-        return fx.Tracer().trace(model)
+        return _Tracer().trace(model)
     except Exception:
         # tracing runs the network's code on proxies, which may raise anything
         return None
@@ -143,8 +151,8 @@ def _folded(conv: Any, norm: Any) -> nn.Module:
     return fused.to(next(conv.parameters()).dtype)
 
 
-def _pads_with_zeros(conv: nn.Conv2d) -> bool:
-    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+def _is_plain_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -162,13 +170,14 @@ def _activation(node: fx.Node | None, layers: dict[fx.Node, nn.Module]) -> tuple
     return ACTIVATIONS.get(type(layers[node]) if node in layers else node.target)
 
 
-def _summand(node: fx.Node, conv: fx.Node, fused: set[fx.Node], place: dict[fx.Node, int]) -> fx.Node | None:
-    """What a sum adds to a convolution, where nothing else needs it by then: the sum is written over it."""
+def _summand(node: fx.Node, conv: fx.Node, fused: set[fx.Node]) -> fx.Node | None:
+    """What a sum adds to a convolution, where nothing else needs it from then on: the sum is written over it.
+
+    All in `fused` have run before this convolution.
+    """
     if node.op != "call_function" or node.target not in SUMS or len(node.args) != 2 or node.kwargs:
         return None
     other = node.args[0] if node.args[1] is conv else node.args[1]
     if not isinstance(other, fx.Node) or other not in fused:
         return None
-    earlier = [user for user in other.users if user is not node]
-    is_free = all(user in fused and place[user] < place[conv] for user in earlier)
-    return other if is_free and place[other] < place[conv] else None
+    return other if all(user is node or user in fused for user in other.users) else None
