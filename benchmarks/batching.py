@@ -49,7 +49,7 @@ def main() -> None:
     result = {}
     for model in options.models.split(","):
         extract = resolve(f"torchvision/{model}@{weights_file(model)}", precision=options.precision).load("cpu")
-        choices = [(batch, 1) for batch in BATCHES] + [(32, len(os.sched_getaffinity(0)))]
+        choices = [(batch, 1) for batch in BATCHES] + [(16, len(os.sched_getaffinity(0)))]
         taken = [[milliseconds(extract, clip, *choice) for choice in choices] for _ in range(options.rounds)]
         medians = [statistics.median(found) for found in zip(*taken, strict=True)]
         result[model] = {
