@@ -81,7 +81,7 @@ class PlainNetwork:
         torch.set_num_threads(1)
         network = models.get_model(model, weights=None)
         network.load_state_dict(torch.load(weights_file(model), weights_only=True))
-        last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
+        last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
         network.set_submodule(last, nn.Identity())
         self._network = network.eval()
         self._mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)

@@ -98,9 +98,11 @@ def fuse_convolutions(model: nn.Module) -> nn.Module:
             node.args = (*node.args, summand)
             _replace(following, node)
             following = _only_user(node)
-        activation = _activation(following, layers)
-        # torch's sum takes no other activation along
-        if following is not None and activation is not None and (len(node.args) == 1 or activation[0] == "relu"):
+        if (
+            following is not None
+            and (activation := _activation(following, layers)) is not None
+            and (len(node.args) == 1 or activation[0] == "relu")  # torch's sum takes no other along
+        ):
             conv.activation, conv.bounds = activation
             _replace(following, node)
         fused.add(node)
@@ -164,9 +166,7 @@ def _replace(node: fx.Node, by: Any) -> None:
     node.graph.erase_node(node)
 
 
-def _activation(node: fx.Node | None, layers: dict[fx.Node, nn.Module]) -> tuple[str, list[float]] | None:
-    if node is None:
-        return None
+def _activation(node: fx.Node, layers: dict[fx.Node, nn.Module]) -> tuple[str, list[float]] | None:
     return ACTIVATIONS.get(type(layers[node]) if node in layers else node.target)
 
 
