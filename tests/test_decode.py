@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 from collections.abc import Mapping
@@ -258,3 +259,24 @@ def test_what_nothing_wanted_refers_to_is_not_decoded(folder: Path, name: str) -
         assert pictures is not None
         reader.read(0.0, 2.0)
         assert sparse < 0.8 * pictures.decoded
+
+
+def test_a_closed_reader_leaves_no_container_and_no_decoder_behind() -> None:
+    path = packaged("bikes.mp4")
+
+    def left() -> list[str]:
+        kinds = (av.container.InputContainer, av.CodecContext)
+        types = map(type, gc.get_objects())  # `isinstance` would ask proxies among them
+        return [kind.__name__ for kind in types if issubclass(kind, kinds)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = left()
+        with path.open("rb") as file, VideoReader(file, str(path), [DENSE, SOUND]) as reader:
+            reader.read(0.0, 1.0)
+            assert len(left()) > len(before)
+        del reader
+        assert left() == before
+    finally:
+        gc.enable()

@@ -26,7 +26,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from vidray.errors import UsageError, WeightsError
-from vidray.extractors import classifiers, fusion, resolve
+from vidray.extractors import classifiers, fusion, networks, resolve
 from vidray.extractors import torchvision as families
 from vidray.extractors.networks import HUGE_PAGES
 from vidray.media import Frames, FrameWindows, Resize, Windows
@@ -363,3 +363,21 @@ def test_a_claimed_core_keeps_its_memory(repository):
     before, claimed, threads = map(int, printed(code, repository).split())
     assert claimed < before / 4
     assert threads == 1
+
+
+def test_batches_hold_all_rows_in_order_however_they_are_parted() -> None:
+    rows = bikes()[:90, ::8, ::8]
+    seen = []
+
+    def network(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(len(pictures))
+        return pictures.float().mean((1, 2)), pictures.float().amax((1, 2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.BATCH_PIXELS, "cpu", 16 * rows[0, :, :, 0].size)
+        whole = networks.run_in_batches(network, [rows], device="cpu")
+        parted = networks.run_in_batches(network, [rows[:1], rows[1:40], rows[40:40], rows[40:]], device="cpu")
+    assert seen == 2 * [16, 16, 16, 16, 16, 10]
+    np.testing.assert_array_equal(whole[0], rows.astype(np.float32).mean((1, 2)), strict=True)
+    for one, other in zip(whole, parted, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,5 +1,7 @@
 """The store's laws: a reader sees whole parts only, and what is done twice writes the same bytes."""
 
+import contextlib
+
 import pyarrow as pa
 import pytest
 
@@ -54,6 +56,24 @@ def test_publishing_splits_successes_and_failures_in_plan_order(store):
     assert errors.schema == ERRORS
     assert store.staged("x") == set()
     assert store.parts("features/x") == [0]
+
+
+def test_errors_are_published_before_features_and_each_slice_is_read_once(store, monkeypatch):
+    written, read = [], []
+    writing, read_staged = store.folder.writing, store.read_staged
+
+    @contextlib.contextmanager
+    def recorded(name):
+        with writing(name) as file:
+            yield file
+        written.append(name)
+
+    keys = stage_part(store)
+    monkeypatch.setattr(store.folder, "writing", recorded)
+    monkeypatch.setattr(store, "read_staged", lambda table, key: read.append(key) or read_staged(table, key))
+    store.publish("x", 0, keys, COLUMNS)
+    assert written == ["errors/x/part-00000.parquet", "features/x/part-00000.parquet"]
+    assert read == keys
 
 
 def test_publishing_does_not_depend_on_how_the_slices_were_cut(store):

@@ -279,7 +279,7 @@ class Store:
         """The rows of a staged slice. Raises StoreError for a damaged one, after removing it: it is missing then."""
         try:
             with self.folder.open(f"_staging/{table}/{key.file}") as file:
-                return pq.read_table(file)
+                return pq.ParquetFile(file).read(use_threads=False)
         except pa.ArrowInvalid as e:
             raise self._useless(table, key, "damaged") from e
 
@@ -293,12 +293,18 @@ class Store:
         Returns the rows of features and of errors. Done twice, it writes the same bytes. Raises StoreError, and
         publishes nothing, where the slices are not the plan's clips in its order.
         """
-        schema = features_schema(columns)
+        errors: list[pa.Table] = []
+
+        def features() -> Iterator[pa.Table]:
+            for rows in self._planned_rows(table, part, slices):
+                errors.append(rows.select(ERRORS.names).filter(rows["kind"].is_valid()))
+                yield rows.filter(rows["kind"].is_null())
+            # the file of features appears once this ends
+            self.write(f"errors/{table}", part, errors, ERRORS)
+
         try:
-            errors = (rows.filter(rows["kind"].is_valid()) for rows in self._planned_rows(table, part, slices))
-            failed = self.write(f"errors/{table}", part, errors, ERRORS)
-            features = (rows.filter(rows["kind"].is_null()) for rows in self._staged_rows(table, slices))
-            done = self.write(f"features/{table}", part, features, schema)
+            done = self.write(f"features/{table}", part, features(), features_schema(columns))
+            failed = sum(rows.num_rows for rows in errors)
             self.folder.remove(f"{staging_of(table, part)}/{AGAIN}")
         except FileNotFoundError:
             # somebody who began earlier has published it, and is cleaning up or was killed at it
@@ -338,15 +344,13 @@ class Store:
     def clear_intent(self) -> None:
         self.folder.remove(INTENT)
 
-    def _staged_rows(self, table: str, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
-        for key in sorted(slices):
-            yield self.read_staged(table, key)
-
     def _planned_rows(self, table: str, part: int, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
-        """The same, seen to be of the plan's clips: a worker that outlived its run may have staged an older plan's."""
+        """What is staged, seen to be of the plan's clips: a worker that outlived its run may have staged an older
+        plan's."""
         planned = self.read("clips", part, ["clip_id"])["clip_id"]
         count = 0
-        for key, rows in zip(sorted(slices), self._staged_rows(table, slices), strict=True):
+        for key in sorted(slices):
+            rows = self.read_staged(table, key)
             if rows["clip_id"].to_pylist() != planned.slice(count, rows.num_rows).to_pylist():
                 raise self._useless(table, key, "holds other clips than the plan")
             count += rows.num_rows

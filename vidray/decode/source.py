@@ -131,7 +131,7 @@ class Source:
                 options=options,
                 metadata_errors="replace",
                 buffer_size=_BUFFER_SIZE_BYTES,
-                io_open=self._refuse,
+                io_open=_refuse,  # a method would hold this object in a circle, and the decoder's memory with it
             )
         except (av.FFmpegError, OSError) as e:
             self.check_storage()
@@ -339,9 +339,6 @@ class Source:
             what = str(error) or type(error).__name__
             raise DecodeError("unreadable", f"the storage failed while reading: {what}", self.uri) from error
 
-    def _refuse(self, url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
-        raise PermissionError(f"the file asks for another one, {url!r}, which is not opened")
-
     def _unopened(self, error: Exception | None) -> DecodeError:
         if isinstance(error, PermissionError) and not isinstance(error, av.FFmpegError):
             return DecodeError("unsupported", str(error), self.uri)
@@ -366,6 +363,10 @@ class Source:
             if not any(s.type in ("subtitle", "data", "attachment", "video") for s in self.container.streams):
                 raise self._unopened(None)
             raise DecodeError("no_stream", "the file holds neither picture nor sound", self.uri)
+
+
+def _refuse(url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
+    raise PermissionError(f"the file asks for another one, {url!r}, which is not opened")
 
 
 def _tagged_duration_s(metadata: dict[str, str]) -> float | None:

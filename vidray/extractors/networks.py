@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -86,16 +86,30 @@ def run_in_batches(network: PictureFn, parts: Sequence[npt.NDArray[np.uint8]], *
     """
     import torch
 
-    rows = np.concatenate(parts)
-    pixels = int(np.prod(rows.shape[1:-1]))
-    batch = max(1, BATCH_PIXELS[device.partition(":")[0]] // pixels)
+    pixels = int(np.prod(parts[0].shape[1:-1]))
     features, probabilities = [], []
     with torch.inference_mode():
-        for first in range(0, len(rows), batch):
-            pictures = torch.from_numpy(rows[first : first + batch])
+        for rows in _batches(parts, max(1, BATCH_PIXELS[device.partition(":")[0]] // pixels)):
+            pictures = torch.from_numpy(rows)
             if not device.startswith("cpu"):
                 pictures = pictures.pin_memory().to(device, non_blocking=True)
             row_features, logits = network(pictures)
             features.append(row_features.float())
             probabilities.append(logits.float().softmax(dim=1))
         return torch.cat(features).cpu().numpy(), torch.cat(probabilities).cpu().numpy()
+
+
+def _batches(parts: Sequence[npt.NDArray[np.uint8]], size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """The rows of all parts in their order, so many at a time, fewer in the last batch."""
+    held: list[npt.NDArray[np.uint8]] = []
+    missing = size
+    for part in parts:
+        while len(part):
+            held.append(part[:missing])
+            part = part[missing:]
+            missing -= len(held[-1])
+            if not missing:
+                yield np.concatenate(held)
+                held, missing = [], size
+    if held:
+        yield np.concatenate(held)

@@ -6,6 +6,7 @@ A local file arrives as an open descriptor; a remote one is read through the own
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -137,6 +138,8 @@ class Decoder:
                 reader.close()
         if file is not None:
             file.close()
+        # PyAV's frames with side data, such as a rotation, refer to themselves
+        gc.collect()
 
 
 def main(descriptor: int, lifeline: int, owner: int, *, from_main_thread: bool) -> None:
@@ -146,6 +149,8 @@ def main(descriptor: int, lifeline: int, owner: int, *, from_main_thread: bool) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory(KEPT_BYTES)
     _import_all("av")
+    # all of this stays, and need not be looked at with each file
+    gc.freeze()
     with socket.socket(fileno=descriptor) as connection:
         channel = wire.Channel(connection)
         decoder = Decoder(connection, channel)
