@@ -14,19 +14,20 @@ from torch import Tensor, fx, nn
 from torchvision import models
 
 from vidray.extractors import fusion
-from vidray.extractors.fusion import FusedConv2d, can_fuse, fold_batch_norms, fuse_convolutions
+from vidray.extractors.fusion import FusedConv2d, can_fuse, fold_batch_norms, fuse_layers
 
 DTYPES = [torch.float32, *([torch.bfloat16] if can_fuse(torch.bfloat16) else [])]
 """What vidray fuses on this CPU: bfloat16 needs AVX-512."""
 
 
 class Network(nn.Module):
-    """Three convolutions of 8 channels and an activation, put together by a function."""
+    """Three convolutions of 8 channels, a linear layer and an activation, put together by a function."""
 
     def __init__(self, together: Callable[[Any, Tensor], Any], activation: Any = nn.ReLU) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=2)
         self.third = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.linear = nn.Linear(12, 12)
         self.activation = activation() if isinstance(activation, type) else activation
         self.together = together
 
@@ -47,7 +48,7 @@ def pictures(count: int = 2, side: int = 12) -> Tensor:
 
 def fused(model: nn.Module) -> fx.GraphModule:
     """The same network, fused; the model stays as it is."""
-    changed = fuse_convolutions(copy.deepcopy(model).eval())
+    changed = fuse_layers(copy.deepcopy(model).eval())
     assert isinstance(changed, fx.GraphModule)
     return changed
 
@@ -60,9 +61,10 @@ def sums(network: fx.GraphModule) -> int:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", fusion.ACTIVATIONS)
-def test_an_activation_is_computed_by_the_convolution(activation: Any, dtype: torch.dtype) -> None:
-    plain = Network(lambda self, x: self.activation(self.second(x)), activation).to(dtype)
-    plain.second.weight *= 30
+@pytest.mark.parametrize("name", ["second", "linear"])
+def test_an_activation_is_computed_by_the_layer_before_it(name: str, activation: Any, dtype: torch.dtype) -> None:
+    plain = Network(lambda self, x: self.activation(getattr(self, name)(x)), activation).to(dtype)
+    plain.get_submodule(name).weight *= 30
     network = fused(plain)
     assert [node.op for node in network.graph.nodes] == ["placeholder", "call_module", "output"]
     x = pictures().to(dtype)
@@ -84,6 +86,20 @@ def test_a_sum_and_the_relu_after_it_are_computed_by_the_convolution(dtype: torc
     x = pictures().to(dtype)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(network(x), plain(x), rtol=tolerance, atol=tolerance)
+
+
+def test_another_gelu_than_the_exact_one_stays_a_layer() -> None:
+    plain = Network(lambda self, x: self.activation(self.linear(x)), nn.GELU(approximate="tanh"))
+    network = fused(plain)
+    assert [node.op for node in network.graph.nodes] == ["placeholder", *["call_module"] * 2, "output"]
+    x = pictures()
+    torch.testing.assert_close(network(x), plain(x))
+
+
+def test_a_layer_whose_weights_are_read_elsewhere_stays_as_it_is() -> None:
+    plain = Network(lambda self, x: self.activation(self.linear(self.first(x))) @ self.linear.weight)
+    x = pictures()
+    torch.testing.assert_close(fused(plain)(x), plain(x))
 
 
 def test_after_a_sum_other_activations_stay_layers_of_their_own() -> None:
@@ -171,7 +187,7 @@ def convolution_called_by_name(self: Any, x: Tensor) -> Tensor:
 )
 def test_nothing_is_overwritten_that_is_still_needed(together: Callable[[Any, Tensor], Any]) -> None:
     plain = Network(together)
-    network = fuse_convolutions(copy.deepcopy(plain).eval())
+    network = fuse_layers(copy.deepcopy(plain).eval())
     x = pictures()
     given = x.clone()
     torch.testing.assert_close(network(x), plain(given))
@@ -212,7 +228,7 @@ def test_the_first_pictures_decide_nothing_of_later_answers() -> None:
 
 
 def test_pictures_of_other_numbers_and_sizes_than_the_first() -> None:
-    plain = Network(residual)
+    plain = Network(lambda self, x: residual(self, self.linear(x.unfold(3, 12, 4)).mean(-1)))
     network = fused(plain)
     for x in (pictures(2), pictures(5), pictures(1, side=20), pictures(2)):
         torch.testing.assert_close(network(x), plain(x))
@@ -239,7 +255,7 @@ def test_convolutions_that_do_more_than_torchs_are_left_alone() -> None:
             return 2 * super().forward(x)
 
     model = nn.Sequential(Doubling(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"))
-    assert fuse_convolutions(model.eval()) is model
+    assert fuse_layers(model.eval()) is model
 
 
 def test_without_onednn_nothing_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +267,17 @@ def test_without_onednn_nothing_is_fused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_convolutions_of_a_class_of_their_own_are_folded() -> None:
     model = models.video.r3d_18(weights=None).eval()
     assert not any(isinstance(layer, nn.BatchNorm3d) for layer in fold_batch_norms(model).modules())
+
+
+def test_a_batch_norm_that_does_more_is_not_folded() -> None:
+    class Activated(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.gelu(super().forward(x))
+
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), Activated(8)).eval()
+    model[1].running_mean = torch.full((8,), 2.0)
+    x = pictures()
+    torch.testing.assert_close(fold_batch_norms(copy.deepcopy(model))(x), model(x))
 
 
 def test_a_shared_convolution_is_not_folded() -> None:
@@ -280,4 +307,4 @@ def test_a_network_that_cannot_be_traced_is_left_alone() -> None:
 
     model = Branching().eval()
     assert isinstance(fold_batch_norms(model).norm, nn.BatchNorm2d)
-    assert fuse_convolutions(model) is model
+    assert fuse_layers(model) is model

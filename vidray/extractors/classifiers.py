@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidray.extractors.fusion import CONVOLUTIONS, can_fuse, fold_batch_norms, fuse_convolutions
+from vidray.extractors.fusion import CONVOLUTIONS, can_fuse, fold_batch_norms, fuse_layers
 from vidray.extractors.networks import PictureFn, dtype_of
 
 FIRST_VALUES = ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
@@ -107,7 +107,7 @@ def feature_network(
             if isinstance(layer, nn.Conv2d):
                 layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     elif can_fuse(dtype):
-        model = fuse_convolutions(model)
+        model = fuse_layers(model)
     normalize = normalizer(mean, std, device)
 
     def run(pictures: Tensor) -> tuple[Tensor, Tensor]:

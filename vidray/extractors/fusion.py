@@ -1,4 +1,4 @@
-"""Networks that compute less and say the same: layers taken together with the convolution before them.
+"""Networks that compute less and say the same: layers taken together with the one before them.
 
 Pairs are found in a trace of the network by torch.fx. A network that cannot be traced is left as it is.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import operator
 from collections import Counter
-from typing import Any, TypeGuard, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ ACTIVATIONS: dict[Any, tuple[str, list[float]]] = {
     nn.Hardsigmoid: ("hardsigmoid", []),
     nn.SiLU: ("swish", []),
     nn.Sigmoid: ("sigmoid", []),
+    nn.GELU: ("gelu", []),
 }
 """What oneDNN calls an activation, and its bounds."""
 
@@ -57,7 +59,7 @@ class FusedConv2d(nn.Module):
             self.weight = nn.Parameter(weight, requires_grad=False)
         if summand is None:
             return onednn._convolution_pointwise(  # type: ignore[no-any-return]
-                x, weight, self.bias, *self.geometry, self.activation, self.bounds, ""
+                x, weight, self.bias, *self.geometry, self.activation, self.bounds, "none"
             )
         activation = None if self.activation == "none" else self.activation
         return onednn._convolution_pointwise_.binary(  # type: ignore[no-any-return]
@@ -65,36 +67,63 @@ class FusedConv2d(nn.Module):
         )
 
 
+class FusedLinear(nn.Module):
+    """A linear layer with the activation that follows it, as one call of oneDNN, on a CPU.
+
+    Its weights are put into the order of oneDNN's kernels when the first rows come, rather than with each batch.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self.activation, self.bounds = "none", list[float]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., E)."""
+        onednn = torch.ops.mkldnn
+        weight: Tensor = self.weight
+        if not weight.is_mkldnn:
+            weight = onednn._reorder_linear_weight(weight, x.shape[:-1].numel())
+            self.weight = nn.Parameter(weight, requires_grad=False)
+        return onednn._linear_pointwise(  # type: ignore[no-any-return]
+            x, weight, self.bias, self.activation, self.bounds, "none"
+        )
+
+
 def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether oneDNN computes convolutions of a type with sums and activations on this CPU. On ARM it does not."""
+    """Whether oneDNN computes layers of a type with what follows them on this CPU. On ARM it does not."""
     onednn = torch.ops.mkldnn
     if not torch.backends.mkldnn.is_available() or onednn._is_mkldnn_acl_supported():  # type: ignore[no-untyped-call]
         return False
     return dtype == torch.float32 or bool(onednn._is_mkldnn_bf16_supported())
 
 
-def fuse_convolutions(model: nn.Module) -> nn.Module:
-    """Have 2D convolutions compute the sums and activations that follow them, for a network in eval mode on a CPU.
+def fuse_layers(model: nn.Module) -> nn.Module:
+    """Have 2D convolutions and linear layers compute what follows them, for a network in eval mode on a CPU.
 
-    The network's own layers are changed; the answer runs them as they were traced. What is added to a convolution's
-    answer has its shape.
+    That are activations, and the sums after convolutions. The network's own layers are changed; the answer runs them as
+    they were traced. What is added to a convolution's answer has its shape.
     """
     graph = _trace(model)
     if graph is None:
         return model
     layers = {node: model.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module"}
     calls = Counter(node.target for node in layers)
-    for node, layer in layers.items():
-        if isinstance(layer, nn.Identity | nn.Dropout):
+    for node, plain in layers.items():
+        if isinstance(plain, nn.Identity | nn.Dropout):
             _replace(node, node.all_input_nodes[0])
-    fused: set[fx.Node] = set()
-    for node, layer in layers.items():
-        if not _is_plain_convolution(layer) or calls[node.target] > 1 or node.kwargs:
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    fused: dict[fx.Node, FusedConv2d | FusedLinear] = {}
+    for node, plain in layers.items():
+        if calls[node.target] > 1 or node.kwargs or node.target in read or (layer := _fused(plain)) is None:
             continue
-        conv = FusedConv2d(layer)
-        model.set_submodule(str(node.target), conv)
+        model.set_submodule(str(node.target), layer)
         following = _only_user(node)
-        if following is not None and (summand := _summand(following, node, fused)) is not None:
+        if (
+            following is not None
+            and isinstance(layer, FusedConv2d)
+            and (summand := _summand(following, node, fused)) is not None
+        ):
             node.args = (*node.args, summand)
             _replace(following, node)
             following = _only_user(node)
@@ -103,9 +132,9 @@ def fuse_convolutions(model: nn.Module) -> nn.Module:
             and (activation := _activation(following, layers)) is not None
             and (len(node.args) == 1 or activation[0] == "relu")  # torch's sum takes no other along
         ):
-            conv.activation, conv.bounds = activation
+            layer.activation, layer.bounds = activation
             _replace(following, node)
-        fused.add(node)
+        fused[node] = layer
     return fx.GraphModule(model, graph) if fused else model
 
 
@@ -120,7 +149,8 @@ def fold_batch_norms(model: Model) -> Model:
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     for node in list(graph.nodes):
-        if node.op != "call_module" or not isinstance(norm := model.get_submodule(node.target), BATCH_NORMS):
+        # those of a class of their own may do more, such as an activation
+        if node.op != "call_module" or type(norm := model.get_submodule(node.target)) not in BATCH_NORMS:
             continue
         source = node.args[0]
         if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
@@ -153,8 +183,12 @@ def _folded(conv: Any, norm: Any) -> nn.Module:
     return fused.to(next(conv.parameters()).dtype)
 
 
-def _is_plain_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+def _fused(layer: nn.Module) -> FusedConv2d | FusedLinear | None:
+    if type(layer) is nn.Linear:
+        return FusedLinear(layer)
+    if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        return FusedConv2d(layer)
+    return None
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -167,10 +201,13 @@ def _replace(node: fx.Node, by: Any) -> None:
 
 
 def _activation(node: fx.Node, layers: dict[fx.Node, nn.Module]) -> tuple[str, list[float]] | None:
-    return ACTIVATIONS.get(type(layers[node]) if node in layers else node.target)
+    layer = layers.get(node)
+    if getattr(layer, "approximate", "none") != "none":
+        return None
+    return ACTIVATIONS.get(node.target if layer is None else type(layer))
 
 
-def _summand(node: fx.Node, conv: fx.Node, fused: set[fx.Node]) -> fx.Node | None:
+def _summand(node: fx.Node, conv: fx.Node, fused: Mapping[fx.Node, nn.Module]) -> fx.Node | None:
     """What a sum adds to a convolution, where nothing else needs it from then on: the sum is written over it.
 
     All in `fused` have run before this convolution.
@@ -178,6 +215,6 @@ def _summand(node: fx.Node, conv: fx.Node, fused: set[fx.Node]) -> fx.Node | Non
     if node.op != "call_function" or node.target not in SUMS or len(node.args) != 2 or node.kwargs:
         return None
     other = node.args[0] if node.args[1] is conv else node.args[1]
-    if not isinstance(other, fx.Node) or other not in fused:
+    if not isinstance(other, fx.Node) or not isinstance(fused.get(other), FusedConv2d):
         return None
     return other if all(user is node or user in fused for user in other.users) else None

@@ -115,15 +115,20 @@ class OpenClip:
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         from vidray.extractors.classifiers import normalizer
+        from vidray.extractors.fusion import can_fuse, fold_batch_norms, fuse_layers
 
         preset = _preset(self.model)
         dtype = dtype_of(self.precision)
-        network = self._build().to(device=device, dtype=dtype)
+        network: Any = self._build()
+        network.visual = fold_batch_norms(network.visual)
+        network.to(device=device, dtype=dtype)
+        if device == "cpu" and can_fuse(dtype):
+            network.visual = fuse_layers(network.visual)
         normalize = normalizer(preset["mean"], preset["std"], device)
 
         def run(pictures: Tensor) -> tuple[Tensor, Tensor]:
             shown = normalize(pictures).to(dtype).movedim(-1, 1)
-            vectors = network.encode_image(shown, normalize=True)  # type: ignore[operator]
+            vectors = network.encode_image(shown, normalize=True)
             return vectors, vectors[:, :0]
 
         def extract(clips: Sequence[Frames]) -> Columns:
