@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +26,7 @@ import pytest
 from vidray.decode import VideoReader, read_image
 from vidray.errors import ClusterError, DecodeError, MissingExtraError, ProbeError
 from vidray.media import Audio, Decoded, FrameRate, Frames, FrameWindows, Resize, Sound, Windows, longest_s
-from vidray.sandbox import Limits, Sandbox, opened, process, wire
+from vidray.sandbox import Limits, Sandbox, child, opened, process, wire
 from vidray.testing import Sweep, SyntheticVideo, numbered_picture, read_frame_number, write_video
 
 TESTS = Path(__file__).parent
@@ -339,6 +341,33 @@ def test_the_child_keeps_the_memory_of_its_pictures(tmp_path):
             sandbox.read(str(tmp_path / "video.mp4"), wanted, second, second + 1.0, (720, 1280))
             taken.append(faults() - before)
         assert taken[-1] < 675
+
+
+def test_the_child_holds_no_picture_of_a_file_that_is_done(tmp_path):
+    path = str(tmp_path / "v.mp4")
+    write_video(path, SyntheticVideo(frames=40))
+    request = {"uri": path, "size": None, "samplings": [wire.pack_sampling(FrameRate(fps=5.0))]}
+    ours, theirs = socket.socketpair()
+
+    def held():
+        # `isinstance` would ask proxies among them
+        return sum(issubclass(kind, av.VideoFrame | av.CodecContext) for kind in map(type, gc.get_objects()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        with ours, theirs, open(path, "rb") as file:
+            decoder = child.Decoder(theirs, wire.Channel(theirs))
+            socket.send_fds(ours, [b"f"], [file.fileno()])
+            decoder.answer({**request, "ask": "open"})
+            answer, _ = decoder.answer({"ask": "read", "start_s": 0.0, "end_s": 1.0, "max_bytes": 1 << 30})
+            assert answer["samples"][0]["shapes"]
+            assert held() > before
+            decoder.close()
+        assert held() == before
+    finally:
+        gc.enable()
 
 
 def test_it_gives_what_a_reader_gives(tmp_path):

@@ -279,6 +279,7 @@ class Store:
         """The rows of a staged slice. Raises StoreError for a damaged one, after removing it: it is missing then."""
         try:
             with self.folder.open(f"_staging/{table}/{key.file}") as file:
+                # slices are small, and other threads publish as well
                 return pq.ParquetFile(file).read(use_threads=False)
         except pa.ArrowInvalid as e:
             raise self._useless(table, key, "damaged") from e

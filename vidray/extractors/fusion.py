@@ -32,6 +32,7 @@ ACTIVATIONS: dict[Any, tuple[str, list[float]]] = {
     nn.SiLU: ("swish", []),
     nn.Sigmoid: ("sigmoid", []),
     nn.GELU: ("gelu", []),
+    F.gelu: ("gelu", []),
 }
 """What oneDNN calls an activation, and its bounds."""
 
@@ -70,23 +71,19 @@ class FusedConv2d(nn.Module):
 class FusedLinear(nn.Module):
     """A linear layer with the activation that follows it, as one call of oneDNN, on a CPU.
 
-    Its weights are put into the order of oneDNN's kernels when the first rows come, rather than with each batch.
+    Its weights are in the order that oneDNN's kernels read, for any number of rows.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
+        weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight)
+        self.weight, self.bias = nn.Parameter(weight, requires_grad=False), linear.bias
         self.activation, self.bounds = "none", list[float]()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., E)."""
-        onednn = torch.ops.mkldnn
-        weight: Tensor = self.weight
-        if not weight.is_mkldnn:
-            weight = onednn._reorder_linear_weight(weight, x.shape[:-1].numel())
-            self.weight = nn.Parameter(weight, requires_grad=False)
-        return onednn._linear_pointwise(  # type: ignore[no-any-return]
-            x, weight, self.bias, self.activation, self.bounds, "none"
+        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
+            x, self.weight, self.bias, self.activation, self.bounds, "none"
         )
 
 
@@ -101,12 +98,15 @@ def can_fuse(dtype: torch.dtype) -> bool:
 def fuse_layers(model: nn.Module) -> nn.Module:
     """Have 2D convolutions and linear layers compute what follows them, for a network in eval mode on a CPU.
 
-    That are activations, and the sums after convolutions. The network's own layers are changed; the answer runs them as
-    they were traced. What is added to a convolution's answer has its shape.
+    These are activations, and the sums after convolutions. The network's own layers are changed; the answer runs them
+    as they were traced. What is added to a convolution's answer has its shape.
     """
     graph = _trace(model)
-    if graph is None:
-        return model
+    # what is traced refers to this function's variables, and would keep the plain layers among them
+    return model if graph is None else _fuse(model, graph)
+
+
+def _fuse(model: nn.Module, graph: fx.Graph) -> nn.Module:
     layers = {node: model.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module"}
     calls = Counter(node.target for node in layers)
     for node, plain in layers.items():
@@ -115,7 +115,7 @@ def fuse_layers(model: nn.Module) -> nn.Module:
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
     fused: dict[fx.Node, FusedConv2d | FusedLinear] = {}
     for node, plain in layers.items():
-        if calls[node.target] > 1 or node.kwargs or node.target in read or (layer := _fused(plain)) is None:
+        if calls[node.target] > 1 or node.kwargs or node.target in read or (layer := _fused_layer(plain)) is None:
             continue
         model.set_submodule(str(node.target), layer)
         following = _only_user(node)
@@ -141,7 +141,8 @@ def fuse_layers(model: nn.Module) -> nn.Module:
 def fold_batch_norms(model: Model) -> Model:
     """Fold each batch norm into the convolution that alone feeds it; in place, in float64, for a network in eval mode.
 
-    Only the pairs are taken from the trace: the network goes on running its own code.
+    Only the pairs are taken from the trace: the network goes on running its own code. Convolutions of a class of their
+    own may pad as they like, but must compute with their weights as they are.
     """
     graph = _trace(model)
     if graph is None:
@@ -183,7 +184,7 @@ def _folded(conv: Any, norm: Any) -> nn.Module:
     return fused.to(next(conv.parameters()).dtype)
 
 
-def _fused(layer: nn.Module) -> FusedConv2d | FusedLinear | None:
+def _fused_layer(layer: nn.Module) -> FusedConv2d | FusedLinear | None:
     if type(layer) is nn.Linear:
         return FusedLinear(layer)
     if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
@@ -202,7 +203,7 @@ def _replace(node: fx.Node, by: Any) -> None:
 
 def _activation(node: fx.Node, layers: dict[fx.Node, nn.Module]) -> tuple[str, list[float]] | None:
     layer = layers.get(node)
-    if getattr(layer, "approximate", "none") != "none":
+    if node.kwargs.get("approximate", getattr(layer, "approximate", "none")) != "none":
         return None
     return ACTIVATIONS.get(node.target if layer is None else type(layer))
 

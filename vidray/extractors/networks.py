@@ -80,9 +80,9 @@ def dtype_of(precision: str) -> torch.dtype:
 def run_in_batches(network: PictureFn, parts: Sequence[npt.NDArray[np.uint8]], *, device: str) -> tuple[Floats, Floats]:
     """Features (N, dim) and class probabilities (N, classes) of all rows of all parts, N their number of rows.
 
-    A part is the pictures (T, H, W, 3) or the windows (W, T, H, W, 3) of one clip. Rows are cut into batches whose size
-    depends on the shape of a row and the device alone: with the same number of rows before it, a row is always
-    computed in the same batch at the same place, so its result is the same to the last bit.
+    A part is the pictures (T, H, W, 3) or the windows (W, T, H, W, 3) of one clip, all of one size. Rows are cut into
+    batches whose size depends on the shape of a row and the device alone: with the same number of rows before it, a row
+    is always computed in the same batch at the same place, so its result is the same to the last bit.
     """
     import torch
 

@@ -122,7 +122,7 @@ class OpenClip:
         network: Any = self._build()
         network.visual = fold_batch_norms(network.visual)
         network.to(device=device, dtype=dtype)
-        if device == "cpu" and can_fuse(dtype):
+        if device.startswith("cpu") and can_fuse(dtype):
             network.visual = fuse_layers(network.visual)
         normalize = normalizer(preset["mean"], preset["std"], device)
 

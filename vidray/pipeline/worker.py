@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -189,15 +188,9 @@ class SliceExtractor:
         return receipt_of(work, rows, decoded.video_s, decoded.started_at)
 
     def _load(self) -> dict[str, ExtractFn]:
-        # what is imported and loaded stays: looking for garbage in it takes a seventh of the time
-        gc.disable()
-        try:
-            if self._device == "cpu":
-                claim_core()
-            return {table: load(extractor, self._device) for table, extractor in self._extractors.items()}
-        finally:
-            gc.freeze()
-            gc.enable()
+        if self._device == "cpu":
+            claim_core()
+        return {table: load(extractor, self._device) for table, extractor in self._extractors.items()}
 
 
 def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn) -> pa.Table:

@@ -138,7 +138,8 @@ class Decoder:
                 reader.close()
         if file is not None:
             file.close()
-        # PyAV's frames with side data, such as a rotation, refer to themselves
+        # PyAV's frames refer to themselves once their side data was looked at
+        del reader
         gc.collect()
 
 
