@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from pathlib import Path
 
 from ceiling import SIDES as CEILINGS
 from ceiling import videos_in, weights_file
-from processes import Cost, run
+from processes import Cost, medians, run
 
 HERE = Path(__file__).resolve().parent
 SIDES = (*CEILINGS, "vidray", "loop", "ray-data", "daft")
@@ -84,10 +83,6 @@ def compare(found: dict[str, dict[str, float]]) -> dict[str, float]:
 def summary(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     times = {side: medians([found[side] for found in rounds], 2) for side in rounds[0]}
     return {**times, "ratios": medians([compare(found) for found in rounds], 3) if "vidray" in rounds[0] else {}}
-
-
-def medians(rounds: Sequence[dict[str, float]], digits: int) -> dict[str, float]:
-    return {name: round(statistics.median(found[name] for found in rounds), digits) for name in rounds[0]}
 
 
 def main() -> None:

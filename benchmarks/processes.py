@@ -1,13 +1,17 @@
-"""What a command costs with all the processes that it starts: seconds by the clock and of processors, and memory."""
+"""What a command costs with all the processes that it starts, and medians of such costs over rounds.
+
+Seconds by the clock, seconds of processors, and memory.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +95,8 @@ def _peak_bytes(pid: int) -> int | None:
     except OSError:
         return None
     return peaks[0] if peaks else None
+
+
+def medians(rounds: Sequence[Mapping[str, float]], digits: int) -> dict[str, float]:
+    """Of each figure its median over the rounds."""
+    return {name: round(statistics.median(found[name] for found in rounds), digits) for name in rounds[0]}
