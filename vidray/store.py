@@ -346,8 +346,7 @@ class Store:
         self.folder.remove(INTENT)
 
     def _planned_rows(self, table: str, part: int, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
-        """What is staged, seen to be of the plan's clips: a worker that outlived its run may have staged an older
-        plan's."""
+        """What is staged, of the plan's clips only: a worker that outlived its run may have staged an older plan's."""
         planned = self.read("clips", part, ["clip_id"])["clip_id"]
         count = 0
         for key in sorted(slices):
