@@ -44,15 +44,14 @@ def run(command: Sequence[str], **environment: str) -> Cost:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
     ) as process:
-        family = {process.pid}
+        family, strangers = {process.pid}, set[int]()
         while process.poll() is None:
-            parents = _parents()
-            grown = True
-            while grown:
-                born = {pid for pid, parent in parents.items() if parent in family} - family
+            # looking takes from the cores that the command has, so others' processes are looked at once
+            parents = {pid: _parent(pid) for pid in _pids() - family - strangers}
+            while born := {pid for pid, parent in parents.items() if parent in family} - family:
                 family |= born
-                grown = bool(born)
-            for pid in family & parents.keys():
+            strangers |= parents.keys() - family
+            for pid in family:
                 used_s[pid] = _processor_s(pid) or used_s.get(pid, 0.0)
             peak_bytes = _peak_bytes(process.pid) or peak_bytes
             time.sleep(LOOK_EVERY_S)
@@ -65,13 +64,13 @@ def run(command: Sequence[str], **environment: str) -> Cost:
     return Cost(time.monotonic() - began, sum(used_s.values()), peak_bytes, json.loads(lines[-1]))
 
 
-def _parents() -> dict[int, int]:
-    found = {}
-    for name in os.listdir("/proc"):
-        fields = _fields(int(name)) if name.isdigit() else None
-        if fields is not None:
-            found[int(name)] = int(fields[1])
-    return found
+def _pids() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
+
+
+def _parent(pid: int) -> int | None:
+    fields = _fields(pid)
+    return None if fields is None else int(fields[1])
 
 
 def _fields(pid: int) -> list[str] | None:

@@ -27,8 +27,8 @@ Floats = npt.NDArray[np.float32]
 PictureFn = Callable[["torch.Tensor"], "tuple[torch.Tensor, torch.Tensor]"]
 """From a uint8 tensor of first dimension N, on the network's device, to features (N, dim) and logits (N, classes)."""
 
-BATCH_PIXELS = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224}
-"""How many pixels go through a network at once: 16 or 256 pictures of the usual size, fewer of larger ones."""
+BATCH_PIXELS = {"cpu": 12 * 224 * 224, "cuda": 256 * 224 * 224}
+"""How many pixels go through a network at once: 12 or 256 pictures of the usual size, fewer of larger ones."""
 
 KEPT_BYTES = 1 << 30
 """More than any layer's output of a batch."""
