@@ -46,11 +46,14 @@ def run(command: Sequence[str], **environment: str) -> Cost:
     ) as process:
         family, strangers = {process.pid}, set[int]()
         while process.poll() is None:
-            # looking takes from the cores that the command has, so others' processes are looked at once
-            parents = {pid: _parent(pid) for pid in _pids() - family - strangers}
+            # looking takes from the cores that the command has, so others' processes are looked at only once
+            pids = _pids()
+            strangers &= pids
+            parents = {pid: _parent(pid) for pid in pids - family - strangers}
             while born := {pid for pid, parent in parents.items() if parent in family} - family:
                 family |= born
-            strangers |= parents.keys() - family
+            # one whose parent was not seen yet may turn out to belong
+            strangers |= {pid for pid in parents.keys() - family if parents[pid] in pids}
             for pid in family:
                 used_s[pid] = _processor_s(pid) or used_s.get(pid, 0.0)
             peak_bytes = _peak_bytes(process.pid) or peak_bytes
