@@ -72,7 +72,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    choices = [(batch, 1) for batch in BATCHES] + [(12, 2)]
+    chosen = networks.BATCH_PIXELS["cpu"] // (SIZE * SIZE)
+    choices = [*((batch, 1) for batch in BATCHES), (chosen, 2)]
     clip = clip_of(PICTURES)
     times, memory = {}, {}
     for model in options.models.split(","):
