@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from ceiling import SIZE, weights_file
 
-from vidray.extractors import networks, resolve
+from vidray.extractors import resolve
 from vidray.media import Frames
+from vidray.models import batching as networks
 
 BATCHES = (4, 8, 12, 16, 32, 64)
 PICTURES = 192

@@ -125,7 +125,7 @@ def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
     from vidray.arrow import without_pandas
     from vidray.decode import VideoReader, probe
     from vidray.extractors import resolve
-    from vidray.extractors.networks import claim_core
+    from vidray.models.batching import claim_core
 
     # as workers do; else pyarrow imports pandas in the measured seconds
     without_pandas()

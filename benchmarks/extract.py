@@ -52,8 +52,8 @@ def real_pictures(sampling: FrameRate) -> list[Frames]:
 def plain_efficientnet() -> Embedder:
     from efficientnet_lite_pytorch import EfficientNet
 
-    from vidray.extractors import efficientnet
-    from vidray.extractors.weights import load_state_dict
+    from vidray.extractors.vision import efficientnet
+    from vidray.models.weights import load_state_dict
 
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(load_state_dict(str(efficientnet._packaged_weights())))

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 import vidray
-from vidray.heads import write_head
-from vidray.labelers.networks import LinearNetwork, to_safetensors
+from vidray.labels.heads import write_head
+from vidray.labels.networks import LinearNetwork, to_safetensors
 from vidray.store import CLIPS, IDENTITY, Store, features_schema
 
 DIM = 1280

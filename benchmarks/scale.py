@@ -115,7 +115,7 @@ def write_plan(store_url: str, count: int, features: pa.Schema | None) -> None:
     """A store of so many planned clips of ten to a video, in parts as planning makes them; finished with `features`."""
     from vidray.extractors import describe
     from vidray.media import Clip
-    from vidray.planners import FixedStride, blocks_of
+    from vidray.planning import FixedStride, blocks_of
     from vidray.store import CLIPS, ERRORS, PROBE, PROBE_ERRORS, VIDEOS, Store, features_schema
 
     store = Store(store_url)
@@ -211,7 +211,7 @@ def drive(store_url: str) -> None:
 
     import vidray.pipeline.extract  # noqa: F401  the module, by way of sys.modules
     from vidray import extract as run_extract
-    from vidray.planners import FixedStride
+    from vidray.planning import FixedStride
 
     sys.modules["vidray.pipeline.extract"].Pool = EmptyPool  # type: ignore[attr-defined]
     summary = run_extract(store_url + ".csv", store_url, extractors=[Nothing()], planner=FixedStride(PLANNED_S))

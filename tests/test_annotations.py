@@ -10,12 +10,12 @@ import pytest
 from labeled_stores import TABLE, rows_of, write_csv, write_store
 
 import vidray
-from vidray.annotations import import_labels, labeled_clips, read_annotations
 from vidray.cli import main
 from vidray.corpus import Listing
 from vidray.errors import UsageError
-from vidray.exports import export
-from vidray.labeling import label
+from vidray.exports.export import export
+from vidray.labels.annotations import import_labels, labeled_clips, read_annotations
+from vidray.labels.labeling import label
 from vidray.media import Video
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
@@ -169,7 +169,7 @@ def test_labels_are_not_whole_while_some_are_taken_in(store, tmp_path, monkeypat
     label(store.url, Same(), name="model")
     store.write_labels_spec("model", {**store.labels_spec("model"), "whole": labeler_finished})
     with monkeypatch.context() as patched:
-        patched.setattr("vidray.annotations.write_labels", lambda *_, **__: 1 / 0)
+        patched.setattr("vidray.labels.annotations.write_labels", lambda *_, **__: 1 / 0)
         for name in ("model", "mine"):
             with pytest.raises(ZeroDivisionError):
                 import_labels(store.url, path, name=name)

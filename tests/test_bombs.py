@@ -13,7 +13,7 @@ import pytest
 from tests.campaigns.media_bombs import BOMBS
 from vidray.errors import DecodeError, ProbeError
 from vidray.media import Audio, FrameRate, Frames, Resize, Sound, longest_s
-from vidray.planners import FixedStride
+from vidray.planning import FixedStride
 from vidray.sandbox import Limits, Sandbox, process
 from vidray.testing import Sweep, SyntheticVideo, write_video
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from vidray.errors import StoreError
-from vidray.lease import FILE, Lease
 from vidray.pipeline.tasks import missing_parts
 from vidray.storage import Folder
 from vidray.store import CLIPS, SliceKey, Store, staged_schema
+from vidray.store.lease import FILE, Lease
 
 COLUMNS = pa.schema([("embedding", pa.list_(pa.float32(), 1))])
 SLICES = (SliceKey(0, 0, 0, 1), SliceKey(0, 1, 0, 1))

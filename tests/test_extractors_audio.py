@@ -23,9 +23,9 @@ from torchaudio.models import wav2vec2_model, wavlm_model
 from tests.media_files import packaged
 from tests.speech import speak
 from vidray.errors import MissingExtraError, UsageError, WeightsError
-from vidray.extractors import yamnet
-from vidray.extractors.torchaudio import TorchaudioBundle, build_network, bundle_names, infos
-from vidray.extractors.yamnet import Yamnet
+from vidray.extractors.audio import yamnet
+from vidray.extractors.audio.torchaudio import TorchaudioBundle, build_network, bundle_names, infos
+from vidray.extractors.audio.yamnet import Yamnet
 from vidray.media import Audio, Sound
 from vidray.testing import check_extractor
 

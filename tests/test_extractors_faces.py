@@ -13,9 +13,9 @@ from media_files import packaged
 
 from vidray.errors import UsageError
 from vidray.extractors import describe, resolve, restore
-from vidray.extractors import weights as weights_files
-from vidray.extractors.faces import Faces
+from vidray.extractors.vision.faces import Faces
 from vidray.media import Frames
+from vidray.models import weights as weights_files
 from vidray.testing import check_extractor
 
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torchvision import models
 
-from vidray.extractors import fusion
-from vidray.extractors.fusion import FusedConv2d, can_fuse, fold_batch_norms, fuse_layers
+from vidray.models import fusion
+from vidray.models.fusion import FusedConv2d, can_fuse, fold_batch_norms, fuse_layers
 
 DTYPES = [torch.float32, *([torch.bfloat16] if can_fuse(torch.bfloat16) else [])]
 """What vidray fuses on this CPU: bfloat16 needs AVX-512."""

@@ -20,9 +20,9 @@ from torchvision import models
 
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors import catalog, describe, resolve, restore
-from vidray.extractors import torchvision_detection as detection
-from vidray.extractors import torchvision_segmentation as segmentation
-from vidray.extractors.regions import Box, detection_columns, run_lengths
+from vidray.extractors.vision import torchvision_detection as detection
+from vidray.extractors.vision import torchvision_segmentation as segmentation
+from vidray.extractors.vision.regions import Box, detection_columns, run_lengths
 from vidray.media import Frames
 from vidray.testing import check_extractor
 

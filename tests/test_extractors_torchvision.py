@@ -26,10 +26,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from vidray.errors import UsageError, WeightsError
-from vidray.extractors import classifiers, fusion, networks, resolve
-from vidray.extractors import torchvision as families
-from vidray.extractors.networks import HUGE_PAGES
+from vidray.extractors import resolve
+from vidray.extractors.vision import torchvision as families
 from vidray.media import Frames, FrameWindows, Resize, Windows
+from vidray.models import batching as networks
+from vidray.models import classifiers, fusion
+from vidray.models.batching import HUGE_PAGES
 
 slow = pytest.mark.slow
 
@@ -329,8 +331,8 @@ def test_torchvision_is_imported_without_the_compiler(repository):
 
 def test_networks_are_built_without_the_compiler(repository):
     code = (
-        "import sys; from vidray.extractors.torchvision_import import torchvision_models; "
-        "models = torchvision_models(); from vidray.extractors.classifiers import EmptyParameters\n"
+        "import sys; from vidray.extractors.vision.torchvision_import import torchvision_models; "
+        "models = torchvision_models(); from vidray.models.classifiers import EmptyParameters\n"
         "for name in ('mobilenet_v3_small', 'resnet18', 'convnext_tiny', 'swin_t', 'vit_b_32', 'r3d_18'):\n"
         "    with EmptyParameters(): models.get_model(name, weights=None)\n"
         "print(*[name in sys.modules for name in ('torch._dynamo', 'sympy')])"
@@ -344,7 +346,7 @@ def test_networks_are_built_without_the_compiler(repository):
 )
 def test_a_claimed_core_computes_in_huge_pages(repository):
     code = (
-        "from vidray.extractors.networks import claim_core\n"
+        "from vidray.models.batching import claim_core\n"
         "claim_core(); import torch; held = torch.ones(64 << 20, dtype=torch.uint8)\n"
         "print(*(line.split()[1] for line in open('/proc/self/smaps_rollup') if 'AnonHugePages' in line))"
     )
@@ -354,7 +356,7 @@ def test_a_claimed_core_computes_in_huge_pages(repository):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
 def test_a_claimed_core_keeps_its_memory(repository):
     code = (
-        "import torch, resource, sys; from vidray.extractors.networks import claim_core\n"
+        "import torch, resource, sys; from vidray.models.batching import claim_core\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "def work(): torch.ones(64 << 20, dtype=torch.uint8)\n"
         "def measured(): work(); before = faults(); [work() for _ in range(10)]; return faults() - before\n"

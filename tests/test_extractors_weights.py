@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from vidray.errors import WeightsError
-from vidray.extractors.weights import load_state_dict, sha256_of, shapes
+from vidray.models.weights import load_state_dict, sha256_of, shapes
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

@@ -19,21 +19,21 @@ from labeled_stores import TABLE, rows_of, write_store
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score
 
-from vidray.annotations import import_labels
 from vidray.cli import main
 from vidray.decode import VideoReader
 from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.extractors.columns import mean_of_parts
-from vidray.extractors.efficientnet import EfficientNetLite0
-from vidray.heads import open_head, suggest, write_head
-from vidray.labelers import training
-from vidray.labelers.cards import confusion_png
-from vidray.labelers.examples import Ragged, features_of
-from vidray.labelers.metrics import measure
-from vidray.labelers.networks import GruNetwork, LinearNetwork, from_tensors, predict, to_safetensors
-from vidray.labelers.suggestions import choose, uncertainty
-from vidray.labelers.training import Examples, fit, splits
-from vidray.labeling import label
+from vidray.extractors.vision.efficientnet import EfficientNetLite0
+from vidray.labels import training
+from vidray.labels.annotations import import_labels
+from vidray.labels.cards import confusion_png
+from vidray.labels.examples import Ragged, features_of
+from vidray.labels.heads import open_head, suggest, write_head
+from vidray.labels.labeling import label
+from vidray.labels.metrics import measure
+from vidray.labels.networks import GruNetwork, LinearNetwork, from_tensors, predict, to_safetensors
+from vidray.labels.suggestions import choose, uncertainty
+from vidray.labels.training import Examples, fit, splits
 from vidray.media import Resize
 
 

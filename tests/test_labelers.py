@@ -8,12 +8,13 @@ import pytest
 
 from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors.columns import LABELS_TYPE
-from vidray.labelers import Classes, Labeler, sentences, zero_shot
-from vidray.labelers.audioset import MAKER_OF
-from vidray.labelers.class_names import ClassNames
-from vidray.labelers.imagenet import kinds
-from vidray.labelers.ranking import ranked_rows
-from vidray.labelers.sentences import embed_sentences
+from vidray.labels import Classes, Labeler, zero_shot
+from vidray.labels.audioset import MAKER_OF
+from vidray.labels.class_names import ClassNames
+from vidray.labels.imagenet import kinds
+from vidray.labels.ranking import ranked_rows
+from vidray.models import sentences
+from vidray.models.sentences import embed_sentences
 
 PICTURES = {"columns": [["embedding", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
 SOUNDS = {**PICTURES, "sampling": {"kind": "Audio"}}
@@ -56,7 +57,7 @@ def test_without_the_extra_it_is_named(monkeypatch):
 
 
 def test_every_sound_has_one_maker_and_is_a_class_of_yamnet():
-    from vidray.extractors.yamnet import class_names
+    from vidray.extractors.audio.yamnet import class_names
 
     assert MAKER_OF.keys() <= set(class_names())
     assert MAKER_OF["Moo"] == "cow"

@@ -8,10 +8,10 @@ import pytest
 
 import vidray
 from vidray.errors import SpecMismatchError, StoreError, UsageError
-from vidray.labeling import write_labels
-from vidray.lease import Lease
+from vidray.labels.labeling import write_labels
 from vidray.pipeline.changes import retire
 from vidray.store import CLIPS, HUMAN, LABELS, VIDEO_LABELS, VIDEOS, Store, features_schema
+from vidray.store.lease import Lease
 
 COLUMNS = pa.schema([("value", pa.float64())])
 

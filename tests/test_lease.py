@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from vidray import lease as leases
 from vidray.errors import StoreError
-from vidray.lease import FILE, Lease
 from vidray.storage import Folder
+from vidray.store import lease as leases
+from vidray.store.lease import FILE, Lease
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -17,11 +17,11 @@ from vidray.media import Decoded, PictureSize, Sampling, Video
 from vidray.pipeline.plan import Target, plan_part
 from vidray.pipeline.tasks import part_work
 from vidray.pipeline.worker import SliceExtractor, decode_task
-from vidray.planners import FixedStride, Part
-from vidray.planners.units import SLICE_BYTES, decoded_bytes
+from vidray.planning import FixedStride, Part
+from vidray.planning.units import SLICE_BYTES, decoded_bytes
 from vidray.sandbox import Sandbox
 from vidray.store import Store
-from vidray.verification import verify
+from vidray.store.verification import verify
 
 NAMES = ("bigbuckbunny.mp4", "carphone_pristine.mp4")
 

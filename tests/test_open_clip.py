@@ -14,9 +14,9 @@ import torch
 import vidray
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors import describe, resolve
-from vidray.extractors.open_clip import OpenClip, model_names
-from vidray.labelers import zero_shot
-from vidray.labelers.joint import JointModel
+from vidray.extractors.vision.open_clip import OpenClip, model_names
+from vidray.labels import zero_shot
+from vidray.labels.joint import JointModel
 from vidray.media import Frames, Resize
 from vidray.store import CLIPS, Store, features_schema
 from vidray.testing import check_extractor

@@ -24,7 +24,6 @@ from media_files import packaged
 
 from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
 from vidray.extractors import resolve
-from vidray.lease import Lease
 from vidray.media import Clip, FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
@@ -33,12 +32,13 @@ from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import BlockWork, SliceWork, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
-from vidray.planners import FixedStride, Shots
+from vidray.planning import FixedStride, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import Folder
 from vidray.store import SliceKey, Store
+from vidray.store.lease import Lease
+from vidray.store.verification import verify
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
-from vidray.verification import verify
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from vidray.decode import VideoReader, probe
 from vidray.errors import IndexFileError, MediaError, StoreError, UsageError
 from vidray.extractors import Extractor, describe, resolve, slug
 from vidray.media import Sound, Video
-from vidray.planners import FixedStride, clips_of
-from vidray.retrieval import build_index, open_index, search
+from vidray.planning import FixedStride, clips_of
+from vidray.retrieval.search import build_index, open_index, search
 from vidray.store import CLIPS, VIDEOS, Store, features_schema
 
 CLIP_S = 2.0

@@ -20,11 +20,11 @@ from vidray.decode import VideoReader, probe
 from vidray.errors import DecodeError, ProbeError, UsageError
 from vidray.extractors import describe, restore
 from vidray.media import FrameRate
-from vidray.planners import FixedStride
+from vidray.planning import FixedStride
 from vidray.storage import local_path
 from vidray.store import Store
+from vidray.store.verification import verify
 from vidray.testing import Sweep, SyntheticVideo, write_video
-from vidray.verification import verify
 
 CANARY = "the-canary-sings-at-night"
 SECONDS = 2.0

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from media_files import packaged
 
 from vidray.errors import MissingExtraError, UsageError, WeightsError
-from vidray.extractors import transnet
 from vidray.media import Video, VideoInfo
+from vidray.models import transnet
 from vidray.pipeline import cuts
-from vidray.planners import Shots
+from vidray.planning import Shots
 from vidray.sandbox import Sandbox
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
 

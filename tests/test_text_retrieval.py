@@ -9,7 +9,7 @@ from class_tables import COLUMNS, write_class_store
 import vidray
 from vidray.cli import main
 from vidray.errors import UsageError
-from vidray.labelers.class_names import ClassNames
+from vidray.labels.class_names import ClassNames
 from vidray.store import features_schema
 
 PICTURES = [

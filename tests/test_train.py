@@ -13,9 +13,9 @@ from labeled_stores import rows_of, write_csv, write_store
 from ray.exceptions import RayTaskError
 
 import vidray
-from vidray.annotations import labeled_clips, read_annotations
 from vidray.cli import main
 from vidray.errors import ClusterError, UsageError
+from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.pipeline.train import _gather, _raise_cause
 
 CLASSES = ("cat", "dog", "gnu")

@@ -5,7 +5,7 @@ import pytest
 
 from vidray.errors import StoreError, UsageError
 from vidray.store import CLIPS, ERRORS, IDENTITY, LABELS, VIDEO_LABELS, VIDEOS, Store, part_file
-from vidray.verification import verify
+from vidray.store.verification import verify
 
 
 def identity(*numbers: int) -> list[dict]:

@@ -9,38 +9,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidray.annotations import import_labels
     from vidray.errors import VidrayError
-    from vidray.exports import export
+    from vidray.exports.export import export
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
-    from vidray.heads import open_head, suggest
-    from vidray.labeling import class_labeler, label, zero_shot_labeler
+    from vidray.labels.annotations import import_labels
+    from vidray.labels.heads import open_head, suggest
+    from vidray.labels.labeling import class_labeler, label, zero_shot_labeler
     from vidray.pipeline import extract, plan, train
-    from vidray.planners import FixedStride, Shots
-    from vidray.retrieval import build_index, open_index, search
-    from vidray.verification import verify
+    from vidray.planning import FixedStride, Shots
+    from vidray.retrieval.search import build_index, open_index, search
+    from vidray.store.verification import verify
 
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
-    "FixedStride": "vidray.planners",
-    "Shots": "vidray.planners",
+    "FixedStride": "vidray.planning",
+    "Shots": "vidray.planning",
     "VidrayError": "vidray.errors",
-    "build_index": "vidray.retrieval",
-    "class_labeler": "vidray.labeling",
-    "export": "vidray.exports",
+    "build_index": "vidray.retrieval.search",
+    "class_labeler": "vidray.labels.labeling",
+    "export": "vidray.exports.export",
     "extract": "vidray.pipeline",
-    "import_labels": "vidray.annotations",
-    "label": "vidray.labeling",
-    "open_head": "vidray.heads",
-    "open_index": "vidray.retrieval",
+    "import_labels": "vidray.labels.annotations",
+    "label": "vidray.labels.labeling",
+    "open_head": "vidray.labels.heads",
+    "open_index": "vidray.retrieval.search",
     "plan": "vidray.pipeline",
     "resolve": "vidray.extractors",
-    "search": "vidray.retrieval",
-    "suggest": "vidray.heads",
+    "search": "vidray.retrieval.search",
+    "suggest": "vidray.labels.heads",
     "train": "vidray.pipeline",
-    "verify": "vidray.verification",
-    "zero_shot_labeler": "vidray.labeling",
+    "verify": "vidray.store.verification",
+    "zero_shot_labeler": "vidray.labels.labeling",
 }
 
 __all__ = [

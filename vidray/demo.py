@@ -13,10 +13,10 @@ from rich.table import Table
 
 from vidray.errors import MissingExtraError
 from vidray.pipeline import Progress, extract
-from vidray.planners import FixedStride
-from vidray.retrieval import build_index, search
+from vidray.planning import FixedStride
+from vidray.retrieval.search import build_index, search
 from vidray.store import Store
-from vidray.verification import verify
+from vidray.store.verification import verify
 
 FRAMES, SOUND = "efficientnet_lite0", "yamnet"
 CLIP_S = 2.0

@@ -28,8 +28,8 @@ from tests.extractors_for_tests import Loudness, MeanColour
 from vidray.pipeline import extract
 from vidray.sandbox import Limits
 from vidray.store import Store
+from vidray.store.verification import verify
 from vidray.testing import Sweep, SyntheticVideo, write_video
-from vidray.verification import verify
 
 GOOD = 6
 CPUS = 4

@@ -86,7 +86,7 @@ class Campaign:
         self.break_law(f"{what}: no end with 0 after {RERUNS} runs", "hangs")
 
     def compare(self, scenario: Scenario, store: Path, what: str) -> None:
-        from vidray.verification import verify
+        from vidray.store.verification import verify
 
         found = runs.contents(store)
         unlike = [name for name in sorted({*found, *scenario.expected})
@@ -368,7 +368,7 @@ def prepare(folder: Path, seed: int) -> Campaign:
 
     import vidray.decode
     import vidray.pipeline
-    import vidray.verification  # noqa: F401
+    import vidray.store.verification  # noqa: F401
 
     return Campaign(folder, dict(os.environ), random.Random(seed))
 

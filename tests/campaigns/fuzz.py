@@ -32,10 +32,10 @@ import ray
 from tests.corpora import MIXED
 from tests.extractors_for_tests import Loudness, MeanColour
 from vidray.pipeline import extract
-from vidray.planners import FixedStride
+from vidray.planning import FixedStride
 from vidray.store import Store
+from vidray.store.verification import verify
 from vidray.testing import Sweep, SyntheticVideo, write_video
-from vidray.verification import verify
 
 SECONDS = 3
 CLIP_S = 2.0

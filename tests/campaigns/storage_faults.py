@@ -37,10 +37,10 @@ from fault_proxy import FAULTS, Faults, faulty_server, relay, serve_files
 
 from vidray.errors import VidrayError
 from vidray.pipeline import extract
-from vidray.planners import FixedStride
+from vidray.planning import FixedStride
 from vidray.storage import Folder
+from vidray.store.verification import verify
 from vidray.testing import Sweep, SyntheticVideo, write_video
-from vidray.verification import verify
 
 HANG_S = 420.0
 TABLES = {"colour": MeanColour(), "loudness": Loudness()}

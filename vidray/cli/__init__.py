@@ -199,7 +199,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
 
 
 def run_index(arguments: argparse.Namespace) -> int:
-    from vidray.retrieval import build_index
+    from vidray.retrieval.search import build_index
 
     info = build_index(arguments.store, extractor=arguments.extractor)
     print(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions)")
@@ -207,7 +207,7 @@ def run_index(arguments: argparse.Namespace) -> int:
 
 
 def run_search(arguments: argparse.Namespace) -> int:
-    from vidray.retrieval import search
+    from vidray.retrieval.search import search
 
     result = search(
         arguments.store,
@@ -235,7 +235,7 @@ def run_search(arguments: argparse.Namespace) -> int:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    from vidray.verification import verify
+    from vidray.store.verification import verify
 
     found = verify(arguments.store)
     for note in found.notes:
@@ -286,7 +286,7 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def _planner(arguments: argparse.Namespace) -> Any:
-    from vidray.planners import FixedStride, Shots
+    from vidray.planning import FixedStride, Shots
 
     if arguments.shots:
         if arguments.stride is not None:

@@ -69,26 +69,26 @@ def _add_labels(parser: argparse.ArgumentParser, *, top: int | None = None) -> N
 
 
 def run_label_classes(arguments: argparse.Namespace) -> int:
-    from vidray.labeling import class_labeler
+    from vidray.labels.labeling import class_labeler
 
     return _label(arguments, class_labeler(arguments.store, extractor=arguments.extractor))
 
 
 def run_label_zero_shot(arguments: argparse.Namespace) -> int:
-    from vidray.labeling import read_prompts, zero_shot_labeler
+    from vidray.labels.labeling import read_prompts, zero_shot_labeler
 
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts is None else arguments.prompts
     return _label(arguments, zero_shot_labeler(arguments.store, prompts, extractor=arguments.extractor))
 
 
 def run_label_head(arguments: argparse.Namespace) -> int:
-    from vidray.heads import open_head
+    from vidray.labels.heads import open_head
 
     return _label(arguments, open_head(arguments.store, arguments.name), suggest=arguments.suggest)
 
 
 def _label(arguments: argparse.Namespace, labeler: Any, *, suggest: int | None = None) -> int:
-    from vidray.labeling import label
+    from vidray.labels.labeling import label
 
     options = {"name": arguments.name, "threshold": arguments.threshold, "top": arguments.top}
     summary = label(arguments.store, labeler, say=say, **options)
@@ -108,7 +108,7 @@ def _label(arguments: argparse.Namespace, labeler: Any, *, suggest: int | None =
 
 def _suggest(arguments: argparse.Namespace, labeler: Any, most: int) -> list[dict[str, Any]]:
     """Print the clips worth labeling next, but for --json, which has them in its object."""
-    from vidray.heads import suggest
+    from vidray.labels.heads import suggest
 
     found = suggest(arguments.store, labeler, count=most)
     if not arguments.json:
@@ -147,7 +147,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 
 def run_import(arguments: argparse.Namespace) -> int:
-    from vidray.annotations import import_labels
+    from vidray.labels.annotations import import_labels
 
     summary = import_labels(arguments.store, arguments.labels, name=arguments.name, say=say)
     if arguments.json:
@@ -158,7 +158,7 @@ def run_import(arguments: argparse.Namespace) -> int:
 
 
 def run_export(arguments: argparse.Namespace) -> int:
-    from vidray.exports import export
+    from vidray.exports.export import export
 
     summary = export(arguments.store, arguments.table, arguments.output, to=arguments.to)
     if summary.left_out:

@@ -10,7 +10,7 @@ import av
 from av.packet import Packet
 from av.video.frame import PictureType
 
-from vidray.decode.pictures import Picture
+from vidray.decode.frames import Picture
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
 from vidray.media import TIME_SLACK_S, FrameRate

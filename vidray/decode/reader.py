@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
+from vidray.decode.frames import Picture
 from vidray.decode.keyframes import read_keyframes
-from vidray.decode.pictures import Picture
 from vidray.decode.scaling import Pixels, Scaler, geometry_of
 from vidray.decode.source import IMAGE_FORMATS
 from vidray.decode.tracks import Tracks

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from av.stream import Stream
 
-from vidray.decode.pictures import Picture, PictureTrack
-from vidray.decode.sound import SoundTrack
+from vidray.decode.audio import SoundTrack
+from vidray.decode.frames import Picture, PictureTrack
 from vidray.decode.source import UNSURE_FORMATS, VIDEO_FORMATS, Source
 from vidray.errors import DecodeError
 

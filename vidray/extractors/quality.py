@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.extractors.networks import check_fps
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
 from vidray.media import Audio, AudioVisual, FrameRate, Frames, FramesAndSound, Resize, Sound
+from vidray.models.batching import check_fps
 
 NAME = "quality"
 SAMPLE_RATE = 48_000

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from vidray.errors import ClusterError, StoreError, UsageError
-from vidray.extractors.networks import RESERVED_BYTES
 from vidray.extractors.protocol import Extractor
+from vidray.models.batching import RESERVED_BYTES
 from vidray.storage import Folder, filesystem, is_local, local_path
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import ClusterError, DecodeError, UsageError
-from vidray.extractors import transnet
 from vidray.media import FrameRate, Frames, Resize, Video, VideoInfo
+from vidray.models import transnet
 from vidray.pipeline.cluster import raise_as_said
-from vidray.planners import Planner, Shots
+from vidray.planning import Planner, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering
 

@@ -12,7 +12,6 @@ from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, UsageError, VidrayError
 from vidray.extractors import describe, resolve, slug
 from vidray.extractors.protocol import Extractor
-from vidray.lease import Lease
 from vidray.pipeline.changes import take_back_failed
 from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_sources, ship_weights
 from vidray.pipeline.graph import receipts
@@ -24,8 +23,9 @@ from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, receipt_of
-from vidray.planners import FixedStride, Planner
+from vidray.planning import FixedStride, Planner
 from vidray.store import SliceKey, Store
+from vidray.store.lease import Lease
 
 WAVE_BLOCKS = 4096
 WAVE_CLIPS = 65_536

@@ -16,16 +16,16 @@ import pyarrow as pa
 
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
-from vidray.lease import Lease
 from vidray.media import Clip, Span, Video, VideoInfo
 from vidray.pipeline.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.cuts import check_planner, find_cuts
 from vidray.pipeline.progress import Progress
-from vidray.planners import FixedStride, Part, Planner, Shots, blocks_of, clips_of, parts_of
+from vidray.planning import FixedStride, Part, Planner, Shots, blocks_of, clips_of, parts_of
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
+from vidray.store.lease import Lease
 
 LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16

@@ -16,7 +16,7 @@ from typing import Any
 from vidray.errors import VidrayError
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.worker import Receipt
-from vidray.planners import Planner
+from vidray.planning import Planner
 from vidray.store import PROBE, Store
 
 UNREACHABLE_SLICES = 8

@@ -10,7 +10,7 @@ from sys import intern
 
 from vidray.extractors.protocol import Extractor
 from vidray.media import AnySampling, Clip, PictureSize
-from vidray.planners.units import Slice, slices_of
+from vidray.planning.units import Slice, slices_of
 from vidray.store import SliceKey, Store
 
 BLOCKS_A_TASK = 8

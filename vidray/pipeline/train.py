@@ -20,16 +20,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidray.annotations import labeled_clips, read_annotations
 from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError
-from vidray.heads import PREDICTIONS, write_head
-from vidray.labelers.cards import card, confusion_png, figures
-from vidray.labelers.examples import COLUMNS, Ragged, features_of, joined
-from vidray.labelers.metrics import measure
-from vidray.lease import Lease
+from vidray.labels.annotations import labeled_clips, read_annotations
+from vidray.labels.cards import card, confusion_png, figures
+from vidray.labels.examples import COLUMNS, Ragged, features_of, joined
+from vidray.labels.heads import PREDICTIONS, write_head
+from vidray.labels.metrics import measure
 from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.store import IDENTITY, Store
-from vidray.tables import checked_name, suiting_table
+from vidray.store.lease import Lease
+from vidray.store.tables import checked_name, suiting_table
 
 RETRIES = 2
 LARGEST_SEED = 2**32 - 1
@@ -239,7 +239,7 @@ def _raise_cause(error: Any) -> NoReturn:
 
 def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int) -> tuple[Any, Any]:
     """The features of the labeled clips: what the driver needs to know of them, and the examples to train on."""
-    from vidray.labelers.training import Examples, least_videos
+    from vidray.labels.training import Examples, least_videos
 
     store = Store(store_url)
     names = sorted(set(clips["label"].to_pylist()))
@@ -271,23 +271,23 @@ def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int
 
 
 def _splits(examples: Any, folds: int, seed: int) -> list[tuple[Ints, Ints]]:
-    from vidray.labelers.training import splits
+    from vidray.labels.training import splits
 
     return splits(examples, folds, seed=seed)
 
 
 def _fold(head: str, examples: Any, parts: list[tuple[Ints, Ints]], fold: int, seed: int) -> npt.NDArray[np.float64]:
     """Class probabilities of the clips that a fold holds out, by a network that did not see their videos."""
-    from vidray.labelers.networks import predict
-    from vidray.labelers.training import fit
+    from vidray.labels.networks import predict
+    from vidray.labels.training import fit
 
     train_on, test = parts[fold]
     return predict(fit(head, examples.take(train_on), seed=seed).network, examples.clips.take(test))
 
 
 def _fit(head: str, examples: Any, seed: int) -> tuple[bytes, dict[str, float]]:
-    from vidray.labelers.networks import to_safetensors
-    from vidray.labelers.training import fit
+    from vidray.labels.networks import to_safetensors
+    from vidray.labels.training import fit
 
     fitted = fit(head, examples, seed=seed)
     return to_safetensors(fitted.network), fitted.setting

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import DecodeError, ExtractError, MediaError
-from vidray.extractors.networks import claim_core
 from vidray.extractors.protocol import Columns, ExtractFn, Extractor
 from vidray.media import (
     AnySamples,
@@ -36,8 +35,9 @@ from vidray.media import (
     sample_times,
     single,
 )
+from vidray.models.batching import claim_core
 from vidray.pipeline.tasks import BlockWork, SliceWork, Task
-from vidray.planners.units import picture_size
+from vidray.planning.units import picture_size
 from vidray.sandbox import Sandbox
 from vidray.store import Store, staged_schema
 

@@ -140,7 +140,7 @@ def install(folder: Path) -> None:
     """Have the points of this process look into a folder."""
     global FOLDER
     FOLDER = folder
-    sys.meta_path.insert(0, _Patching({"vidray.storage.folder": patch_folder, "vidray.planners.units": patch_units}))
+    sys.meta_path.insert(0, _Patching({"vidray.storage.folder": patch_folder, "vidray.planning.units": patch_units}))
 
 
 if __name__ == "sitecustomize" and "VIDRAY_CHAOS" in os.environ:

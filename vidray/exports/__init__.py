@@ -1,0 +1,1 @@
+"""A store's tables as other tools want them."""

@@ -1,0 +1,263 @@
+"""Every semantic segmentation network of torchvision: how much of a picture is of which class, and where.
+
+Scaling, normalisation and class names are those of a network's DEFAULT weights, also with weights from a file.
+torchvision is imported where a model is looked at. `import torchvision` in here is the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vidray.errors import UsageError, WeightsError
+from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.vision.regions import (
+    AREAS_TYPE,
+    MASKS_TYPE,
+    MEAN_AREAS_TYPE,
+    Area,
+    Mask,
+    area_columns,
+    mask_column,
+    run_lengths,
+)
+from vidray.extractors.vision.torchvision import PREFIX, download, weights_text
+from vidray.extractors.vision.torchvision_import import torchvision_models
+from vidray.media import FrameRate, Frames, Resize
+from vidray.models.batching import check_fps
+from vidray.models.weights import file_record, fill, load_state_dict, shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+AUXILIARY = "aux_classifier."
+"""A classifier for training alone."""
+
+BACKGROUND = 0
+
+ClassMap = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+"""The class of each pixel and its probability, both (H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What torchvision says of a model and its DEFAULT weights; `classes` by number, the background first."""
+
+    model: str
+    classes: tuple[str, ...]
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights_name: str
+    weights_url: str
+    size_mb: float
+
+    @property
+    def classifier(self) -> str:
+        """The tensor whose length is the number of classes."""
+        return "classifier.low_classifier.weight" if self.model.startswith("lraspp") else "classifier.4.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionSegmenter:
+    """How much of each picture each class covers, background left out; with `masks` also where.
+
+    A pixel is of its most probable class; a mask's score is the mean probability of its pixels. Weights of other
+    classes than the model's own name them "class 1", "class 2" and so on, 0 being the background. Runs in float32,
+    batch norm as torchvision runs it.
+
+    Attributes:
+        model: A name of `model_names()`.
+        fps: Pictures a second.
+        keyframes: Whether keyframes alone are looked at, at most `fps` a second.
+        masks: Whether the masks are kept too, in the size in which the network sees the pictures.
+        weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
+    """
+
+    model: str
+    fps: float = 2.0
+    keyframes: bool = False
+    masks: bool = False
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fps(self.fps)
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return PREFIX + self.model
+
+    @property
+    def version(self) -> str:
+        """Raised when the answers change."""
+        return "1"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of a worker: up to 0.6 GB for wide pictures."""
+        return 1 << 30
+
+    @property
+    def sampling(self) -> FrameRate:
+        """Pictures as the network wants them."""
+        return FrameRate(fps=self.fps, resize=Resize(size=recipe(self.model).size), keyframes=self.keyframes)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that it adds."""
+        fields = [("areas", AREAS_TYPE), ("mean_areas", MEAN_AREAS_TYPE)]
+        return pa.schema([*fields, ("masks", MASKS_TYPE)] if self.masks else fields)
+
+    @property
+    def weights_record(self) -> Mapping[str, str | None]:
+        """Where the weights come from, and their sha256 where they are a file."""
+        if self.weights is not None:
+            return file_record(self.weights)
+        return {"source": recipe(self.model).weights_url, "sha256": None}
+
+    def load(self, device: str) -> ExtractFn:
+        """Read or download the weights and build the network. Raises WeightsError."""
+        known = recipe(self.model)
+        classes = _class_names(known, self.weights)
+        model = download(self.model, known.weights_url) if self.weights is None else _from_file(known, self.weights)
+        segment = segmenter(model, mean=known.mean, std=known.std, device=device)
+
+        def extract(clips: Sequence[Frames]) -> Columns:
+            areas: list[list[Area]] = []
+            masks: list[list[Mask]] = []
+            for clip in clips:
+                areas.append([])
+                masks.append([])
+                for time_s, class_map in zip(clip.times_s.tolist(), segment(clip.frames), strict=True):
+                    areas[-1] += _areas(time_s, class_map, classes)
+                    masks[-1] += _masks(time_s, class_map, classes) if self.masks else []
+            columns = area_columns(areas, [len(clip.frames) for clip in clips])
+            return columns | ({"masks": mask_column(masks)} if self.masks else {})
+
+        return extract
+
+
+def model_names() -> list[str]:
+    """torchvision's own list of segmentation models."""
+    models = torchvision_models()
+    return [str(name) for name in models.list_models(module=models.segmentation)]
+
+
+@cache
+def recipe(model: str) -> Recipe:
+    """Look a model up. Raises UsageError for an unknown one."""
+    models = torchvision_models()
+    if model not in model_names():
+        raise UsageError(f"torchvision has no segmentation model '{model}'; `vidray models` lists all")
+    weights = models.get_model_weights(model).DEFAULT
+    preset = weights.transforms()
+    return Recipe(
+        model=model,
+        classes=tuple(weights.meta["categories"]),
+        size=preset.resize_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        weights_name=str(weights),
+        weights_url=weights.url,
+        size_mb=weights.meta["_file_size"],
+    )
+
+
+def infos() -> list[ModelInfo]:
+    """What `vidray models` says of these extractors."""
+    return [
+        ModelInfo(
+            name=PREFIX + known.model,
+            kind="segmentation",
+            dim=None,
+            inputs=f"pictures whose shorter side is {known.size}",
+            weights=weights_text(known.weights_name, known.weights_url, known.size_mb),
+            licence="BSD-3-Clause",
+            available=True,
+        )
+        for known in map(recipe, model_names())
+    ]
+
+
+def segmenter(
+    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], device: str
+) -> Callable[[npt.NDArray[np.uint8]], Iterator[ClassMap]]:
+    """A function from uint8 pictures (T, H, W, 3) to the class map of each, one picture at a time."""
+    import torch
+
+    model = model.eval().requires_grad_(False).to(device)
+    middle, scale = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
+
+    def one(picture: Tensor) -> ClassMap:
+        pixels = (picture.permute(2, 0, 1).float() / 255 - middle) / scale
+        logits = model(pixels[None])["out"][0]
+        classes = logits.argmax(dim=0)
+        probabilities = logits.softmax(dim=0).gather(0, classes[None])[0]
+        return classes.cpu().numpy(), probabilities.cpu().numpy()
+
+    def segment(pictures: npt.NDArray[np.uint8]) -> Iterator[ClassMap]:
+        for picture in pictures:
+            with torch.inference_mode():
+                found = one(torch.from_numpy(picture.copy()).to(device))
+            yield found
+
+    return segment
+
+
+def _areas(time_s: float, class_map: ClassMap, classes: Sequence[str]) -> list[Area]:
+    counts = np.bincount(class_map[0].ravel(), minlength=len(classes))
+    return [
+        Area(time_s=time_s, label=classes[number], area=count / class_map[0].size)
+        for number, count in enumerate(counts.tolist())
+        if count and number != BACKGROUND
+    ]
+
+
+def _masks(time_s: float, class_map: ClassMap, classes: Sequence[str]) -> list[Mask]:
+    numbers, probabilities = class_map
+    height, width = numbers.shape
+    masks = []
+    for number in np.unique(numbers).tolist():
+        if number != BACKGROUND:
+            mask = numbers == number
+            score = float(probabilities[mask].mean(dtype=np.float64))
+            size = {"height": height, "width": width}
+            masks.append(Mask(time_s=time_s, label=classes[number], score=score, counts=run_lengths(mask), **size))
+    return masks
+
+
+def _class_names(known: Recipe, weights: str | None) -> Sequence[str]:
+    count = _class_count(known, weights)
+    return known.classes if count == len(known.classes) else [f"class {number}" for number in range(count)]
+
+
+def _class_count(known: Recipe, weights: str | None) -> int:
+    if weights is None:
+        return len(known.classes)
+    shape = shapes(weights).get(known.classifier)
+    if not shape:
+        what = f"{PREFIX}{known.model} from {weights}"
+        raise WeightsError(f"{what}: the weights are of another network: no tensor '{known.classifier}'")
+    return shape[0]
+
+
+def _from_file(known: Recipe, weights: str) -> nn.Module:
+    from vidray.models.classifiers import EmptyParameters
+
+    models = torchvision_models()
+    classes = _class_count(known, weights)
+    # One of them knows no auxiliary classifier, the others have none unless asked.
+    with EmptyParameters():
+        model: nn.Module = models.get_model(known.model, weights=None, weights_backbone=None, num_classes=classes)
+    tensors = load_state_dict(weights)
+    for name in [name for name in tensors if name.startswith(AUXILIARY)]:
+        del tensors[name]
+    fill(model, tensors, f"{PREFIX}{known.model} from {weights}")
+    return model

@@ -1,0 +1,274 @@
+"""Labels of clips and of videos, from feature tables alone: no media is opened, and 100,000 clips take seconds.
+
+Labels that a person gave (`source` is `human`) stand above a model's: a labeler never changes them, and adds nothing to
+the clips that have them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidray.errors import SpecMismatchError, UsageError
+from vidray.extractors.spec import has_classes
+from vidray.labels import Classes, Labeler, Ranked, zero_shot
+from vidray.storage import open_uri
+from vidray.store import HUMAN, IDENTITY, LABELS, VIDEO_LABELS, Store
+from vidray.store.lease import Lease
+from vidray.store.tables import checked_name, features_table, suiting_table, text_table
+
+MOST_PROMPT_BYTES = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSummary:
+    """What `label` did.
+
+    Attributes:
+        name: Of the labels, `labels/<name>/`.
+        features: The feature table that was read.
+        clips: In the plan.
+        labeled: Clips with at least one label, a person's or the labeler's.
+        human: Clips among them whose labels are a person's.
+        without_features: Clips that the feature table has no row of, failed ones among them.
+        labels: Rows written.
+    """
+
+    name: str
+    features: str
+    clips: int
+    labeled: int
+    human: int
+    without_features: int
+    labels: int
+
+
+def label(
+    store: str,
+    labeler: Labeler,
+    *,
+    name: str | None = None,
+    threshold: float | None = None,
+    top: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> LabelSummary:
+    """Label the clips of a store from one of its feature tables, into `labels/<name>/` and `video_labels/<name>/`.
+
+    Run again, it replaces what a labeler of the same kind wrote from the same features, with whatever settings, and
+    keeps what people wrote. It is to be run again when clips have been added.
+
+    Args:
+        store: fsspec URL of a store with features.
+        labeler: What looks at the features.
+        name: Of the labels, by default the labeler's kind and its table, as in `classes-yamnet`.
+        threshold: The least score of a label, None for all.
+        top: How many labels a clip has at most, None for all.
+        say: Called with a line where another run holds the store.
+
+    Raises:
+        UsageError: There is no store, no such table, or it lacks a column that the labeler needs.
+        SpecMismatchError: The name is that of labels by another kind of labeler, or of other features.
+        StoreError: The store cannot be read, or is being written by another run.
+    """
+    target = Store(store)
+    if target.config() is None:
+        raise UsageError(f"{target.url}: no vidray store there (no vidray.json)")
+    table = features_table(target, labeler.features)
+    _check(target, table, labeler, threshold=threshold, top=top)
+    spec = {
+        "kind": labeler.kind,
+        "features": table,
+        "features_sha256": target.spec_sha256(table),
+        "settings": {**labeler.spec(), "threshold": threshold, "top": top},
+    }
+    name = checked_name(name or f"{labeler.kind}-{table}")
+    with Lease(target.folder, say=say) as lease:
+        _check_name(target, name, spec)
+        # while it is not whole, some parts may be an earlier run's
+        target.write_labels_spec(name, {**spec, "whole": False})
+        counts = np.zeros(5, np.int64)
+        parts = target.parts("clips")
+        featured, held = set(target.parts(f"features/{table}")), set(target.parts(f"labels/{name}"))
+        for part in parts:
+            rows = _labeled_rows(target, table, part, labeler) if part in featured else iter(())
+            human = _human_labels(target, name, part) if part in held else LABELS.empty_table()
+            counts += _label_part(target, name, part, labeler.kind, _cut(rows, threshold, top), human)
+            lease.check()
+        for stale in held - set(parts):
+            target.remove(f"video_labels/{name}", stale)
+            target.remove(f"labels/{name}", stale)
+        target.write_labels_spec(name, {**spec, "whole": True})
+    clips, seen, labeled, human, labels = map(int, counts)
+    return LabelSummary(
+        name=name, features=table, clips=clips, labeled=labeled, human=human, without_features=clips - seen,
+        labels=labels,
+    )  # fmt: skip
+
+
+def class_labeler(store: str, *, extractor: str | None = None) -> Labeler:
+    """The classes that a network of a store found, for `label`.
+
+    Args:
+        store: fsspec URL of a store.
+        extractor: The network, where several of the store have classes.
+
+    Raises:
+        UsageError: No table has classes, or several have.
+    """
+    held = Store(store)
+    return Classes(features=suiting_table(held, extractor, {"classes": has_classes}))
+
+
+def zero_shot_labeler(store: str, prompts: Sequence[str], *, extractor: str | None = None) -> Labeler:
+    """Labels in words of one's own, for `label`: by a joint image-text model, or by the classes that a network found.
+
+    Args:
+        store: fsspec URL of a store.
+        prompts: The labels, as in "a dog", "traffic".
+        extractor: Whose table, where several would do: by default one of open_clip, else one of pictures with classes,
+            else one of sounds.
+
+    Raises:
+        UsageError: No prompts, no such table, or several that are as good.
+    """
+    held = Store(store)
+    table = text_table(held, extractor)
+    return zero_shot(table, held.spec(table) or {}, prompts)
+
+
+def read_prompts(uri: str) -> list[str]:
+    """The lines of a text file that are not empty. Raises UsageError where it cannot be read."""
+    try:
+        with open_uri(uri) as file:
+            text = file.read(MOST_PROMPT_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{uri}: no text file that can be read: {' '.join(str(e).split())[:200]}") from e
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def write_labels(store: Store, name: str, part: int, *, model: pa.Table, human: pa.Table) -> pa.Table:
+    """Publish one part of `labels/<name>`, and of `video_labels/<name>` from it. Returns the rows of the former.
+
+    Both are tables of `LABELS`. A clip with human rows keeps these alone. Rows of clips that are not in the plan's part
+    are left out. The lease is the caller's to hold.
+    """
+    clips = store.read("clips", part, IDENTITY.names)
+    model = model.filter(pc.invert(pc.is_in(model["clip_id"], value_set=human["clip_id"].combine_chunks())))
+    rows = pa.concat_tables([human.select(LABELS.names).cast(LABELS), model.select(LABELS.names).cast(LABELS)])
+    places = _places(rows["clip_id"], clips["clip_id"])
+    rows = rows.append_column("place", places).filter(places.is_valid())
+    rows = rows.sort_by([("place", "ascending"), ("score", "descending")])
+    videos = _of_videos(clips, rows)
+    store.write(f"video_labels/{name}", part, videos, VIDEO_LABELS)
+    rows = rows.drop_columns("place")
+    store.write(f"labels/{name}", part, rows, LABELS)
+    return rows
+
+
+def _check(store: Store, table: str, labeler: Labeler, *, threshold: float | None, top: int | None) -> None:
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"threshold must be a number, got {threshold}")
+    if top is not None and top < 1:
+        raise UsageError(f"top must be at least 1, got {top}")
+    for part in store.parts(f"features/{table}")[:1]:
+        lacking = set(labeler.columns) - set(store.columns(f"features/{table}", part))
+        if lacking:
+            raise UsageError(
+                f"{store.url}/features/{table} has no column {', '.join(sorted(lacking))}, "
+                f"which {labeler.kind} labels are made from; name another table with -x"
+            )
+
+
+def _check_name(store: Store, name: str, spec: dict[str, Any]) -> None:
+    known = store.labels_spec(name)
+    if known is None or known["kind"] == HUMAN:
+        return
+    remedy = "give the new ones a name of their own with --name"
+    if spec["kind"] == "head":
+        remedy = "train the head under another name: vidray train STORE LABELS.csv --name NAME"
+    for what in ("kind", "features"):
+        if known[what] != spec[what]:
+            raise SpecMismatchError(
+                f"{store.url}/labels/{name} are {known['kind']} labels from {known['features']}, not {spec['kind']} "
+                f"labels from {spec['features']}; {remedy}"
+            )
+
+
+def _human_labels(store: Store, name: str, part: int) -> pa.Table:
+    """The rows of one part of `labels/<name>` that people gave, as `LABELS`."""
+    rows = store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS)
+    return rows.filter(pc.equal(rows["source"], HUMAN))
+
+
+def _labeled_rows(store: Store, table: str, part: int, labeler: Labeler) -> Iterator[tuple[str, Ranked]]:
+    columns = list(dict.fromkeys([*IDENTITY.names, *labeler.columns]))
+    for rows in store.stream(f"features/{table}", part, columns):
+        yield from zip(rows["clip_id"].to_pylist(), labeler.label(rows), strict=True)
+
+
+def _cut(rows: Iterator[tuple[str, Ranked]], threshold: float | None, top: int | None) -> Iterator[tuple[str, Ranked]]:
+    for clip_id, ranked in rows:
+        yield clip_id, [pair for pair in ranked if threshold is None or pair[1] >= threshold][:top]
+
+
+def _label_part(
+    store: Store, name: str, part: int, kind: str, found: Iterator[tuple[str, Ranked]], human: pa.Table
+) -> npt.NDArray[np.int64]:
+    """Label one part; how many clips, clips with features, labeled clips, clips labeled by people, and rows."""
+    clips = store.read("clips", part, IDENTITY.names)
+    seen: list[str] = []
+    lengths: list[int] = []
+    labels: list[str] = []
+    scores: list[float] = []
+    for clip_id, ranked in found:
+        seen.append(clip_id)
+        lengths.append(len(ranked))
+        labels.extend(label for label, _ in ranked)
+        scores.extend(score for _, score in ranked)
+    places = pc.index_in(pa.array(seen, pa.string()), value_set=clips["clip_id"].combine_chunks())
+    model = clips.take(places.take(pa.array(np.repeat(np.arange(len(seen)), lengths), pa.int64())))
+    model = model.append_column("label", pa.array(labels, pa.string()))
+    model = model.append_column("score", pa.array(scores, pa.float32()))
+    model = model.append_column("source", pa.repeat(pa.scalar(kind), len(labels)))
+    rows = write_labels(store, name, part, model=model, human=human)
+    labeled = pc.count_distinct(rows["clip_id"]).as_py()
+    by_people = pc.count_distinct(rows.filter(pc.equal(rows["source"], HUMAN))["clip_id"]).as_py()
+    return np.array([len(clips), len(places) - places.null_count, labeled, by_people, len(rows)])
+
+
+def _of_videos(clips: pa.Table, rows: pa.Table) -> pa.Table:
+    """The labels of the videos: a label's score is its mean over all of the video's seconds.
+
+    Each clip counts by its length, and with 0 where it does not have the label. A label has the source `human` where
+    people gave it to every clip that has it.
+    """
+    seconds = pc.subtract(clips["end_s"], clips["start_s"])
+    videos = clips.append_column("seconds", seconds).group_by("video_id", use_threads=False)
+    videos = videos.aggregate([("seconds", "sum")])
+    share = pc.divide(seconds, videos["seconds_sum"].take(_places(clips["video_id"], videos["video_id"])))
+    columns = {
+        "video": _places(rows["video_id"], videos["video_id"]),
+        "weighted": pc.multiply(rows["score"].cast(pa.float64()), share.take(rows["place"])),
+        "model": pc.if_else(pc.equal(rows["source"], HUMAN), pa.scalar(None, pa.string()), rows["source"]),
+    }
+    for field, values in columns.items():
+        rows = rows.append_column(field, values)
+    grouped = rows.group_by(["video_id", "uri", "label"], use_threads=False)
+    found = grouped.aggregate([("weighted", "sum"), ("video", "min"), ("model", "max")])
+    found = found.sort_by([("video_min", "ascending"), ("weighted_sum", "descending"), ("label", "ascending")])
+    source = pc.fill_null(found["model_max"], HUMAN)
+    return pa.table(
+        [found["video_id"], found["uri"], found["label"], found["weighted_sum"].cast(pa.float32()), source],
+        schema=VIDEO_LABELS,
+    )
+
+
+def _places(values: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.index_in(values, value_set=among.combine_chunks())

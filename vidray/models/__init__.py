@@ -1,0 +1,1 @@
+"""Networks and weights that several rooms use: loading, batching, fusing, TransNet, MiniLM."""

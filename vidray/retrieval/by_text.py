@@ -1,0 +1,63 @@
+"""From a text to the clips of a store, by the classes that a network found in them: exact, and without an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from vidray.errors import UsageError
+from vidray.index.where import rows_where
+from vidray.labels.class_names import ClassNames
+from vidray.store import Store
+
+READ_ROWS = 8192
+SHOWN = ("clip_id", "uri", "start_s", "end_s")
+
+
+def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None) -> pa.Table:
+    """The k clips that score highest for the first of a labeler's texts, best first, ties in plan order.
+
+    Reads two columns of the feature table. Without a filter, memory is bounded; with one, all clips are held.
+
+    Args:
+        store: The store.
+        labeler: Of the feature table.
+        k: How many rows; fewer come back where the table, or the filter, has fewer.
+        where: An SQL expression over the columns of the table and of the store's clips and videos.
+
+    Returns:
+        `clip_id`, `uri`, `start_s`, `end_s` and `score`, float32 in [0, 1].
+
+    Raises:
+        UsageError: k < 1; a table without classes; a filter that DuckDB refuses.
+    """
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k}")
+    found = [_best(batch, k) if where is None else batch for batch in _scored(store, labeler)]
+    if not found:
+        return pa.table({name: [] for name in (*SHOWN, "score")})
+    rows = pa.concat_tables(found).combine_chunks()
+    if where is not None:
+        kept = rows_where(where, rows, store.folder_of(f"features/{labeler.features}"))
+        rows = rows.take(pa.array(kept))
+    return _best(rows, k)
+
+
+def _scored(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
+    """The clips that have classes, with their scores."""
+    table = f"features/{labeler.features}"
+    for part in store.parts(table):
+        lacking = set(labeler.columns) - set(store.columns(table, part))
+        if lacking:
+            raise UsageError(f"{store.url}/{table} has no column {', '.join(lacking)}; name another table with -x")
+        for rows in store.stream(table, part, [*SHOWN, *labeler.columns], rows=READ_ROWS):
+            known = rows.filter(rows["labels"].is_valid())
+            scores = pa.array(labeler.scores(known)[:, 0])
+            yield known.select(SHOWN).append_column("score", scores)
+
+
+def _best(rows: pa.Table, k: int) -> pa.Table:
+    order = np.argsort(-rows["score"].to_numpy(), kind="stable")
+    return rows.take(pa.array(order[:k]))

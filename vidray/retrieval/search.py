@@ -1,0 +1,367 @@
+"""From a clip, a video, an image, a sound or a text to the clips of a store that are most like it.
+
+A query is embedded by exactly the extractor that made the table, as its `_spec.json` says. A text is embedded by the
+text tower of a joint model, or else compared with the classes that a network found. Knows no Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vidray import index as indexes
+from vidray.errors import DecodeError, ExtractError, MediaError, UsageError
+from vidray.extractors import ExtractFn, Extractor, restore, slug
+from vidray.extractors.spec import has_classes, hears
+from vidray.index import Index, IndexInfo, Matches
+from vidray.index.files import CURRENT
+from vidray.labels.class_names import ClassNames
+from vidray.labels.joint import JointModel
+from vidray.labels.zero_shot import zero_shot
+from vidray.media import Audio, AudioVisual, Span, VideoInfo, single
+from vidray.planning import FixedStride
+from vidray.retrieval.by_text import best_clips
+from vidray.sandbox import Sandbox
+from vidray.storage import open_uri
+from vidray.store import Store, spec_sha256
+from vidray.store.tables import features_table, named, text_table
+
+DEFAULT_CLIP_LENGTH_S = 10.0
+ROUNDED_S = 0.5
+"""A span may end this far behind its video, and is cut: who types 8-10 of a video of 9.96 s means its end."""
+
+PICTURES = ("FrameRate", "FrameWindows")
+UNLIKELY = 0.1
+"""Below such a score a text is wrong for nine clips of ten and more: docs/labels.md."""
+FITTING: Mapping[str, Sequence[Sequence[str]]] = {
+    "image": [("FrameRate",), ("FrameWindows",)],
+    "audio": [("Audio",)],
+    "video": [PICTURES, ("Audio",), ("AudioVisual",)],
+    "clip": [],
+}
+"""The kinds of sampling that suit a query, the better ones first; a clip suits all alike."""
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One clip that was found.
+
+    Attributes:
+        uri: None, as start_s and end_s are, where the table does not say; vidray's own tables do.
+        score: Cosine, in [-1, 1]; for a text that is compared with classes, as `ClassNames` has it, in [0, 1].
+    """
+
+    clip_id: str
+    uri: str | None
+    start_s: float | None
+    end_s: float | None
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What was asked, by whose embeddings it was answered, and the clips found, best first.
+
+    Attributes:
+        notes: One line each on what a person should know: clips that the index does not have yet, say.
+    """
+
+    query: dict[str, Any]
+    extractor: str
+    hits: list[Hit]
+    notes: tuple[str, ...] = ()
+
+
+def build_index(store: str, *, extractor: str) -> IndexInfo:
+    """Build the index of one extractor's table, `index/<extractor>/`, and replace the one that is there.
+
+    Raises:
+        UsageError: The store has no such table, or it has no embeddings.
+        StoreError: A part of the table cannot be read.
+    """
+    held = Store(store)
+    table = features_table(held, extractor)
+    return indexes.build_index(f"{held.url}/features/{table}", f"{held.url}/index/{table}")
+
+
+def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
+    """Open the index of one extractor's table; with `verify` all its files are hashed.
+
+    Raises:
+        UsageError: There is no index of this extractor.
+        IndexFileError: It is damaged, or of a type or format that is not opened.
+    """
+    held = Store(store)
+    return _open(held, _indexed_table(held, extractor), verify=verify)
+
+
+def search(
+    store: str,
+    *,
+    clip: str | None = None,
+    video: str | None = None,
+    at: Span | None = None,
+    image: str | None = None,
+    audio: str | None = None,
+    text: str | None = None,
+    extractor: str | None = None,
+    k: int = 10,
+    where: str | None = None,
+) -> SearchResult:
+    """The k clips of a store most like a clip, a video, an image or a sound, or that a text fits best.
+
+    By cosine of their embeddings; for a text and a table without a text model, by the classes found in the clips
+    (`vidray.labels.class_names`), which takes no index.
+
+    Args:
+        store: fsspec URL of a store with an index.
+        clip: The id of a clip of the store. It is not among its own hits.
+        video: A path or URL; it need not be in the corpus. It is cut into clips as the store's videos are, and a hit's
+            score is the best over these.
+        at: The span [start_s, end_s) of `video` to search for, as one clip, instead of all of it. It may end half a
+            second behind the video, and is cut there.
+        image: A path or URL of a picture, which answers as a video of this one picture would.
+        audio: A path or URL of a sound, or of a video whose sound is meant; cut into clips as `video` is.
+        text: What to look for, in words: "a dog", "people talking".
+        extractor: Whose index, or table for a text. By default the only one there is, or the only one that suits the
+            query: pictures for an image or a video, sound for a sound; for a text a joint model, else classes of
+            pictures or of sounds, whichever answer better.
+        k: How many hits; fewer come back where the store, or the filter, has fewer.
+        where: An SQL expression over the columns of the table, of the store's clips and videos, and of its other tables
+            of features, such as `quality`; a name that several have is of the first of these.
+
+    Raises:
+        UsageError: Not exactly one query; no index, or several that suit; a span outside the video; a file that is
+            not there; a filter that DuckDB refuses.
+        MediaError: The query cannot be read, or has no picture, or no sound, where the extractor needs it.
+        IndexFileError: The index is damaged.
+    """
+    queries = {"clip": clip, "video": video, "image": image, "audio": audio, "text": text}
+    given = {kind: value for kind, value in queries.items() if value is not None}
+    if len(given) != 1:
+        raise UsageError(f"give exactly one of clip, video, image, audio and text, got {', '.join(given) or 'none'}")
+    if at is not None and video is None:
+        raise UsageError("a span (at) goes with a video only")
+    ((kind, value),) = given.items()
+    held = Store(store)
+    if kind == "text":
+        table, hits, notes = _by_text(held, value, extractor, k, where)
+    else:
+        table = _indexed_table(held, extractor) if extractor is not None else _suiting(held, kind)
+        index = _open(held, table)
+        vectors, notes = (None, ()) if kind == "clip" else _embed(held, table, index, kind, value, at)
+        matches = _like_clip(index, value, k, where) if vectors is None else index.search(vectors, k, where)
+        hits, notes = _hits(index, matches, k), (*notes, *_staleness(index, store, table))
+    query = {**given, **({} if at is None else {"at": list(at)}), **({} if where is None else {"where": where})}
+    name = (held.spec(table) or {}).get("name", table)
+    return SearchResult(query=query, extractor=name if slug(name) == table else table, hits=hits, notes=notes)
+
+
+def _by_text(
+    store: Store, text: str, extractor: str | None, k: int, where: str | None
+) -> tuple[str, list[Hit], tuple[str, ...]]:
+    """The table that answers, the clips that a text fits best, and notes for a person.
+
+    Where classes of pictures and of sounds are there and none is named, both are asked, whose scores are calibrated
+    alike, each on its own data; the answer is that of the better best clip.
+    """
+    table = text_table(store, extractor)
+    spec = store.spec(table) or {}
+    labeler = zero_shot(table, spec, [text])
+    if isinstance(labeler, JointModel):
+        index = _open(store, _indexed_table(store, table))
+        _check_same(store, table, index)
+        matches = index.search(labeler.vectors, k, where)
+        return table, _hits(index, matches, k), _staleness(index, store.url, table)
+    asked = {table: labeler}
+    if extractor is None and not hears(spec):
+        specs = {other: store.spec(other) or {} for other in store.tables("features")}
+        heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
+        asked |= {other: ClassNames(other, labeler.prompts, "sound") for other in heard}
+    answers = {name: _by_classes(store, by, k, where) for name, by in asked.items()}
+    best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
+    said = {name: "what is heard" if by.sense == "sound" else "what is seen" for name, by in asked.items()}
+    hits = answers[best]
+    others = [name for name in asked if name != best and hits]
+    notes = [f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others]
+    if hits and hits[0].score < UNLIKELY:
+        notes.append(f"no clip is likely to be of '{text}': the network of {best} may have no such class")
+    return best, hits, tuple(notes)
+
+
+def _by_classes(store: Store, labeler: ClassNames, k: int, where: str | None) -> list[Hit]:
+    return [Hit(**row) for row in best_clips(store, labeler, k, where).to_pylist()]
+
+
+def _indexed_table(store: Store, extractor: str) -> str:
+    names = _indexed(store)
+    table = named(store, names, extractor)
+    if table is not None:
+        return table
+    there = f"there are {', '.join(names)}" if names else "there is none"
+    raise UsageError(f"{store.url}: no index of '{extractor}', {there}; run vidray index STORE -x {extractor}")
+
+
+def _indexed(store: Store) -> list[str]:
+    names = (name.split("/") for name in store.folder.sizes("index"))
+    return sorted(name[1] for name in names if len(name) == 3 and name[2] == CURRENT)
+
+
+def _suiting(store: Store, kind: str) -> str:
+    """The only index there is, or the only one that suits the query."""
+    names = _indexed(store)
+    if not names:
+        raise UsageError(f"{store.url}: no index yet; run vidray index STORE -x NAME")
+    if len(names) == 1:
+        return names[0]
+    samplings = {name: ((store.spec(name) or {}).get("sampling") or {}).get("kind") for name in names}
+    for kinds in FITTING[kind]:
+        fitting = [name for name in names if samplings[name] in kinds]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            names = fitting
+            break
+    raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
+
+
+def _open(store: Store, table: str, *, verify: bool = False) -> Index:
+    # the table's place is known here, so that a manifest cannot send its reader elsewhere
+    features = f"{store.url}/features/{table}"
+    return indexes.open_index(f"{store.url}/index/{table}", verify=verify, features=features)
+
+
+def _like_clip(index: Index, clip_id: str, k: int, where: str | None) -> Matches:
+    vector = index.vector(clip_id)
+    matches = index.search(vector, k + 1 if k > 0 else k, where)
+    others = matches.ids[0] != clip_id
+    return Matches(
+        ids=matches.ids[:, others][:, :k], scores=matches.scores[:, others][:, :k], rows=matches.rows[:, others][:, :k]
+    )
+
+
+def _hits(index: Index, matches: Matches, k: int) -> list[Hit]:
+    """The best k clips over all query vectors; a clip's score is its best."""
+    rows, scores = matches.rows.ravel(), matches.scores.ravel()
+    order = np.lexsort((rows, -scores))
+    _, firsts = np.unique(rows[order], return_index=True)
+    best = order[np.sort(firsts)[:k]]
+    clips = index.clips(rows[best]).to_pylist()
+    return [
+        Hit(
+            clip_id=clip["clip_id"],
+            uri=clip.get("uri"),
+            start_s=clip.get("start_s"),
+            end_s=clip.get("end_s"),
+            score=float(score),
+        )
+        for clip, score in zip(clips, scores[best], strict=True)
+    ]
+
+
+def _embed(
+    store: Store, table: str, index: Index, kind: str, uri: str, at: Span | None
+) -> tuple[Vectors, tuple[str, ...]]:
+    """The embeddings of a query's clips, (Q, dim), and a note where some of them cannot be used."""
+    spec = store.spec(table)
+    if spec is None:
+        raise UsageError(f"{store.url}/features/{table} does not say what made it; search it by clip")
+    _check_same(store, table, index)
+    extractor = restore(spec)
+    sampling = extractor.sampling
+    if (kind == "audio") != isinstance(sampling, Audio) and kind != "video":
+        senses = "hears sound" if isinstance(sampling, Audio) else "sees pictures"
+        raise UsageError(f"{extractor.name} {senses}, it cannot be asked by {kind}; name another index with -x")
+    if isinstance(sampling, AudioVisual) and kind != "video":
+        raise UsageError(f"{extractor.name} sees and hears, it cannot be asked by {kind}; name another index with -x")
+    _opened(uri).close()
+    with contextlib.closing(Sandbox()) as sandbox:
+        if kind == "image" and not isinstance(sampling, Audio | AudioVisual):
+            return _vectors(iter([sandbox.image(uri, sampling)]), extractor, uri)
+        info = sandbox.probe(uri)
+        spans = _spans(store, info, extractor, uri, at)
+        size = (info.height or 0, info.width or 0)
+        decoded = (sandbox.read(uri, single(sampling), start_s, end_s, size) for start_s, end_s in spans)
+        return _vectors((clip.of(sampling) for clip in decoded), extractor, uri)
+
+
+def _check_same(store: Store, table: str, index: Index) -> None:
+    if spec_sha256(index.features) != index.manifest.spec_sha256:
+        raise UsageError(f"{store.url}: another extractor made the table {table} since; run vidray index again")
+
+
+def _opened(uri: str) -> BinaryIO:
+    try:
+        return open_uri(uri)
+    except FileNotFoundError as e:
+        raise UsageError(f"{uri}: no such file") from e
+    except IsADirectoryError as e:
+        raise UsageError(f"{uri}: a folder; give one file") from e
+    except OSError as e:
+        raise DecodeError("unreadable", " ".join(str(e).split())[:200], uri) from e
+
+
+def _spans(store: Store, info: VideoInfo, extractor: Extractor, uri: str, at: Span | None) -> list[Span]:
+    if isinstance(extractor.sampling, Audio) and info.audio_codec is None:
+        raise DecodeError("no_stream", f"no sound in this file, and {extractor.name} hears nothing else", uri)
+    if not isinstance(extractor.sampling, Audio) and info.video_codec is None:
+        raise DecodeError("no_stream", f"no picture in this file, and {extractor.name} sees nothing else", uri)
+    if at is None:
+        plan = (store.config() or {}).get("plan") or {}
+        length_s = float(plan.get("clip_length_s") or DEFAULT_CLIP_LENGTH_S)
+        return FixedStride(length_s, stride_s=float(plan.get("stride_s") or length_s)).spans(info.duration_s)
+    start_s, end_s = map(float, at)
+    if not (0 <= start_s < min(end_s, info.duration_s) and end_s <= info.duration_s + ROUNDED_S):
+        raise UsageError(f"{uri}: a span must lie in 0-{info.duration_s:.3f} s, got {start_s:g}-{end_s:g}")
+    return [(start_s, min(end_s, info.duration_s))]
+
+
+def _vectors(samples: Iterator[object], extractor: Extractor, uri: str) -> tuple[Vectors, tuple[str, ...]]:
+    """One clip at a time: a long query takes no more memory than a short one."""
+    extract = extractor.load("cpu")
+    vectors: list[Vectors] = []
+    errors: list[MediaError] = []
+    count = 0
+    for sample in samples:
+        count += 1
+        try:
+            if isinstance(sample, MediaError):
+                raise sample
+            if sample is not None:
+                vectors.append(_embedding(extract, sample, uri))
+        except MediaError as e:
+            errors.append(e)
+    if not vectors:
+        raise errors[0] if errors else DecodeError("empty", f"nothing here that {extractor.name} can use", uri)
+    unused = count - len(vectors)
+    notes = (f"{uri}: {unused} of its {count} clips cannot be used",) if unused else ()
+    return np.stack(vectors), notes
+
+
+def _embedding(extract: ExtractFn, sample: object, uri: str) -> Vectors:
+    try:
+        values = extract([sample])["embedding"]
+    except Exception as e:
+        reason = " ".join(str(e).split())[:300]
+        raise ExtractError("extractor", f"{type(e).__name__}: {reason}", uri) from e
+    first = values[0].as_py() if isinstance(values, pa.Array | pa.ChunkedArray) else values[0]
+    vector: Vectors = np.asarray(first, dtype=np.float32)
+    if not np.isfinite(vector).all() or not vector.any():
+        raise ExtractError("extractor", "its embedding is zero or not finite", uri)
+    return vector
+
+
+def _staleness(index: Index, store: str, table: str) -> tuple[str, ...]:
+    if not index.stale:
+        return ()
+    newer = index.newer_clips()
+    changed = f"{newer} clips are newer than the index" if newer else "the table has changed since the index was built"
+    return (f"{changed}; run vidray index {store} -x {table}",)
