@@ -1,6 +1,6 @@
-"""How many pictures a network should see at once, and on how many threads: processor time a picture, and memory.
+"""How many frames a network should see at once, and on how many threads: processor time a frame, and memory.
 
-A worker is a core, so what counts is processor time, not the clock's. With a second thread a picture is there sooner,
+A worker is a core, so what counts is processor time, not the clock's. With a second thread a frame is there sooner,
 but costs more in all; two workers of one thread use two cores without that loss. The choices take turns, round after
 round. Memory is what a new process grows by, beyond what loading its network has left free, until it has seen every
 size of a last batch, as a worker has after some minutes. Random weights, vidray's own network.
@@ -29,7 +29,7 @@ from vidray.media import Frames
 from vidray.models import batching as networks
 
 BATCHES = (4, 8, 12, 16, 32, 64)
-PICTURES = 192
+FRAMES = 192
 
 
 def loaded(model: str, precision: str) -> Any:
@@ -58,13 +58,13 @@ def resident_bytes() -> int:
 
 
 def milliseconds(extract: Any, clip: Frames, batch: int, threads: int) -> float:
-    """Processor time a picture."""
+    """Processor time a frame."""
     networks.BATCH_PIXELS["cpu"] = batch * SIZE * SIZE
     torch.set_num_threads(threads)
     extract([clip])  # what is set up for a shape and a number of threads is done by then
     began_s = time.process_time()
     extract([clip])
-    return (time.process_time() - began_s) / PICTURES * 1000
+    return (time.process_time() - began_s) / FRAMES * 1000
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = networks.BATCH_PIXELS["cpu"] // (SIZE * SIZE)
     choices = [*((batch, 1) for batch in BATCHES), (chosen, 2)]
-    clip = clip_of(PICTURES)
+    clip = clip_of(FRAMES)
     times, memory = {}, {}
     for model in options.models.split(","):
         weights_file(model)  # made here, where it does not count
@@ -86,11 +86,11 @@ def main() -> None:
         taken = [[milliseconds(extract, clip, *choice) for choice in choices] for _ in range(options.rounds)]
         medians = [statistics.median(found) for found in zip(*taken, strict=True)]
         times[model] = {
-            f"{batch} pictures, {threads} thread{'s' * (threads > 1)}": round(value, 2)
+            f"{batch} frames, {threads} thread{'s' * (threads > 1)}": round(value, 2)
             for (batch, threads), value in zip(choices, medians, strict=True)
         }
         print(model, times[model], memory[model])
-    print(json.dumps({"precision": options.precision, "cpu_ms_a_picture": times, "grown_mb": memory}))
+    print(json.dumps({"precision": options.precision, "cpu_ms_a_frame": times, "grown_mb": memory}))
 
 
 if __name__ == "__main__":

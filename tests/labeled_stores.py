@@ -16,9 +16,9 @@ TABLE = "net"
 
 
 def write_store(
-    folder: Path, vectors: npt.NDArray[np.float32], *, clips_a_video: int = 1, parts: int = 1, pictures: int = 0
+    folder: Path, vectors: npt.NDArray[np.float32], *, clips_a_video: int = 1, parts: int = 1, frames: int = 0
 ) -> Store:
-    """A store with one feature table, `net`: a clip a vector (N, D); with `pictures`, as many equal ones a clip.
+    """A store with one feature table, `net`: a clip a vector (N, D); with `frames`, as many equal ones a clip.
 
     Clip 7 is `clip00007`, in `/media/3.mp4` where there are two clips a video. NaN in a vector makes a null.
     """
@@ -26,7 +26,7 @@ def write_store(
     store.write_config({"clip_length_s": CLIP_S})
     dim = vectors.shape[1]
     columns = pa.schema([("embedding", pa.list_(pa.float32(), dim))])
-    if pictures:
+    if frames:
         columns = columns.append(pa.field("frame_embeddings", pa.list_(pa.list_(pa.float16(), dim))))
     store.write_spec(TABLE, {"name": TABLE, "columns": [[field.name, str(field.type)] for field in columns]})
     videos = np.arange(len(vectors)) // clips_a_video
@@ -39,9 +39,9 @@ def write_store(
         values = [None if np.isnan(vector).any() else vector.tolist() for vector in vectors[rows]]
         table = pa.Table.from_pylist(clips).select(IDENTITY.names)
         table = table.append_column("embedding", pa.array(values, columns.field("embedding").type))
-        if pictures:
-            frames = [None if value is None else [value] * pictures for value in values]
-            table = table.append_column("frame_embeddings", pa.array(frames, columns.field("frame_embeddings").type))
+        if frames:
+            repeated = [None if value is None else [value] * frames for value in values]
+            table = table.append_column("frame_embeddings", pa.array(repeated, columns.field("frame_embeddings").type))
         table = table.append_column("decode_warning", pa.nulls(len(rows), pa.string()))
         store.write(f"features/{TABLE}", part, table, features_schema(columns))
     return store

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vidray.media import Audio, Decoded, Frames, FrameWindows, Sound, Windows, sample_count, sample_times
+from vidray.media import Audio, AudioSamples, Decoded, Frames, FrameWindows, Windows, sample_count, sample_times
 from vidray.sandbox import wire
 from vidray.sandbox.confine import confine, die_with
 
@@ -31,7 +31,7 @@ GOOD_INFO = {
 
 def black(sampling: Any, start_s: float, end_s: float) -> Any:
     if isinstance(sampling, Audio):
-        return Sound(samples=np.zeros(sample_count(sampling, start_s, end_s), np.float32), sample_rate=8000)
+        return AudioSamples(samples=np.zeros(sample_count(sampling, start_s, end_s), np.float32), sample_rate=8000)
     times = sample_times(sampling, start_s, end_s)
     kind = Windows if isinstance(sampling, FrameWindows) else Frames
     return kind(times_s=times, frames=np.zeros((*times.shape, 4, 6, 3), np.uint8))

@@ -14,12 +14,12 @@ import numpy as np
 from vidray.decode import VideoReader, probe
 from vidray.media import (
     Audio,
+    AudioSamples,
     Decoded,
     FrameRate,
     Frames,
     FrameWindows,
     Sampling,
-    Sound,
     Span,
     Windows,
 )
@@ -34,7 +34,7 @@ SPARSE = FrameRate(fps=1.3)
 WINDOWS = FrameWindows(frames=4, fps=7.3)
 
 
-SOUND = Audio(sample_rate=16_000)
+AUDIO = Audio(sample_rate=16_000)
 
 
 CLIP_S = 0.7
@@ -58,7 +58,7 @@ def synthetic(**changes: Any) -> SyntheticVideo:
     return SyntheticVideo(**changes)
 
 
-PICTURES: dict[str, SyntheticVideo] = {
+FRAMES: dict[str, SyntheticVideo] = {
     "h264.mp4": synthetic(),
     "h264-no-b.mp4": synthetic(b_frames=0),
     "h264-open.mp4": synthetic(options=X264_OPEN),
@@ -66,21 +66,21 @@ PICTURES: dict[str, SyntheticVideo] = {
     "h264-open.ts": synthetic(options=X264_OPEN),
     "h264-refresh.mp4": synthetic(options=X264_REFRESH),
     "h264-10bit.mp4": synthetic(pix_fmt="yuv420p10le"),
-    "h264.mov": synthetic(sound=Sweep()),
-    "h264.ts": synthetic(sound=Sweep()),
-    "h264.flv": synthetic(sound=Sweep()),
+    "h264.mov": synthetic(audio=Sweep()),
+    "h264.ts": synthetic(audio=Sweep()),
+    "h264.flv": synthetic(audio=Sweep()),
     "h264.avi": synthetic(),
     "h264.h264": synthetic(),
     "hevc-open.mp4": synthetic(codec="libx265", options=x265("open-gop=1")),
     "hevc-closed.mkv": synthetic(codec="libx265", options=x265("open-gop=0")),
     "hevc-radl.mp4": synthetic(codec="libx265", options=x265("open-gop=0:radl=2")),
-    "vp8.webm": synthetic(codec="libvpx", b_frames=0, options={"deadline": "realtime"}, sound=Sweep(codec="libopus")),
+    "vp8.webm": synthetic(codec="libvpx", b_frames=0, options={"deadline": "realtime"}, audio=Sweep(codec="libopus")),
     "vp9.webm": synthetic(codec="libvpx-vp9", b_frames=0, options={"lag-in-frames": "12", "cpu-used": "8"}),
     "vp9-alpha.webm": synthetic(codec="libvpx-vp9", b_frames=0, pix_fmt="yuva420p", options={"cpu-used": "8"}),
     "av1.mp4": synthetic(codec="libsvtav1", b_frames=0, width=320, height=192, options={"preset": "8", "crf": "10"}),
-    "mpeg4.avi": synthetic(codec="mpeg4", sound=Sweep(codec="libmp3lame")),
+    "mpeg4.avi": synthetic(codec="mpeg4", audio=Sweep(codec="libmp3lame")),
     "mpeg4.mp4": synthetic(codec="mpeg4"),
-    "mpeg2.ts": synthetic(codec="mpeg2video", sound=Sweep(codec="mp2")),
+    "mpeg2.ts": synthetic(codec="mpeg2video", audio=Sweep(codec="mp2")),
     "mpeg2.mpg": synthetic(codec="mpeg2video"),
     "mpeg2.m2v": synthetic(codec="mpeg2video"),
     "mpeg1.mkv": synthetic(codec="mpeg1video"),
@@ -93,7 +93,7 @@ PICTURES: dict[str, SyntheticVideo] = {
     "film.ts": synthetic(fps=24),
     "uneven.mp4": synthetic(times_s=UNEVEN),
     "uneven.mkv": synthetic(times_s=UNEVEN, options=X264_OPEN),
-    "late.mp4": synthetic(start_s=3.0, sound=Sweep(start_s=2.5, length_s=2.0)),
+    "late.mp4": synthetic(start_s=3.0, audio=Sweep(start_s=2.5, length_s=2.0)),
     "late.mkv": synthetic(start_s=3.0),
     "late.ts": synthetic(start_s=100.0),
 }
@@ -107,7 +107,7 @@ def written(folder: Path, name: str, video: SyntheticVideo) -> Path:
 
 
 def true_times(video: SyntheticVideo, name: str) -> np.ndarray:
-    """When each picture is shown, on the presentation clock; some containers round to milliseconds."""
+    """When each frame is shown, on the presentation clock; some containers round to milliseconds."""
     exact = [Fraction(time) for time in video.times_s] or [n / Fraction(video.fps) for n in range(video.frames)]
     if name.endswith((".mkv", ".webm", ".flv")):
         exact = [Fraction(math.floor(time * 1000 + Fraction(1, 2)), 1000) for time in exact]
@@ -137,7 +137,7 @@ def info_of(path: Path) -> Any:
 
 def numbers(samples: Any) -> list[int]:
     assert isinstance(samples, Frames | Windows), samples
-    return [read_frame_number(picture) for picture in samples.frames.reshape(-1, *samples.frames.shape[-3:])]
+    return [read_frame_number(frame) for frame in samples.frames.reshape(-1, *samples.frames.shape[-3:])]
 
 
 def shown_at(times: np.ndarray, wanted: np.ndarray) -> list[int]:
@@ -149,7 +149,7 @@ def same_bytes(one_: Decoded, other: Decoded) -> bool:
         twin = other.samples[sampling]
         if type(samples) is not type(twin):
             return False
-        field = "samples" if isinstance(samples, Sound) else "frames"
+        field = "samples" if isinstance(samples, AudioSamples) else "frames"
         if samples is not None and getattr(samples, field).tobytes() != getattr(twin, field).tobytes():
             return False
     return one_.warning == other.warning

@@ -107,5 +107,5 @@ def test_the_gpu_benchmark_runs_on_cpus(repository: Path, tmp_path: Path) -> Non
     answer = benchmark(repository, "gpu.py", *arguments, "--device", "cpu", "--seconds", "0.5")
     assert answer["device"] == "cpu"
     assert answer["gpu_busy_percent"] is None
-    rates = ("network_pictures_per_s", "decode_pictures_per_s", "end_to_end_pictures_per_s", "over_ceiling")
+    rates = ("network_frames_per_s", "decode_frames_per_s", "end_to_end_frames_per_s", "over_ceiling")
     assert all(answer[name] > 0 for name in rates)

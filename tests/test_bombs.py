@@ -12,15 +12,15 @@ import pytest
 
 from tests.campaigns.media_bombs import BOMBS
 from vidray.errors import DecodeError, ProbeError
-from vidray.media import Audio, FrameRate, Frames, Resize, Sound, longest_s
+from vidray.media import Audio, AudioSamples, FrameRate, Frames, Resize, longest_s
 from vidray.planning import FixedStride
 from vidray.sandbox import Limits, Sandbox, process
 from vidray.testing import Sweep, SyntheticVideo, write_video
 
 pytestmark = pytest.mark.slow
 
-PICTURES = FrameRate(fps=2.0, resize=Resize(size=(36, 64)))
-SOUND = Audio(sample_rate=8000)
+FRAMES = FrameRate(fps=2.0, resize=Resize(size=(36, 64)))
+AUDIO = Audio(sample_rate=8000)
 LIMITS = Limits(probe_s=2.0, clip_s=2.0, idle_factor=3.0, memory_bytes=512 << 20, wasted_s=10.0)
 KINDS = {"crashed", "timeout", "memory", "not_media", "no_stream", "unsupported", "corrupt", "empty"}
 CLIP_S = 10.0
@@ -43,7 +43,7 @@ HONEST = {
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("good") / "good.mp4"
-    write_video(path, SyntheticVideo(frames=25, sound=Sweep(length_s=1.0)))
+    write_video(path, SyntheticVideo(frames=25, audio=Sweep(length_s=1.0)))
     return str(path)
 
 
@@ -87,15 +87,15 @@ def test_a_bomb_costs_its_own_rows(name, sandbox, good, peaks, tmp_path):
         spans = FixedStride(CLIP_S).spans(info.duration_s)
         size = (info.height or 0, info.width or 0)
         for span in dict.fromkeys((spans[0], spans[-1])):
-            for found in sandbox.read(str(path), [PICTURES, SOUND], *span, size).samples.values():
+            for found in sandbox.read(str(path), [FRAMES, AUDIO], *span, size).samples.values():
                 assert not isinstance(found, DecodeError) or found.kind in KINDS
                 assert name not in HONEST or not isinstance(found, DecodeError)
     assert time.monotonic() - began < 120
     # it is looked at every twentieth of a second
     assert peaks[-1] < LIMITS.memory_bytes + (512 << 20)
-    found = sandbox.read(good, [PICTURES, SOUND], 0.0, 1.0, (96, 160)).samples
-    assert isinstance(found[PICTURES], Frames)
-    assert isinstance(found[SOUND], Sound)
+    found = sandbox.read(good, [FRAMES, AUDIO], 0.0, 1.0, (96, 160)).samples
+    assert isinstance(found[FRAMES], Frames)
+    assert isinstance(found[AUDIO], AudioSamples)
 
 
 def test_a_duration_that_the_packets_deny_is_theirs(sandbox, tmp_path):

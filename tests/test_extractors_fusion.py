@@ -46,7 +46,7 @@ def inference() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def pictures(count: int = 2, side: int = 12) -> Tensor:
+def frames(count: int = 2, side: int = 12) -> Tensor:
     return torch.randn(count, 8, side, side).to(memory_format=torch.channels_last)
 
 
@@ -71,7 +71,7 @@ def test_an_activation_is_computed_by_the_layer_before_it(name: str, activation:
     plain.get_submodule(name).weight *= 30
     network = fused(plain)
     assert [node.op for node in network.graph.nodes] == ["placeholder", "call_module", "output"]
-    x = pictures().to(dtype)
+    x = frames().to(dtype)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(network(x), plain(x), rtol=tolerance, atol=tolerance)
 
@@ -87,7 +87,7 @@ def test_a_sum_and_the_relu_after_it_are_computed_by_the_convolution(dtype: torc
     network = fused(plain)
     assert sums(network) == 1
     assert [n.op for n in network.graph.nodes] == ["placeholder", *["call_module"] * 3, "output"]
-    x = pictures().to(dtype)
+    x = frames().to(dtype)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(network(x), plain(x), rtol=tolerance, atol=tolerance)
 
@@ -97,13 +97,13 @@ def test_another_gelu_than_the_exact_one_stays_a_layer(gelu: Any) -> None:
     plain = Network(lambda self, x: self.activation(self.linear(x)), gelu)
     network = fused(plain)
     assert len(network.graph.nodes) == 4
-    x = pictures()
+    x = frames()
     torch.testing.assert_close(network(x), plain(x))
 
 
 def test_a_layer_whose_weights_are_read_elsewhere_stays_as_it_is() -> None:
     plain = Network(lambda self, x: self.activation(self.linear(self.first(x))) @ self.linear.weight)
-    x = pictures()
+    x = frames()
     torch.testing.assert_close(fused(plain)(x), plain(x))
 
 
@@ -111,7 +111,7 @@ def test_after_a_sum_other_activations_stay_layers_of_their_own() -> None:
     plain = Network(residual, nn.Hardswish)
     network = fused(plain)
     assert sums(network) == 1
-    x = pictures()
+    x = frames()
     torch.testing.assert_close(network(x), plain(x))
 
 
@@ -200,7 +200,7 @@ def convolution_called_by_name(self: Any, x: Tensor) -> Tensor:
 def test_nothing_is_overwritten_that_is_still_needed(together: Callable[[Any, Tensor], Any]) -> None:
     plain = Network(together)
     network = fuse_layers(copy.deepcopy(plain).eval())
-    x = pictures()
+    x = frames()
     given = x.clone()
     torch.testing.assert_close(network(x), plain(given))
     assert torch.equal(x, given)
@@ -215,7 +215,7 @@ def test_the_order_of_a_sum_does_not_matter() -> None:
     plain = Network(late_shortcut)
     network = fused(plain)
     assert sums(network) == 1
-    x = pictures()
+    x = frames()
     torch.testing.assert_close(network(x), plain(x))
 
 
@@ -232,7 +232,7 @@ def test_a_residual_network_is_left_with_no_sum_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_large", "resnet50"])
-def test_the_first_pictures_decide_nothing_of_later_answers(name: str) -> None:
+def test_the_first_frames_decide_nothing_of_later_answers(name: str) -> None:
     plain = fold_batch_norms(models.get_model(name, weights=None).eval())
     early, late = fused(plain), fused(plain)
     x = torch.randn(16, 3, 96, 96).to(memory_format=torch.channels_last)
@@ -240,17 +240,17 @@ def test_the_first_pictures_decide_nothing_of_later_answers(name: str) -> None:
     assert torch.equal(early(x), late(x))
 
 
-def test_pictures_of_other_numbers_and_sizes_than_the_first() -> None:
+def test_frames_of_other_numbers_and_sizes_than_the_first() -> None:
     plain = Network(lambda self, x: residual(self, self.linear(x.unfold(3, 12, 4)).mean(-1)))
     network = fused(plain)
-    for x in (pictures(2), pictures(5), pictures(1, side=20), pictures(2)):
+    for x in (frames(2), frames(5), frames(1, side=20), frames(2)):
         torch.testing.assert_close(network(x), plain(x))
 
 
-def test_threads_share_a_network_from_its_first_pictures_on() -> None:
+def test_threads_share_a_network_from_its_first_frames_on() -> None:
     plain = Network(residual)
     network = fused(plain)
-    x = pictures(8, side=32)
+    x = frames(8, side=32)
     expected = plain(x)
 
     def run(_: int) -> Tensor:
@@ -289,7 +289,7 @@ def test_a_batch_norm_that_does_more_is_not_folded() -> None:
 
     model = nn.Sequential(nn.Conv2d(8, 8, 1), Activated(8)).eval()
     model[1].running_mean = torch.full((8,), 2.0)
-    x = pictures()
+    x = frames()
     torch.testing.assert_close(fold_batch_norms(copy.deepcopy(model))(x), model(x))
 
 

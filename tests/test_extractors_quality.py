@@ -1,4 +1,4 @@
-"""Quality columns: pictures and sounds whose numbers are known by definition."""
+"""Quality columns: frames and sounds whose numbers are known by definition."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ import pytest
 from media_files import packaged
 
 from vidray.extractors import resolve
-from vidray.extractors.quality import PICTURE_COLUMNS, SAMPLE_RATE, SOUND_COLUMNS, Quality, loudness
-from vidray.media import Frames, FramesAndSound, Sound, single
+from vidray.extractors.quality import AUDIO_COLUMNS, FRAME_COLUMNS, SAMPLE_RATE, Quality, loudness
+from vidray.media import AudioSamples, Frames, FramesAndAudio, single
 from vidray.sandbox import Sandbox
 from vidray.testing import check_extractor
 
 
-def pictures(*levels: float, height: int = 64, width: int = 96) -> Frames:
-    """Flat pictures, half a second apart, of these levels of 255."""
+def flat_frames(*levels: float, height: int = 64, width: int = 96) -> Frames:
+    """Flat frames, half a second apart, of these levels of 255."""
     frames = np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
     return Frames(times_s=np.arange(len(levels)) / 2, frames=frames)
 
 
-def tone(amplitude: float, *, hz: float = 997.0, length_s: float = 10.0) -> Sound:
+def tone(amplitude: float, *, hz: float = 997.0, length_s: float = 10.0) -> AudioSamples:
     times_s = np.arange(round(length_s * SAMPLE_RATE)) / SAMPLE_RATE
-    return Sound(samples=(amplitude * np.sin(2 * np.pi * hz * times_s)).astype(np.float32), sample_rate=SAMPLE_RATE)
+    return AudioSamples(
+        samples=(amplitude * np.sin(2 * np.pi * hz * times_s)).astype(np.float32), sample_rate=SAMPLE_RATE
+    )
 
 
-def measured(*, frames: Frames | None = None, sound: Sound | None = None) -> dict[str, float | None]:
-    columns = Quality().load("cpu")([FramesAndSound(frames=frames, sound=sound)])
+def measured(*, frames: Frames | None = None, audio: AudioSamples | None = None) -> dict[str, float | None]:
+    columns = Quality().load("cpu")([FramesAndAudio(frames=frames, audio=audio)])
     return {name: values[0] for name, values in columns.items()}
 
 
@@ -47,14 +49,14 @@ def test_the_extractor_keeps_the_contract():
     check_extractor(Quality(fps=0.1))
 
 
-def test_a_flat_picture_has_its_luma_and_nothing_else():
-    found = measured(frames=pictures(51, 51, 51))
+def test_a_flat_frame_has_its_luma_and_nothing_else():
+    found = measured(frames=flat_frames(51, 51, 51))
     assert found["brightness"] == pytest.approx(0.2, abs=1e-6)
     assert [found[name] for name in ("contrast", "sharpness", "motion", "letterbox_share")] == pytest.approx(
         [0] * 4, abs=1e-6
     )
     assert (found["black_share"], found["frozen_share"], found["longest_frozen_s"]) == (0, 1, 1)
-    assert [found[name] for name in SOUND_COLUMNS] == [None] * len(SOUND_COLUMNS)
+    assert [found[name] for name in AUDIO_COLUMNS] == [None] * len(AUDIO_COLUMNS)
 
 
 def test_colours_weigh_as_bt709_says():
@@ -76,7 +78,7 @@ def test_contrast_and_sharpness_of_a_board_are_known():
 
 
 def test_black_and_frozen_runs_are_measured():
-    found = measured(frames=pictures(0, 0, 0, 100, 150, 150, 0, 200))
+    found = measured(frames=flat_frames(0, 0, 0, 100, 150, 150, 0, 200))
     assert (found["black_share"], found["longest_black_s"]) == (0.5, 1.5)
     assert found["frozen_share"] == pytest.approx(3 / 7)
     assert found["longest_frozen_s"] == 1.0
@@ -84,13 +86,13 @@ def test_black_and_frozen_runs_are_measured():
     assert found["motion"] == pytest.approx(sum(steps) / 7 / 255, abs=1e-6)
 
 
-def test_bars_count_whatever_black_pictures_come_between():
-    frames = pictures(120, 0, 80).frames.copy()
+def test_bars_count_whatever_black_frames_come_between():
+    frames = flat_frames(120, 0, 80).frames.copy()
     frames[[0, 2], :8] = 0
     frames[[0, 2], -8:] = 3
     found = measured(frames=Frames(times_s=np.arange(3) / 2, frames=frames))
     assert found["letterbox_share"] == pytest.approx(16 / 64)
-    assert measured(frames=pictures(0, 0))["letterbox_share"] is None
+    assert measured(frames=flat_frames(0, 0))["letterbox_share"] is None
 
 
 def test_bars_are_found_after_encoding(tmp_path):
@@ -110,19 +112,21 @@ def test_bars_are_found_after_encoding(tmp_path):
 @pytest.mark.parametrize("amplitude", [1.0, 0.1])
 def test_loudness_of_the_standards_own_tone(amplitude):
     """ITU-R BS.1770-4: a full-scale sine of 997 Hz in one channel reads -3.01 LKFS."""
-    found = measured(sound=tone(amplitude))
+    found = measured(audio=tone(amplitude))
     level = 20 * math.log10(amplitude)
     assert found["loudness_lufs"] == pytest.approx(-3.01 + level, abs=0.02)
     assert found["rms_dbfs"] == pytest.approx(-3.01 + level, abs=0.01)
     assert found["peak_dbfs"] == pytest.approx(level, abs=0.01)
-    assert [found[name] for name in PICTURE_COLUMNS] == [None] * len(PICTURE_COLUMNS)
+    assert [found[name] for name in FRAME_COLUMNS] == [None] * len(FRAME_COLUMNS)
 
 
 def test_loudness_is_gated_and_blocks_do_not_show():
     """EBU Tech 3341, test 3: -36, -23 and -36 dBFS in turn read -23 LUFS, here of one channel 3.01 lower."""
     levels = [(10.0, -36.0), (60.0, -23.0), (10.0, -36.0)]
     parts = [tone(10 ** (level / 20), hz=1000.0, length_s=length_s).samples for length_s, level in levels]
-    assert loudness(Sound(samples=np.concatenate(parts), sample_rate=SAMPLE_RATE)) == pytest.approx(-26.01, abs=0.1)
+    assert loudness(AudioSamples(samples=np.concatenate(parts), sample_rate=SAMPLE_RATE)) == pytest.approx(
+        -26.01, abs=0.1
+    )
 
 
 def test_deep_tones_count_less():
@@ -133,15 +137,15 @@ def test_deep_tones_count_less():
 
 
 def test_silence_is_silent():
-    found = measured(sound=Sound(samples=np.zeros(SAMPLE_RATE, np.float32), sample_rate=SAMPLE_RATE))
+    found = measured(audio=AudioSamples(samples=np.zeros(SAMPLE_RATE, np.float32), sample_rate=SAMPLE_RATE))
     assert (found["loudness_lufs"], found["rms_dbfs"], found["peak_dbfs"]) == (-70, -120, -120)
     assert (found["silence_share"], found["longest_silence_s"]) == (1, 1)
     half = tone(0.5, length_s=2.0).samples.copy()
     half[: SAMPLE_RATE // 2] = 0
-    found = measured(sound=Sound(samples=half, sample_rate=SAMPLE_RATE))
+    found = measured(audio=AudioSamples(samples=half, sample_rate=SAMPLE_RATE))
     assert found["silence_share"] == 0.25
     assert found["longest_silence_s"] == pytest.approx(0.5)
-    assert measured(sound=replace(tone(0.5), samples=half[:100]))["loudness_lufs"] is None
+    assert measured(audio=replace(tone(0.5), samples=half[:100]))["loudness_lufs"] is None
 
 
 def test_a_real_clip_has_all_columns_from_one_pass():

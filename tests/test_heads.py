@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import safetensors.torch
 import torch
-from appearances import FPS, PICTURES, write_appearances
+from appearances import FPS, FRAMES, write_appearances
 from labeled_stores import TABLE, rows_of, write_store
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score
@@ -134,17 +134,17 @@ def test_features_are_of_the_rows_that_have_some():
 @pytest.mark.parametrize("column", ["embedding", "frame_embeddings"])
 def test_where_no_row_has_features_there_are_none(tmp_path, column):
     vectors = np.full((2, 3), np.nan, np.float32)
-    store = write_store(tmp_path / "store", vectors, pictures=2)
+    store = write_store(tmp_path / "store", vectors, frames=2)
     rows = store.read(f"features/{TABLE}", 0)
     for some in (rows, rows.slice(0, 0)):
         clips, usable = features_of(some, column)
         assert (len(clips), usable.tolist()) == (0, [False] * len(some))
 
 
-def test_the_confusion_picture_is_darkest_where_most_clips_are():
-    picture = confusion_png(np.array([[9, 1], [0, 5]]), ["cats", "dogs"])
-    assert picture[:4] == b"\x89PNG"
-    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("L"), float)
+def test_the_confusion_frame_is_darkest_where_most_clips_are():
+    frame = confusion_png(np.array([[9, 1], [0, 5]]), ["cats", "dogs"])
+    assert frame[:4] == b"\x89PNG"
+    grey = np.asarray(Image.open(io.BytesIO(frame)).convert("L"), float)
     side = 44
     corner = grey[-14 - 2 * side : -14, -14 - 2 * side : -14]
     cells = corner.reshape(2, side, 2, side)[:, 3:10, :, 3:10].mean(axis=(1, 3))
@@ -169,7 +169,7 @@ def axes_head(dim: int, classes: int) -> LinearNetwork:
 def store(tmp_path):
     """Six clips of three videos; the second has no features, the fourth could be either."""
     vectors = np.array([[1, 0], [np.nan, 0], [0, 1], [0.5, 0.5], [1, 0], [0.2, 0.8]], np.float32)
-    return write_store(tmp_path / "store", vectors, clips_a_video=2, parts=2, pictures=3)
+    return write_store(tmp_path / "store", vectors, clips_a_video=2, parts=2, frames=3)
 
 
 def test_a_head_labels_from_features_alone(store):
@@ -260,7 +260,7 @@ def test_what_is_alike_is_suggested_once():
 
 @pytest.mark.slow
 def test_a_recurrent_head_tells_the_order_of_two_appearances(tmp_path):
-    """40 labeled clips, 200 of other videos; the mean over pictures cannot tell, the sequence can."""
+    """40 labeled clips, 200 of other videos; the mean over frames cannot tell, the sequence can."""
     rng = np.random.default_rng(0)
     extractor = EfficientNetLite0(fps=FPS, per_frame=True)
     orders = np.arange(240) % 2
@@ -272,7 +272,7 @@ def test_a_recurrent_head_tells_the_order_of_two_appearances(tmp_path):
     columns = [extract(samples[first : first + 10]) for first in range(0, 240, 10)]
     tables = [pa.table({"frame_embeddings": c["frame_embeddings"]}) for c in columns]
     frames = np.concatenate([features_of(table, "frame_embeddings")[0].frames for table in tables])
-    lengths = np.full(240, PICTURES)
+    lengths = np.full(240, FRAMES)
     means = mean_of_parts(frames.astype(np.float32), lengths)
     np.testing.assert_allclose(means, np.concatenate([c["embedding"] for c in columns]), atol=1e-2)
     accuracy = {}
@@ -290,4 +290,4 @@ def read(path: Path, extractor: EfficientNetLite0):
     """Half as high and wide as the network is used to: these things are large, and it is four times as fast."""
     sampling = replace(extractor.sampling, resize=Resize(size=112))
     with path.open("rb") as file, VideoReader(file, str(path), [sampling]) as reader:
-        return reader.read(0, PICTURES / FPS).samples[sampling]
+        return reader.read(0, FRAMES / FPS).samples[sampling]

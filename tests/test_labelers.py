@@ -16,8 +16,8 @@ from vidray.labels.ranking import ranked_rows
 from vidray.models import sentences
 from vidray.models.sentences import embed_sentences
 
-PICTURES = {"columns": [["embedding", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
-SOUNDS = {**PICTURES, "sampling": {"kind": "Audio"}}
+FRAMES = {"columns": [["embedding", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
+AUDIOS = {**FRAMES, "sampling": {"kind": "Audio"}}
 
 
 def found(*clips: dict[str, float] | None) -> pa.Table:
@@ -56,7 +56,7 @@ def test_without_the_extra_it_is_named(monkeypatch):
         embed_sentences(["a dog"])
 
 
-def test_every_sound_has_one_maker_and_is_a_class_of_yamnet():
+def test_every_audio_has_one_maker_and_is_a_class_of_yamnet():
     from vidray.extractors.audio.yamnet import class_names
 
     assert MAKER_OF.keys() <= set(class_names())
@@ -76,7 +76,7 @@ WORDS = {
 
 
 def test_each_text_fits_its_own_clip_best():
-    labeler = zero_shot("x", PICTURES, WORDS)
+    labeler = zero_shot("x", FRAMES, WORDS)
     scores = labeler.scores(found(*WORDS.values()))
     assert (scores.argmax(axis=0) == np.arange(len(WORDS))).all()
     assert (scores.argmax(axis=1) == np.arange(len(WORDS))).all()
@@ -86,7 +86,7 @@ def test_each_text_fits_its_own_clip_best():
 
 
 def test_scores_rise_with_the_probability_and_none_is_left_without_classes():
-    labeler = ClassNames("x", ("tiger", "traffic jam"), "picture")
+    labeler = ClassNames("x", ("tiger", "traffic jam"), "frame")
     rows = found({"tiger": 0.1}, {"tiger": 0.9}, None, {})
     scores = labeler.scores(rows)
     assert scores.shape == (4, 2)
@@ -110,18 +110,18 @@ def test_the_labels_of_a_batch_are_not_all_held_at_once():
     assert peak_bytes < 10 * scores.shape[0] * scores.shape[1]
 
 
-def test_sounds_are_known_by_who_makes_them():
+def test_audios_are_known_by_who_makes_them():
     heard = {"a cow": {"Moo": 0.6}, "people talking": {"Speech": 0.9}, "a dog barking": {"Bark": 0.7}}
-    labeler = zero_shot("x", SOUNDS, heard)
+    labeler = zero_shot("x", AUDIOS, heard)
     assert [ranked[0][0] for ranked in labeler.label(found(*heard.values()))] == list(heard)
 
 
 @pytest.mark.parametrize(
     ("prompts", "spec", "reason"),
     [
-        ([], PICTURES, "not empty"),
-        (["a dog", " "], PICTURES, "not empty"),
-        (["x" * 1001], PICTURES, "at most"),
+        ([], FRAMES, "not empty"),
+        (["a dog", " "], FRAMES, "not empty"),
+        (["x" * 1001], FRAMES, "at most"),
         (["a dog"], {"columns": [["embedding", "x"]]}, "no classes and no text model"),
     ],
 )
@@ -131,4 +131,4 @@ def test_texts_that_cannot_be_compared_are_refused(prompts, spec, reason):
 
 
 def test_a_text_given_twice_counts_once():
-    assert zero_shot("x", PICTURES, ["a  dog", "cat", "a dog "]).prompts == ("a dog", "cat")
+    assert zero_shot("x", FRAMES, ["a  dog", "cat", "a dog "]).prompts == ("a dog", "cat")

@@ -1,4 +1,4 @@
-"""Pictures, sound, quality and boxes come from one pass over a video, in bounded memory."""
+"""Frames, audio, quality and boxes come from one pass over a video, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from media_files import packaged
 from torchvision import models
 
 from vidray.extractors import resolve, slug
-from vidray.media import Decoded, PictureSize, Sampling, Video
+from vidray.media import Decoded, FrameSize, Sampling, Video
 from vidray.pipeline.plan import Target, plan_part
 from vidray.pipeline.tasks import part_work
 from vidray.pipeline.worker import SliceExtractor, decode_task
@@ -34,7 +34,7 @@ class CountingSandbox(Sandbox):
         self.opened: Counter[str] = Counter()
         self.read_clips: Counter[tuple[str, float]] = Counter()
 
-    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: PictureSize) -> Decoded:
+    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: FrameSize) -> Decoded:
         self.read_clips[uri, start_s] += 1
         return super().read(uri, samplings, start_s, end_s, size)
 

@@ -1,4 +1,4 @@
-"""open_clip's joint models, by a tiny one of random weights: pictures and texts in one space, as open_clip has them."""
+"""open_clip's joint models, by a tiny one of random weights: frames and texts in one space, as open_clip has them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def extractor(weights: str) -> OpenClip:
     return found
 
 
-def pictures(count: int, seed: int) -> np.ndarray:
+def frames(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
 
 
@@ -67,7 +67,7 @@ def test_vectors_are_open_clips_own(extractor, weights):
 
     model, _, preprocess = open_clip.create_model_and_transforms(MODEL, pretrained=weights)
     model.eval()
-    clip = Frames(times_s=np.arange(3.0), frames=pictures(3, 1))
+    clip = Frames(times_s=np.arange(3.0), frames=frames(3, 1))
     columns = extractor.load("cpu")([clip])
     from PIL import Image
 
@@ -90,7 +90,7 @@ def store(tmp_path, extractor) -> Store:
     store.write_config({"clip_length_s": 10.0})
     plain = dataclasses.replace(extractor, per_frame=False)
     store.write_spec("clip", describe(plain))
-    vectors = plain.load("cpu")([Frames(times_s=np.zeros(1), frames=pictures(1, seed)) for seed in range(3)])
+    vectors = plain.load("cpu")([Frames(times_s=np.zeros(1), frames=frames(1, seed)) for seed in range(3)])
     rows = [
         {"clip_id": f"c{n}", "video_id": "v", "uri": "/v.mp4", "clip_index": n, "start_s": 10.0 * n,
          "end_s": 10.0 * n + 10, "part": 0, "block": 0, "embedding": vectors["embedding"][n] if n < 3 else None}
@@ -112,7 +112,7 @@ def test_zero_shot_labels_are_probabilities_against_saying_nothing(store, extrac
     tower = extractor.load_text()
     vectors = np.stack(store.read("features/clip", 0)["embedding"].to_pylist()[:3])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    nothing = tower.embed(["a photo", "a picture", "an image", "a frame of a video", "something"]).mean(axis=0)
+    nothing = tower.embed(["a photo", "a frame", "an image", "a frame of a video", "something"]).mean(axis=0)
     dog = tower.embed(["a dog", "a photo of a dog"]).mean(axis=0)
     expected = 1 / (1 + np.exp(-tower.scale * (vectors @ (dog / np.linalg.norm(dog)) - vectors @ nothing)))
     given = [row["score"] for row in sorted(rows, key=lambda row: row["clip_id"]) if row["label"] == "a dog"]
@@ -155,7 +155,7 @@ def test_wrong_names_and_weights_are_refused(extractor, tmp_path):
         dataclasses.replace(extractor, weights=str(tmp_path / "other.pt")).load("cpu")
 
 
-def test_a_tag_decides_the_pictures_and_is_part_of_what_the_table_is():
+def test_a_tag_decides_the_frames_and_is_part_of_what_the_table_is():
     siglip = resolve("open_clip/ViT-B-16-SigLIP")
     assert siglip.sampling.resize == Resize(size=(224, 224), crop=None, interpolation="bicubic")
     assert siglip.weights_record == {"source": "open_clip ViT-B-16-SigLIP/webli", "sha256": None}

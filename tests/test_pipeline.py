@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import ray
-from corpora import BROKEN, MIXED, WITH_SOUND, write_mixed_corpus
+from corpora import BROKEN, MIXED, WITH_AUDIO, write_mixed_corpus
 from extractors_for_tests import FailsOnDark, Loudness, MeanColour
 from media_files import packaged
 
@@ -92,9 +92,9 @@ def test_every_pair_of_a_mixed_folder_is_accounted_for(filled):
     assert status == dict.fromkeys(MIXED, "ok") | dict.fromkeys(BROKEN, "failed")
 
 
-def test_a_clip_without_sound_has_a_null_embedding_and_no_error(filled):
+def test_a_clip_without_audio_has_a_null_embedding_and_no_error(filled):
     silent = {Path(row["uri"]).name for row in rows(filled, "features/loudness") if row["embedding"] is None}
-    assert silent == set(MIXED) - WITH_SOUND
+    assert silent == set(MIXED) - WITH_AUDIO
     assert rows(filled, "errors/loudness") == []
 
 
@@ -156,9 +156,9 @@ def test_a_run_that_ends_before_publishing_goes_on_from_what_is_staged(mixed, fi
             extract(str(mixed), str(store), **options)
     assert not list(store.glob("features/*/*.parquet"))
     staged = sorted((store / "_staging").rglob("*.parquet"))
-    of_sound = [path for path in staged if "loudness" in path.parts]
-    assert len(staged) == 2 * len(of_sound) == 4
-    for path in of_sound:
+    of_audio = [path for path in staged if "loudness" in path.parts]
+    assert len(staged) == 2 * len(of_audio) == 4
+    for path in of_audio:
         path.unlink()
     summary = extract(str(mixed), str(store), **options)
     clips = 2 * len(MIXED)
@@ -185,7 +185,7 @@ def test_an_extractor_that_fails_on_a_clip_costs_that_clip(tmp_path):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameNumbers:
-    """Reads the numbers that synthetic pictures carry, with the height that tells their video."""
+    """Reads the numbers that synthetic frames carry, with the height that tells their video."""
 
     name: str = "numbers"
 

@@ -8,7 +8,7 @@ import pytest
 from vidray.errors import UsageError
 from vidray.media import Audio, Clip, FrameRate, FrameWindows, Resize, Video, sample_times
 from vidray.planning import FixedStride, blocks_of, clips_of, parts_of, slices_of
-from vidray.planning.units import BLOCK_CLIPS, PART_VIDEOS, SLICE_BYTES, decoded_bytes, picture_size
+from vidray.planning.units import BLOCK_CLIPS, PART_VIDEOS, SLICE_BYTES, decoded_bytes, frame_size
 
 
 def video(number: int, size_bytes: int | None = 1000, **more) -> Video:
@@ -146,8 +146,8 @@ def test_slices_cover_the_block_and_stay_under_the_limit(sampling):
         (Resize(size=(128, 171)), (128, 171)),
     ],
 )
-def test_picture_size_follows_the_resize(resize, expected):
-    assert picture_size(FrameRate(fps=1, resize=resize), (720, 1280)) == expected
+def test_frame_size_follows_the_resize(resize, expected):
+    assert frame_size(FrameRate(fps=1, resize=resize), (720, 1280)) == expected
 
 
 def test_sample_times_are_the_same_whatever_the_clip_before():

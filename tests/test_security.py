@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("canary") / f"{CANARY}.mp4"
-    write_video(path, SyntheticVideo(frames=50, sound=Sweep()))
+    write_video(path, SyntheticVideo(frames=50, audio=Sweep()))
     return path
 
 
@@ -142,7 +142,7 @@ SCRIPTS: dict[str, Callable[[str], str]] = {
     "subtitle.mp4": lambda target: f'1\n00:00:00,000 --> 00:00:02,000\n<img src="{target}">\n',
     "ass.mkv": lambda target: f"[Script Info]\nVideo File: {target}\nAudio File: {target}\n[Events]\n",
     "vobsub.mpg": lambda target: f"# VobSub index file, v7\nsize: 720x576\nid: en, index: 0\nsub: {target}\n",
-    "picture.mp4": lambda target: f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{target}"/></svg>',
+    "frame.mp4": lambda target: f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{target}"/></svg>',
     "concat-uri.mp4": lambda target: f"concat:{target}|{target}",
     "subfile-uri.mp4": lambda target: f"subfile,,start,0,end,0,,:{target}",
     "data-uri.mp4": lambda target: f"data:video/mp4;base64,{target}",
@@ -281,7 +281,7 @@ def test_files_that_refer_to_others_open_nothing(server, video, text, tmp_path):
     os.makedirs(tmp_path / "canary")
     os.symlink(video, tmp_path / "canary" / video.name)
     files = baits(corpus, server, video, text)
-    write_video(corpus / "good.mp4", SyntheticVideo(frames=20, sound=Sweep()))
+    write_video(corpus / "good.mp4", SyntheticVideo(frames=20, audio=Sweep()))
     store = Store(str(tmp_path / "store"))
     summary = vidray.extract(str(corpus), store.url, extractors=[MeanColour(), Loudness()])
     assert summary.videos == len(files) + 1

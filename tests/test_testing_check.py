@@ -248,7 +248,7 @@ def test_the_guides_extractor_tells_colours_apart() -> None:
     assert describe(extractor)["extractor"] == "colours:Colours"
     frames = np.zeros((3, 4, 90, 160, 3), np.uint8)
     frames[0, ..., 0] = frames[1, :, 9:, :, 0] = frames[2, ..., 2] = 255
-    clips = [Frames(times_s=np.arange(4) / 4, frames=pictures) for pictures in frames]
+    clips = [Frames(times_s=np.arange(4) / 4, frames=shown) for shown in frames]
     red, mostly_red, blue = extractor.load("cpu")(clips)["embedding"]
     assert red @ mostly_red == pytest.approx(np.sqrt(0.9))
     assert red @ blue == 0

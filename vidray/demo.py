@@ -18,7 +18,7 @@ from vidray.retrieval.search import build_index, search
 from vidray.store import Store
 from vidray.store.verification import verify
 
-FRAMES, SOUND = "efficientnet_lite0", "yamnet"
+FRAMES, AUDIO = "efficientnet_lite0", "yamnet"
 CLIP_S = 2.0
 HITS = 3
 
@@ -27,12 +27,12 @@ def demo(store: str) -> None:
     """Extract, label, index and search the demo's videos, and say what to type next. Needs the extra `demo`."""
     console = Console(soft_wrap=False)
     corpus = demo_corpus()
-    console.print("[bold]1. Extract[/]  a picture and a sound network over the videos in one decode pass")
-    extract(corpus, store, extractors=[FRAMES, SOUND], planner=FixedStride(CLIP_S), progress=Progress())
+    console.print("[bold]1. Extract[/]  a frame and an audio network over the videos in one decode pass")
+    extract(corpus, store, extractors=[FRAMES, AUDIO], planner=FixedStride(CLIP_S), progress=Progress())
     counts = verify(store)
     console.print(f"   {counts.done} of {counts.planned} (clip, extractor) pairs done, {counts.failed} failed\n")
 
-    console.print("[bold]2. Labels[/]  ImageNet classes of the pictures, AudioSet classes of the sound")
+    console.print("[bold]2. Labels[/]  ImageNet classes of the frames, AudioSet classes of the audio")
     clips = list(_labeled_clips(Store(store)))
     console.print(_label_table(clips))
 
@@ -49,7 +49,7 @@ def demo(store: str) -> None:
     for line in (
         f"vidray search {where} --video {example} --at 0-1 -k 3",
         f"vidray verify {where}",
-        f"vidray extract /your/videos /your/store -x {FRAMES} -x {SOUND}",
+        f"vidray extract /your/videos /your/store -x {FRAMES} -x {AUDIO}",
         f"python -c \"import pyarrow.parquet as pq; print(pq.read_table('{store}/features/{FRAMES}'))\"",
     ):
         console.print(f"   {line}", highlight=False, markup=False, soft_wrap=True)
@@ -65,18 +65,18 @@ def demo_corpus() -> str:
 
 
 def _labeled_clips(store: Store) -> Iterator[dict[str, Any]]:
-    """Every clip with its best labels by each network; the sound's is None where there is none."""
+    """Every clip with its best labels by each network; the audio's is None where there is none."""
     columns = ["clip_id", "uri", "start_s", "end_s", "labels"]
     for part in store.parts("clips"):
         seen = store.read(f"features/{FRAMES}", part, columns).to_pylist()
-        heard = {row["clip_id"]: row["labels"] for row in store.read(f"features/{SOUND}", part, columns).to_pylist()}
+        heard = {row["clip_id"]: row["labels"] for row in store.read(f"features/{AUDIO}", part, columns).to_pylist()}
         for row in seen:
             yield {**row, "sounds": heard.get(row["clip_id"])}
 
 
 def _label_table(clips: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
-    for title in ("video", "seconds", "picture", "sound"):
+    for title in ("video", "seconds", "frame", "audio"):
         table.add_column(title, no_wrap=True)
     for clip in clips:
         span = f"{clip['start_s']:.1f}-{clip['end_s']:.1f}"

@@ -48,7 +48,7 @@ class IndexFileError(VidrayError):
 
 
 class MediaError(VidrayError):
-    """One video, clip, image or sound cannot be used; becomes a row in `errors/`.
+    """One video, clip, image or audio cannot be used; becomes a row in `errors/`.
 
     Attributes:
         kind: A short, stable word to group by: `not_found`, `unreadable`, `not_media`, `no_stream`, `unsupported`,

@@ -15,7 +15,7 @@ _OLD_MOST_BYTES = 32 << 20
 def keep_memory(most_bytes: int) -> None:
     """Have freed blocks of up to so many bytes stay with the process.
 
-    By itself glibc hands large blocks, such as pictures and what a network computes, back to the kernel as soon as they
+    By itself glibc hands large blocks, such as frames and what a network computes, back to the kernel as soon as they
     are free, and gets them anew, page by page and zeroed, for the next. Other C libraries are left as they are.
     """
     with contextlib.suppress(OSError, AttributeError):

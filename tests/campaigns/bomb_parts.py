@@ -66,7 +66,7 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """A real small picture whose header says that it is a large one."""
+    """A real small frame whose header says that it is a large one."""
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuvj420p", Fraction(1, 25)
     packets = [*encoder.encode(av.VideoFrame(64, 64, "yuvj420p")), *encoder.encode(None)]
@@ -77,7 +77,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 
 def h264(width: int, height: int) -> bytes:
-    """Parameter sets of a large picture and the beginning of a slice."""
+    """Parameter sets of a large frame and the beginning of a slice."""
     sps = Bits().u(8, 66).u(8, 0).u(8, 62).ue(0, 0, 0, 0, 16).u(1, 0)
     sps.ue(width // 16 - 1, height // 16 - 1).u(1, 1).u(1, 1).u(1, 0).u(1, 0)
     pps = Bits().ue(0, 0).u(1, 0).u(1, 0).ue(0, 0, 0).u(1, 0).u(2, 0).ue(0, 0, 0).u(3, 0)
@@ -87,7 +87,7 @@ def h264(width: int, height: int) -> bytes:
 
 
 def vp9(width: int, height: int) -> bytes:
-    """A real small picture whose header says that it is a large one."""
+    """A real small frame whose header says that it is a large one."""
     encoder: Any = av.CodecContext.create("libvpx-vp9", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuv420p", Fraction(1, 25)
     packets = [*encoder.encode(av.VideoFrame(64, 64, "yuv420p")), *encoder.encode(None)]
@@ -104,7 +104,7 @@ def ivf(codec: bytes, frames: list[bytes], width: int, height: int, rate: int = 
 
 
 def small_mp4(path: Path, **options: Any) -> bytearray:
-    write_video(path, SyntheticVideo(frames=50, sound=Sweep(length_s=2.0), **options))
+    write_video(path, SyntheticVideo(frames=50, audio=Sweep(length_s=2.0), **options))
     return bytearray(path.read_bytes())
 
 

@@ -78,7 +78,7 @@ def run(folder: Path, names: list[str]) -> dict[str, object]:
     for corpus in corpora:
         corpus.mkdir()
         for number in range(GOOD):
-            video = SyntheticVideo(frames=60 + number, fps=10, sound=Sweep(length_s=5.0))
+            video = SyntheticVideo(frames=60 + number, fps=10, audio=Sweep(length_s=5.0))
             # spread among the bombs, by their names
             write_video(corpus / f"good-{number}.mp4", video)
     make_bombs(corpora[1], names)

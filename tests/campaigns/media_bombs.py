@@ -89,7 +89,7 @@ def huge_gif(path: Path) -> None:
 
 @bomb(".gif")
 def year_long_gif(path: Path) -> None:
-    """Each picture is shown for eleven minutes."""
+    """Each frame is shown for eleven minutes."""
     frame = b"\x21\xf9\x04\0\xff\xff\0\0\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"
     path.write_bytes(b"GIF89a" + struct.pack("<HHBBB", 16, 16, 0x80, 0, 0) + bytes(6) + frame * 50_000 + b";")
 
@@ -106,7 +106,7 @@ def weeks_by_headers(path: Path) -> None:
 
 @bomb(".mp4")
 def centuries_by_packets(path: Path) -> None:
-    """Each picture is shown for years."""
+    """Each frame is shown for years."""
     data = small_mp4(path)
     for body in boxes(data, b"stts"):
         entries = struct.unpack_from("!I", data, body + 4)[0]
@@ -197,7 +197,7 @@ def sparse_wav(path: Path) -> None:
 
 @bomb(".flac")
 def weeks_in_flac(path: Path) -> None:
-    write_video(path, SyntheticVideo(frames=0, sound=Sweep(codec="flac", layout="mono")))
+    write_video(path, SyntheticVideo(frames=0, audio=Sweep(codec="flac", layout="mono")))
     data = bytearray(path.read_bytes())
     data[8 + 13 : 8 + 18] = bytes([data[8 + 13] | 0x0F, 0xFF, 0xFF, 0xFF, 0xFF])
     path.write_bytes(data)
@@ -206,7 +206,7 @@ def weeks_in_flac(path: Path) -> None:
 @bomb(".ogg")
 def centuries_in_ogg(path: Path) -> None:
     """The last page claims to be of a far time; its checksum is right."""
-    write_video(path, SyntheticVideo(frames=0, sound=Sweep(codec="libopus")))
+    write_video(path, SyntheticVideo(frames=0, audio=Sweep(codec="libopus")))
     data = bytearray(path.read_bytes())
     at = data.rindex(b"OggS")
     struct.pack_into("<Q", data, at + 6, 1 << 50)
@@ -343,7 +343,7 @@ def wild_composition_times(path: Path) -> None:
 
 
 @bomb(".mp4")
-def a_billion_pictures_a_second(path: Path) -> None:
+def a_billion_frames_a_second(path: Path) -> None:
     data = small_mp4(path)
     for body in boxes(data, b"mdhd"):
         struct.pack_into("!I", data, body + 12, 1_000_000_000)
@@ -353,7 +353,7 @@ def a_billion_pictures_a_second(path: Path) -> None:
 
 
 @bomb(".ivf")
-def ivf_of_many_pictures_a_second(path: Path) -> None:
+def ivf_of_many_frames_a_second(path: Path) -> None:
     path.write_bytes(ivf(b"VP90", [vp9(64, 64)] * 50, 64, 64, rate=0xFFFFFFFF))
 
 
@@ -383,14 +383,14 @@ def sparse_mkv(path: Path) -> None:
 
 @bomb(".mp3")
 def sparse_mp3(path: Path) -> None:
-    write_video(path, SyntheticVideo(frames=0, sound=Sweep(codec="libmp3lame")))
+    write_video(path, SyntheticVideo(frames=0, audio=Sweep(codec="libmp3lame")))
     os.truncate(path, 1 << 40)
 
 
 @bomb(".aac")
 def endless_aac(path: Path) -> None:
-    """Real sound at the start and the end of a terabyte of nothing."""
-    write_video(path, SyntheticVideo(frames=0, sound=Sweep(codec="aac")))
+    """Real audio at the start and the end of a terabyte of nothing."""
+    write_video(path, SyntheticVideo(frames=0, audio=Sweep(codec="aac")))
     data = path.read_bytes()
     with path.open("r+b") as file:
         file.seek(1 << 40)

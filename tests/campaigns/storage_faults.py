@@ -302,8 +302,8 @@ def write_corpus(folder: Path, *, longer: int) -> None:
     """Ten short videos, two broken files, and some videos of eight seconds."""
     write_mixed_corpus(folder)
     for number in range(longer):
-        sound = Sweep() if number % 2 else None
-        write_video(folder / f"long-{number}.mp4", SyntheticVideo(frames=200, width=320, height=192, sound=sound))
+        audio = Sweep() if number % 2 else None
+        write_video(folder / f"long-{number}.mp4", SyntheticVideo(frames=200, width=320, height=192, audio=audio))
 
 
 @contextmanager

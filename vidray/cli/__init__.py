@@ -84,12 +84,12 @@ def build_parser() -> argparse.ArgumentParser:
     extract.add_argument(
         "-x", "--extractor", action="append", required=True, metavar="NAME", help="see `vidray models`"
     )
-    extract.add_argument("--fps", type=positive, default=2.0, help="pictures a second for frame extractors (2)")
+    extract.add_argument("--fps", type=positive, default=2.0, help="frames a second for frame extractors (2)")
     extract.add_argument(
         "--keyframes", action="store_true", help="decode keyframes alone for them, at most --fps a second"
     )
     extract.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
-    extract.add_argument("--per-frame", action="store_true", help="keep each picture's embedding too")
+    extract.add_argument("--per-frame", action="store_true", help="keep each frame's embedding too")
     extract.add_argument("--min-score", type=float, metavar="S", help="what boxes must have more of (0.5; faces 0.9)")
     extract.add_argument("--masks", action="store_true", help="keep the masks of segmentation networks too")
     extract.add_argument("--retry-failed", action="store_true", help="do what failed in earlier runs again")
@@ -108,8 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
     query = search.add_mutually_exclusive_group(required=True)
     query.add_argument("--clip", metavar="ID", help="a clip of the store")
     query.add_argument("--video", metavar="FILE", help="any video")
-    query.add_argument("--image", metavar="FILE", help="any picture")
-    query.add_argument("--audio", metavar="FILE", help="any sound")
+    query.add_argument("--image", metavar="FILE", help="any frame")
+    query.add_argument("--audio", metavar="FILE", help="any audio")
     query.add_argument("--text", help='words, such as "a dog"')
     search.add_argument("--at", type=span, metavar="START-END", help="seconds of --video")
     search.add_argument("-x", "--extractor", metavar="NAME", help="whose index, where there are several")

@@ -1,4 +1,4 @@
-"""Decoding: probe a container, sample pictures and sound of clips. The only importer of `av`.
+"""Decoding: probe a container, sample frames and audio of clips. The only importer of `av`.
 
 It knows no model and no Ray. FFmpeg never opens a file or a connection itself; it reads the file object that it is
 given.

@@ -1,6 +1,6 @@
-"""The sound track: mono samples of a span, at exact places on the presentation clock.
+"""The audio track: mono samples of a span, at exact places on the presentation clock.
 
-A clip's sound is a slice of the sound of the whole: sample i of a clip that starts at `start_s` is sample
+A clip's audio is a slice of the audio of the whole: sample i of a clip that starts at `start_s` is sample
 round(start_s * rate) + i of the video. Each clip is decoded by a decoder that begins anew at the same packet, so that
 its samples are the same to the last bit, whichever clips were read before: decoders carry state, and some add noise
 from a generator that runs on.
@@ -69,7 +69,7 @@ class _Chunk:
         return self.at + len(self.mono)
 
 
-class SoundTrack:
+class AudioTrack:
     """Answers `read(span, rates)`; after a seek of the source, `reset` comes first."""
 
     def __init__(self, source: Source) -> None:
@@ -118,12 +118,12 @@ class SoundTrack:
 
     @staticmethod
     def seek_s(start_s: float) -> float:
-        """Where the source is to seek for a clip's sound."""
+        """Where the source is to seek for a clip's audio."""
         return start_s - 2 * _SETTLING_S - 2 * _TORN_S
 
     @staticmethod
     def from_s(start_s: float) -> float:
-        """From where on a clip's sound is to be decoded."""
+        """From where on a clip's audio is to be decoded."""
         return start_s - 2 * _SETTLING_S
 
     def read(self, start_s: float, end_s: float, counts: dict[int, int]) -> dict[int, Mono | None]:

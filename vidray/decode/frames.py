@@ -1,4 +1,4 @@
-"""The picture track: which picture is on display at a time, decoded with as little work as that takes."""
+"""The frame track: which frame is on display at a time, decoded with as little work as that takes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _NEAR_S = 1.0
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded frame and the time from which on it is on display."""
+class Frame:
+    """A decoded raw and the time from which on it is on display."""
 
-    frame: VideoFrame
+    raw: VideoFrame
     start_s: float
 
 
-class PictureTrack:
+class FrameTrack:
     """Answers `at(time)` for ascending times; after a seek of the source, `reset` comes first.
 
-    `decoded` counts the pictures that the decoder has given.
+    `decoded` counts the frames that the decoder has given.
     """
 
     def __init__(self, source: Source) -> None:
@@ -61,10 +61,10 @@ class PictureTrack:
     def reset(self, *, at_start: bool) -> None:
         """Forget what was decoded: the source stands elsewhere."""
         self._pending: deque[Packet[Any]] = deque()
-        self._ready: deque[Picture] = deque()
-        self._current: Picture | None = None
+        self._ready: deque[Frame] = deque()
+        self._current: Frame | None = None
         self._awaits_key = True
-        # Pictures that precede the first keyframe on display depend on what was before it. At the very start they
+        # Frames that precede the first keyframe on display depend on what was before it. At the very start they
         # are whole in all codecs but H.264, whose decoder delivers them broken.
         self._clean_from_s: float | None = None
         self._at_start = at_start
@@ -74,31 +74,31 @@ class PictureTrack:
         self._shown_s = -math.inf
         self.missed = False
 
-    def first(self) -> Picture | None:
-        """The first picture of all, which defines the clock's zero."""
+    def first(self) -> Frame | None:
+        """The first frame of all, which defines the clock's zero."""
         while not self._ready and self._decode_next(30.0):
             pass
         return self._ready[0] if self._ready else None
 
-    def stamp(self, picture: Picture) -> Fraction:
-        """When a picture begins, in the container's own seconds."""
-        frame = picture.frame
-        stamp = frame.pts if frame.pts is not None else frame.dts
+    def stamp(self, frame: Frame) -> Fraction:
+        """When a frame begins, in the container's own seconds."""
+        raw = frame.raw
+        stamp = raw.pts if raw.pts is not None else raw.dts
         if self._counted or stamp is None or not self.stream.time_base:
             return Fraction(0)
         return stamp * self.stream.time_base
 
     def shift(self, seconds: float) -> None:
-        """The clock's zero has moved by this much since the pictures at hand were decoded."""
-        self._ready = deque(Picture(p.frame, p.start_s - seconds) for p in self._ready)
+        """The clock's zero has moved by this much since the frames at hand were decoded."""
+        self._ready = deque(Frame(p.raw, p.start_s - seconds) for p in self._ready)
         if self._clean_from_s is not None:
             self._clean_from_s -= seconds
         self._key_s = None
 
-    def at(self, wanted_s: float) -> Picture | None:
-        """The picture on display at a time: the last one where the track is over, None before the first.
+    def at(self, wanted_s: float) -> Frame | None:
+        """The frame on display at a time: the last one where the track is over, None before the first.
 
-        `missed` says whether a picture that was counted on could not be decoded: with others left out, the answer may
+        `missed` says whether a frame that was counted on could not be decoded: with others left out, the answer may
         not be the one that decoding everything gives.
         """
         if self._skipping:
@@ -140,13 +140,13 @@ class PictureTrack:
         return wanted_s - read_s <= max(3 * _NEAR_S, 2 * self._longest_gop_s)
 
     def distrust(self) -> None:
-        """Decode everything from now on: a keyframe did not lead to a whole picture, or one was missed."""
+        """Decode everything from now on: a keyframe did not lead to a whole frame, or one was missed."""
         self._skipping = self._dropping = False
 
     def _pending_s(self, wanted_s: float) -> float:
-        """When the latest picture begins that waits to be decoded and is not after a time.
+        """When the latest frame begins that waits to be decoded and is not after a time.
 
-        Nothing before it is wanted any more: what no other picture refers to need not be decoded.
+        Nothing before it is wanted any more: what no other frame refers to need not be decoded.
         """
         starts = (self._packet_s(packet) for packet in self._pending)
         return max((start_s for start_s in starts if start_s <= wanted_s + TIME_SLACK_S), default=-math.inf)
@@ -210,41 +210,41 @@ class PictureTrack:
         except av.FFmpegError:
             self._source.damage.add(self._packet_s(packet) if packet else self._source.read_s)
             return
-        for frame in frames:
+        for raw in frames:
             self.decoded += 1
-            self._accept(frame)
+            self._accept(raw)
 
-    def _accept(self, frame: VideoFrame) -> None:
-        start_s = self._start_s(frame)
+    def _accept(self, raw: VideoFrame) -> None:
+        start_s = self._start_s(raw)
         self._count += 1
         if self._clean_from_s is not None and start_s < self._clean_from_s - TIME_SLACK_S and not self._counted:
             return
-        if frame.is_corrupt:
+        if raw.is_corrupt:
             self._source.damage.add(start_s)
         if self._current is not None and start_s <= self._current.start_s:
             return
         place = bisect_right([p.start_s for p in self._ready], start_s)
-        self._ready.insert(place, Picture(frame, start_s))
+        self._ready.insert(place, Frame(raw, start_s))
 
-    def _start_s(self, frame: VideoFrame) -> float:
+    def _start_s(self, raw: VideoFrame) -> float:
         if self._counted:
-            return self._count * self._frame_s(frame)
-        stamp = frame.pts if frame.pts is not None else frame.dts
+            return self._count * self._frame_s(raw)
+        stamp = raw.pts if raw.pts is not None else raw.dts
         if stamp is not None:
             return self._source.seconds(self.stream, stamp)
         before = self._ready[-1] if self._ready else self._current
-        return 0.0 if before is None else before.start_s + self._frame_s(before.frame)
+        return 0.0 if before is None else before.start_s + self._frame_s(before.raw)
 
-    def _frame_s(self, frame: VideoFrame) -> float:
+    def _frame_s(self, raw: VideoFrame) -> float:
         stream = self.stream
         rate = stream.average_rate or stream.guessed_rate
         if self._counted:
             return float(1 / (rate or 25))
-        if frame.duration and stream.time_base:
-            return float(frame.duration * stream.time_base)
+        if raw.duration and stream.time_base:
+            return float(raw.duration * stream.time_base)
         return float(1 / (rate or 25))
 
     def _finish(self) -> None:
         last = self._ready[-1] if self._ready else self._current
         if last is not None:
-            self.end_s = last.start_s + self._frame_s(last.frame)
+            self.end_s = last.start_s + self._frame_s(last.raw)

@@ -1,4 +1,4 @@
-"""Keyframes alone: pictures that need no other one, each at its own time."""
+"""Keyframes alone: frames that need no other one, each at its own time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av
 from av.packet import Packet
 from av.video.frame import PictureType
 
-from vidray.decode.frames import Picture
+from vidray.decode.frames import Frame
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
 from vidray.media import TIME_SLACK_S, FrameRate
@@ -19,24 +19,24 @@ UNSTAMPED_FORMATS = frozenset({"mpeg"})
 """Program streams have a timestamp for some packets only; what a seek finds first may have a neighbour's."""
 
 STAND_ALONE = frozenset({PictureType.I, PictureType.NONE})
-"""Pictures that need no other one; codecs without any other kind name none."""
+"""Frames that need no other one; codecs without any other kind name none."""
 
 
 def read_keyframes(
     tracks: Tracks, samplings: Sequence[FrameRate], start_s: float, end_s: float
-) -> dict[FrameRate, list[Picture]]:
+) -> dict[FrameRate, list[Frame]]:
     """Of each sampling, the first keyframe in each 1 / fps of the span.
 
-    Where the span holds none at all, the one before it, which the pictures shown at its start were made from. All
+    Where the span holds none at all, the one before it, which the frames shown at its start were made from. All
     packets of the span are read, none but these are decoded; the tracks stand elsewhere afterwards. Raises DecodeError
-    where the container does not say when its pictures are shown, or what it calls keyframes need other pictures.
+    where the container does not say when its frames are shown, or what it calls keyframes need other frames.
     """
-    if tracks.pictures is None or not tracks.pictures.seekable or tracks.source.format in UNSTAMPED_FORMATS:
+    if tracks.frames is None or not tracks.frames.seekable or tracks.source.format in UNSTAMPED_FORMATS:
         message = (
             f"a {tracks.source.format} file does not say when its keyframes are shown: sample it without --keyframes"
         )
         raise DecodeError("unsupported", message, tracks.source.uri, start_s)
-    stream = tracks.pictures.stream
+    stream = tracks.frames.stream
     declared_end_s = tracks.source.declared_end_s(stream)
     if declared_end_s is not None and start_s >= declared_end_s - TIME_SLACK_S:
         return {sampling: [] for sampling in samplings}
@@ -52,16 +52,16 @@ def read_keyframes(
     wanted = {
         sampling: list(packets.values()) or ([] if before is None else [before]) for sampling, packets in chosen.items()
     }
-    decoded: dict[int, Picture | None] = {}
+    decoded: dict[int, Frame | None] = {}
     for packet in (packet for packets in wanted.values() for packet in packets):
         if id(packet) not in decoded:
             decoded[id(packet)] = _decoded(tracks, packet)
     tracks.stand_before(start_s)
     if decoded and not any(decoded.values()) and not tracks.source.damage.within(start_s, end_s):
-        message = "its keyframes are no pictures by themselves: sample it without --keyframes"
+        message = "its keyframes are no frames by themselves: sample it without --keyframes"
         raise DecodeError("unsupported", message, tracks.source.uri, start_s)
     return {
-        sampling: [picture for packet in packets if (picture := decoded[id(packet)]) is not None]
+        sampling: [frame for packet in packets if (frame := decoded[id(packet)]) is not None]
         for sampling, packets in wanted.items()
     }
 
@@ -74,21 +74,21 @@ def _keyframes(tracks: Tracks, end_s: float) -> Iterator[tuple[float, Packet[Any
             yield source.seconds(stream, packet.pts), packet
 
 
-def _decoded(tracks: Tracks, packet: Packet[Any]) -> Picture | None:
+def _decoded(tracks: Tracks, packet: Packet[Any]) -> Frame | None:
     source, stream = tracks.source, tracks.source.video
     assert stream is not None
     assert packet.pts is not None
     context, at_s = stream.codec_context, source.seconds(stream, packet.pts)
     context.flush_buffers()
     try:
-        frame = next(iter([*context.decode(packet), *context.decode(None)]), None)
+        raw = next(iter([*context.decode(packet), *context.decode(None)]), None)
     except av.FFmpegError:
-        frame = None
+        raw = None
         source.damage.add(at_s)
     context.flush_buffers()
-    # where a recovery goes over several pictures, the one that it begins with is marked as a keyframe too
-    if frame is None or frame.pict_type not in STAND_ALONE:
+    # where a recovery goes over several frames, the one that it begins with is marked as a keyframe too
+    if raw is None or raw.pict_type not in STAND_ALONE:
         return None
-    if frame.is_corrupt:
+    if raw.is_corrupt:
         source.damage.add(at_s)
-    return Picture(frame, at_s if frame.pts is None else source.seconds(stream, frame.pts))
+    return Frame(raw, at_s if raw.pts is None else source.seconds(stream, raw.pts))

@@ -13,7 +13,7 @@ from vidray.errors import DecodeError, ProbeError
 from vidray.media import VideoInfo, longest_s
 
 _FAR_START_S = 1.0
-"""Beyond this, a container's duration may be counted from its own zero or from the first picture: look."""
+"""Beyond this, a container's duration may be counted from its own zero or from the first frame: look."""
 
 _LOOSE_FORMATS = RAW_FORMATS | {"mpegts", "mpeg"}
 """Streams without any header that says how long they are."""
@@ -28,7 +28,7 @@ _WHATEVER_END_US = 10**13
 
 
 def probe(file: BinaryIO, uri: str) -> VideoInfo:
-    """Read the headers and the first picture. Raises ProbeError where the file has nothing to decode.
+    """Read the headers and the first frame. Raises ProbeError where the file has nothing to decode.
 
     The packets near the end are read, not decoded, where the headers say nothing about the duration or contradict
     themselves.
@@ -44,10 +44,10 @@ def probe(file: BinaryIO, uri: str) -> VideoInfo:
 
 
 def _info(tracks: Tracks) -> VideoInfo:
-    geometry = None if tracks.first is None else geometry_of(tracks.first.frame, tracks.aspect())
+    geometry = None if tracks.first is None else geometry_of(tracks.first.raw, tracks.aspect())
     duration_s = _duration_s(tracks)
-    video = None if tracks.pictures is None else tracks.source.video
-    audio = None if tracks.sound is None else tracks.source.audio
+    video = None if tracks.frames is None else tracks.source.video
+    audio = None if tracks.audio is None else tracks.source.audio
     rate = None if video is None else (video.average_rate or video.guessed_rate)
     return VideoInfo(
         duration_s=duration_s,
@@ -82,9 +82,9 @@ def _claimed_s(tracks: Tracks) -> float:
     """By the streams' headers, by the container's, or by the last packets where they say nothing."""
     source = tracks.source
     streams: list[Stream] = []
-    if tracks.pictures is not None and source.video is not None:
+    if tracks.frames is not None and source.video is not None:
         streams.append(source.video)
-    if tracks.sound is not None and source.audio is not None:
+    if tracks.audio is not None and source.audio is not None:
         streams.append(source.audio)
     if source.format in _LOOSE_FORMATS:
         return _tail_end_s(source)

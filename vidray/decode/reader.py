@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from vidray.decode.frames import Picture
+from vidray.decode.frames import Frame
 from vidray.decode.keyframes import read_keyframes
 from vidray.decode.scaling import Pixels, Scaler, geometry_of
 from vidray.decode.source import IMAGE_FORMATS
@@ -21,6 +21,7 @@ from vidray.errors import DecodeError
 from vidray.media import (
     TIME_SLACK_S,
     Audio,
+    AudioSamples,
     Decoded,
     FrameRate,
     Frames,
@@ -28,7 +29,6 @@ from vidray.media import (
     Resize,
     Samples,
     Sampling,
-    Sound,
     Windows,
     sample_count,
     sample_times,
@@ -52,10 +52,10 @@ class VideoReader:
                 check_resize(sampling.resize)
         self._tracks = Tracks(file, uri)
         first = self._tracks.first
-        self._scaler = None if first is None else Scaler(geometry_of(first.frame, self._tracks.aspect()))
+        self._scaler = None if first is None else Scaler(geometry_of(first.raw, self._tracks.aspect()))
         self._tracks.want(
-            pictures=any(not isinstance(s, Audio) for s in self._samplings),
-            sound=any(isinstance(s, Audio) for s in self._samplings),
+            frames=any(not isinstance(s, Audio) for s in self._samplings),
+            audio=any(isinstance(s, Audio) for s in self._samplings),
         )
         self._lost = False
 
@@ -79,7 +79,7 @@ class VideoReader:
                 self._tracks.restart()
             self._lost = False
             answers = self._read_keyframes(start_s, end_s)
-            answers |= self._read_pictures(start_s, end_s) | self._read_sound(start_s, end_s)
+            answers |= self._read_frames(start_s, end_s) | self._read_audio(start_s, end_s)
         except DecodeError as e:
             self._lost = True
             answers = dict.fromkeys(self._samplings, e)
@@ -87,36 +87,36 @@ class VideoReader:
 
     def _read_keyframes(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
         samplings = [s for s in self._samplings if isinstance(s, FrameRate) and s.keyframes]
-        if self._tracks.pictures is None or self._scaler is None or not samplings:
+        if self._tracks.frames is None or self._scaler is None or not samplings:
             return dict.fromkeys(samplings)
         try:
             found = read_keyframes(self._tracks, samplings, start_s, end_s)
         except DecodeError as e:
-            # sound and other samplings of the clip may well be there
+            # audio and other samplings of the clip may well be there
             return dict.fromkeys(samplings, e)
         answers: dict[Sampling, Answer] = {}
-        for sampling, pictures in found.items():
-            if not pictures and self._tracks.source.damage.within(start_s, end_s):
+        for sampling, frames in found.items():
+            if not frames and self._tracks.source.damage.within(start_s, end_s):
                 answers[sampling] = DecodeError("corrupt", "no keyframe can be decoded", self._uri, start_s)
                 continue
-            pixels = [self._scaler.picture(self._rgb(self._scaler, p), sampling.resize) for p in pictures]
-            times_s = np.asarray([p.start_s for p in pictures], dtype=np.float64)
+            pixels = [self._scaler.frame(self._rgb(self._scaler, p), sampling.resize) for p in frames]
+            times_s = np.asarray([p.start_s for p in frames], dtype=np.float64)
             answers[sampling] = Frames(times_s=times_s, frames=np.stack(pixels)) if pixels else None
         return answers
 
-    def _read_pictures(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
+    def _read_frames(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
         samplings = [s for s in self._samplings if not (isinstance(s, Audio) or getattr(s, "keyframes", False))]
-        pictures = self._tracks.pictures
-        if pictures is None or self._scaler is None or not samplings:
+        frames = self._tracks.frames
+        if frames is None or self._scaler is None or not samplings:
             return dict.fromkeys(samplings)
-        # A window may run past the clip: it repeats the last picture that begins inside.
+        # A window may run past the clip: it repeats the last frame that begins inside.
         times = {s: np.minimum(sample_times(s, start_s, end_s), end_s - 2 * TIME_SLACK_S) for s in samplings}
         needed: dict[float, set[Resize | None]] = {}
         for sampling, wanted in times.items():
             for time_s in wanted.flat:
                 needed.setdefault(float(time_s), set()).add(sampling.resize)
         shown = self._shown(needed, start_s)
-        lost = self._lost_pictures(start_s, max(needed))
+        lost = self._lost_frames(start_s, max(needed))
         return {
             s: _windows(s, start_s, end_s, times[s], shown, lost)
             if isinstance(s, FrameWindows)
@@ -125,80 +125,80 @@ class VideoReader:
         }
 
     def _shown(self, needed: Mapping[float, set[Resize | None]], start_s: float) -> dict[float, Shown]:
-        """The picture of each time, in ascending order, converted once for each wanted size."""
-        tracks, scaler, pictures = self._tracks, self._scaler, self._tracks.pictures
-        assert pictures is not None
+        """The frame of each time, in ascending order, converted once for each wanted size."""
+        tracks, scaler, frames = self._tracks, self._scaler, self._tracks.frames
+        assert frames is not None
         assert scaler is not None
-        sound_s = None if tracks.sound is None else start_s
+        audio_s = None if tracks.audio is None else start_s
         shown: dict[float, Shown] = {}
-        latest: Picture | None = None
+        latest: Frame | None = None
         converted: dict[Resize | None, Pixels] = {}
         for time_s in sorted(needed):
-            if not shown or sound_s is None:
-                tracks.go_to(time_s, sound_s)
-            picture = pictures.at(time_s)
-            if pictures.missed or (picture is None and not pictures.ends_before(time_s)):
-                pictures.distrust()
-                tracks.seek(time_s, sound_s)
-                picture = pictures.at(time_s)
-            if picture is None:
+            if not shown or audio_s is None:
+                tracks.go_to(time_s, audio_s)
+            frame = frames.at(time_s)
+            if frames.missed or (frame is None and not frames.ends_before(time_s)):
+                frames.distrust()
+                tracks.seek(time_s, audio_s)
+                frame = frames.at(time_s)
+            if frame is None:
                 continue
-            if picture is not latest:
-                latest, converted = picture, {}
-                rgb = self._rgb(scaler, picture)
+            if frame is not latest:
+                latest, converted = frame, {}
+                rgb = self._rgb(scaler, frame)
             for resize in needed[time_s] - converted.keys():
-                converted[resize] = scaler.picture(rgb, resize)
-            shown[time_s] = Shown(dict(converted), pictures.ends_before(time_s))
+                converted[resize] = scaler.frame(rgb, resize)
+            shown[time_s] = Shown(dict(converted), frames.ends_before(time_s))
         return shown
 
-    def _rgb(self, scaler: Scaler, picture: Picture) -> VideoFrame:
+    def _rgb(self, scaler: Scaler, frame: Frame) -> VideoFrame:
         try:
-            return scaler.rgb(picture.frame)
+            return scaler.rgb(frame.raw)
         except (av.FFmpegError, ValueError) as e:
-            message = f"pictures of the pixel format {picture.frame.format.name} cannot be converted to RGB"
-            raise DecodeError("unsupported", message, self._uri, picture.start_s) from e
+            message = f"frames of the pixel format {frame.raw.format.name} cannot be converted to RGB"
+            raise DecodeError("unsupported", message, self._uri, frame.start_s) from e
 
-    def _lost_pictures(self, start_s: float, last_s: float) -> DecodeError | None:
-        """Why a clip without a picture should have had one; None where the picture is simply over."""
-        pictures = self._tracks.pictures
-        assert pictures is not None
-        if not pictures.ends_before(last_s):
-            return DecodeError("corrupt", "no picture of this clip can be decoded", self._uri, start_s)
-        assert pictures.end_s is not None
-        if not self._tracks.cut_off(pictures.stream, pictures.end_s, start_s):
+    def _lost_frames(self, start_s: float, last_s: float) -> DecodeError | None:
+        """Why a clip without a frame should have had one; None where the frame is simply over."""
+        frames = self._tracks.frames
+        assert frames is not None
+        if not frames.ends_before(last_s):
+            return DecodeError("corrupt", "no frame of this clip can be decoded", self._uri, start_s)
+        assert frames.end_s is not None
+        if not self._tracks.cut_off(frames.stream, frames.end_s, start_s):
             return None
-        self._cut_off_s = pictures.end_s
-        message = f"the file ends at {pictures.end_s:.3f} s, before this clip"
+        self._cut_off_s = frames.end_s
+        message = f"the file ends at {frames.end_s:.3f} s, before this clip"
         return DecodeError("corrupt", message, self._uri, start_s)
 
-    def _read_sound(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
+    def _read_audio(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
         samplings = [s for s in self._samplings if isinstance(s, Audio)]
-        sound = self._tracks.sound
-        if sound is None or not samplings:
+        audio = self._tracks.audio
+        if audio is None or not samplings:
             return dict.fromkeys(samplings)
-        if self._tracks.pictures is None:
+        if self._tracks.frames is None:
             self._tracks.go_to(None, start_s)
         counts = {s.sample_rate: sample_count(s, start_s, end_s) for s in samplings}
-        heard = sound.read(start_s, end_s, counts)
+        heard = audio.read(start_s, end_s, counts)
         answers: dict[Sampling, Answer] = {}
         for sampling in samplings:
             samples = heard[sampling.sample_rate]
             if samples is None:
-                answers[sampling] = self._lost_sound(start_s, end_s)
+                answers[sampling] = self._lost_audio(start_s, end_s)
             else:
-                answers[sampling] = Sound(samples=samples, sample_rate=sampling.sample_rate)
+                answers[sampling] = AudioSamples(samples=samples, sample_rate=sampling.sample_rate)
         return answers
 
-    def _lost_sound(self, start_s: float, end_s: float) -> DecodeError | None:
-        sound, source = self._tracks.sound, self._tracks.source
-        assert sound is not None
+    def _lost_audio(self, start_s: float, end_s: float) -> DecodeError | None:
+        audio, source = self._tracks.audio, self._tracks.source
+        assert audio is not None
         if source.damage.within(start_s, end_s):
-            return DecodeError("corrupt", "no sound of this clip can be decoded", self._uri, start_s)
-        if sound.end_s is None or start_s < sound.end_s:
+            return DecodeError("corrupt", "no audio of this clip can be decoded", self._uri, start_s)
+        if audio.end_s is None or start_s < audio.end_s:
             return None
-        if not self._tracks.cut_off(sound.stream, sound.end_s, start_s):
+        if not self._tracks.cut_off(audio.stream, audio.end_s, start_s):
             return None
-        message = f"the file ends at {sound.end_s:.3f} s, before this clip"
+        message = f"the file ends at {audio.end_s:.3f} s, before this clip"
         return DecodeError("corrupt", message, self._uri, start_s)
 
     def _warning(self, start_s: float, end_s: float) -> str | None:
@@ -213,7 +213,7 @@ class VideoReader:
 
 @dataclass(frozen=True)
 class Shown:
-    """The picture on display at one time, in each wanted size, and whether the track is over by then."""
+    """The frame on display at one time, in each wanted size, and whether the track is over by then."""
 
     pixels: Mapping[Resize | None, Pixels]
     over: bool
@@ -252,17 +252,17 @@ def _windows(
 
 
 def read_image(file: BinaryIO, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
-    """A still picture (JPEG, PNG, WebP, GIF, ...) as a clip of one picture; raises DecodeError.
+    """A still image (JPEG, PNG, WebP, GIF, ...) as a clip of one frame; raises DecodeError.
 
-    Of an animation or a video the first picture counts. `FrameWindows` repeat it.
+    Of an animation or a video the first frame counts. `FrameWindows` repeat it.
     """
     check_resize(sampling.resize)
     tracks = Tracks(file, uri, formats=IMAGE_FORMATS)
     try:
         if tracks.first is None:
-            raise DecodeError("no_stream", "the file holds no picture", uri)
-        scaler = Scaler(geometry_of(tracks.first.frame, tracks.aspect()))
-        pixels = scaler.picture(scaler.rgb(tracks.first.frame), sampling.resize)
+            raise DecodeError("no_stream", "the file holds no frame", uri)
+        scaler = Scaler(geometry_of(tracks.first.raw, tracks.aspect()))
+        pixels = scaler.frame(scaler.rgb(tracks.first.raw), sampling.resize)
     finally:
         tracks.source.close()
     if isinstance(sampling, FrameRate):

@@ -1,4 +1,4 @@
-"""From a decoded frame to the picture that a network sees: colour, size, rotation, crop.
+"""From a decoded frame to the frame that a network sees: colour, size, rotation, crop.
 
 Colour and size are two steps on purpose. Scaling RGB bilinearly gives what torchvision and PIL give; scaling straight
 from YUV does not, and embeddings drift by as much as a percent.
@@ -25,10 +25,10 @@ _SANE_ASPECT = 16
 
 @dataclass(frozen=True)
 class Geometry:
-    """How coded pictures become displayed ones.
+    """How coded frames become displayed ones.
 
     Attributes:
-        height: Of the displayed picture, with square pixels.
+        height: Of the displayed frame, with square pixels.
         width: Likewise.
         transposed: Rows become columns, before the flips.
         flip_x: Columns are mirrored.
@@ -43,13 +43,13 @@ class Geometry:
 
     @property
     def rotation(self) -> int:
-        """Degrees clockwise; a mirrored picture counts as its rotation alone."""
+        """Degrees clockwise; a mirrored frame counts as its rotation alone."""
         if self.transposed:
             return 90 if self.flip_x else 270
         return 180 if self.flip_y else 0
 
     def oriented(self, coded: Pixels) -> Pixels:
-        """A coded picture, (H, W, 3), turned for display."""
+        """A coded frame, (H, W, 3), turned for display."""
         turned = coded.transpose(1, 0, 2) if self.transposed else coded
         turned = turned[:, ::-1] if self.flip_x else turned
         return turned[::-1] if self.flip_y else turned
@@ -84,7 +84,7 @@ def target_size(resize: Resize | None, height: int, width: int) -> tuple[int, in
 
 
 class Scaler:
-    """Turns frames of one video into displayed pictures; keeps FFmpeg's scaling contexts between them."""
+    """Turns frames of one video into displayed frames; keeps FFmpeg's scaling contexts between them."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -93,10 +93,10 @@ class Scaler:
         self._bicubic: dict[tuple[int, ...], Graph] = {}
 
     def rgb(self, frame: VideoFrame) -> VideoFrame:
-        """The whole coded picture as rgb24: what `frame.to_ndarray(format="rgb24")` converts to. Alpha is dropped."""
+        """The whole coded frame as rgb24: what `frame.to_ndarray(format="rgb24")` converts to. Alpha is dropped."""
         return self._to_rgb.reformat(frame, format="rgb24", threads=1)
 
-    def picture(self, rgb: VideoFrame, resize: Resize | None) -> Pixels:
+    def frame(self, rgb: VideoFrame, resize: Resize | None) -> Pixels:
         """uint8 (H, W, 3): scaled, turned for display, cut out; C-contiguous."""
         height, width = target_size(resize, self.geometry.height, self.geometry.width)
         coded = (width, height) if self.geometry.transposed else (height, width)
@@ -151,25 +151,25 @@ def _pixels(rgb: VideoFrame) -> Pixels:
     return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
 
 
-def center_crop(picture: Pixels, crop: tuple[int, int]) -> Pixels:
-    """torchvision's `center_crop`: black around a picture that is smaller than the crop."""
+def center_crop(frame: Pixels, crop: tuple[int, int]) -> Pixels:
+    """torchvision's `center_crop`: black around a frame that is smaller than the crop."""
     height, width = crop
-    short_y, short_x = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
+    short_y, short_x = max(0, height - frame.shape[0]), max(0, width - frame.shape[1])
     if short_y or short_x:
         top, left = short_y // 2, short_x // 2
-        picture = np.pad(picture, ((top, short_y - top), (left, short_x - left), (0, 0)))
-    top = round((picture.shape[0] - height) / 2.0)
-    left = round((picture.shape[1] - width) / 2.0)
-    return picture[top : top + height, left : left + width]
+        frame = np.pad(frame, ((top, short_y - top), (left, short_x - left), (0, 0)))
+    top = round((frame.shape[0] - height) / 2.0)
+    left = round((frame.shape[1] - width) / 2.0)
+    return frame[top : top + height, left : left + width]
 
 
-def bilinear_without_antialias(picture: Pixels, height: int, width: int) -> Pixels:
+def bilinear_without_antialias(frame: Pixels, height: int, width: int) -> Pixels:
     """Four neighbours, half-pixel centres, rounded half to even: `torch.nn.functional.interpolate` on bytes."""
-    y0, y1, wy = _neighbours(picture.shape[0], height)
-    x0, x1, wx = _neighbours(picture.shape[1], width)
+    y0, y1, wy = _neighbours(frame.shape[0], height)
+    x0, x1, wx = _neighbours(frame.shape[1], width)
     left, right = 1 - wx[None, :, None], wx[None, :, None]
-    above = picture[y0[:, None], x0] * left + picture[y0[:, None], x1] * right
-    below = picture[y1[:, None], x0] * left + picture[y1[:, None], x1] * right
+    above = frame[y0[:, None], x0] * left + frame[y0[:, None], x1] * right
+    below = frame[y1[:, None], x0] * left + frame[y1[:, None], x1] * right
     out = above * (1 - wy)[:, None, None] + below * wy[:, None, None]
     return np.rint(out).astype(np.uint8)
 

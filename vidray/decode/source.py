@@ -32,13 +32,13 @@ IMAGE_FORMATS = (
     "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,qoi_pipe,j2k_pipe,"
     "jpegxl_pipe,gif_pipe,ico,gif,apng,mov,matroska,mjpeg"
 )
-"""What `read_image` opens: still pictures, and containers for the first picture of an animation."""
+"""What `read_image` opens: still images, and containers for the first frame of an animation."""
 
 RAW_FORMATS = frozenset({"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg"})
 """Elementary streams without timestamps."""
 
 UNSURE_FORMATS = RAW_FORMATS | {"mp3", "aac", "ac3", "eac3", "mpeg", "amr"}
-"""Formats that FFmpeg also sees in arbitrary bytes: without one picture or sound, such a file is no media."""
+"""Formats that FFmpeg also sees in arbitrary bytes: without one frame or audio, such a file is no media."""
 
 _BUFFER_SIZE_BYTES = 64 * 1024
 _MAX_FAULTS = 64
@@ -97,10 +97,10 @@ class Damage:
 
 
 class Source:
-    """The container, its best picture and best sound, and a packet queue for each.
+    """The container, its best frame and best audio, and a packet queue for each.
 
     Raises DecodeError when the file cannot be opened. `zero` is the clock's zero in the container's own seconds; the
-    reader sets it once the first picture is known.
+    reader sets it once the first frame is known.
     """
 
     def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
@@ -197,7 +197,7 @@ class Source:
             yield packet
 
     def scan_end_s(self, from_s: float) -> float:
-        """When the last packet of picture or sound ends: read through from a time on, without decoding."""
+        """When the last packet of frame or audio ends: read through from a time on, without decoding."""
         only, self._only = self._only, None
         self.reopen()
         lead = self.video or self.audio
@@ -294,7 +294,7 @@ class Source:
 
     @property
     def counted(self) -> bool:
-        """Whether pictures are told apart by their number alone, as nothing says when each is shown."""
+        """Whether frames are told apart by their number alone, as nothing says when each is shown."""
         if self.video is None:
             return False
         # AVI has times of decoding, from which no one can tell the order on display of H.264 or HEVC.
@@ -303,7 +303,7 @@ class Source:
 
     @property
     def tells_references(self) -> bool:
-        """Whether a picture that no other refers to can be told by itself, one picture a packet.
+        """Whether a frame that no other refers to can be told by itself, one frame a packet.
 
         By H.264's nal_ref_idc. HEVC's like holds within one temporal layer only, of which MP4 and Matroska tell the
         number (ISO/IEC 14496-15, 8.3.3.1.2: byte 21 of the configuration, bits 3 to 5).
@@ -317,7 +317,7 @@ class Source:
         return context.name == "h264"
 
     def set_zero(self, zero: Fraction) -> None:
-        """Move the clock's zero to the first picture or sound, in the container's own seconds."""
+        """Move the clock's zero to the first frame or audio, in the container's own seconds."""
         self.read_s -= float(zero - self.zero)
         self.damage.shift(float(zero - self.zero))
         self.zero = zero
@@ -352,17 +352,17 @@ class Source:
         return DecodeError("not_media", "no container or codec that vidray knows, or damaged headers", self.uri)
 
     def _check_streams(self) -> None:
-        pictures = [s for s in self.container.streams.video if not _is_attached(s)]
-        if self.video is None and pictures:
-            names = ", ".join(sorted({_codec_name(s) for s in pictures}))
-            raise DecodeError("unsupported", f"the picture's codec cannot be decoded: {names}", self.uri)
+        frames = [s for s in self.container.streams.video if not _is_attached(s)]
+        if self.video is None and frames:
+            names = ", ".join(sorted({_codec_name(s) for s in frames}))
+            raise DecodeError("unsupported", f"the frame's codec cannot be decoded: {names}", self.uri)
         if self.video is None and self.audio is None:
             sounds = ", ".join(sorted({_codec_name(s) for s in self.container.streams.audio}))
             if sounds:
-                raise DecodeError("unsupported", f"the sound's codec cannot be decoded: {sounds}", self.uri)
+                raise DecodeError("unsupported", f"the audio's codec cannot be decoded: {sounds}", self.uri)
             if not any(s.type in ("subtitle", "data", "attachment", "video") for s in self.container.streams):
                 raise self._unopened(None)
-            raise DecodeError("no_stream", "the file holds neither picture nor sound", self.uri)
+            raise DecodeError("no_stream", "the file holds neither frame nor audio", self.uri)
 
 
 def _refuse(url: str, flags: int, options: dict[str, Any]) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""The picture and the sound of one file on one clock, and the seeking that serves both."""
+"""The frame and the audio of one file on one clock, and the seeking that serves both."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from av.stream import Stream
 
-from vidray.decode.audio import SoundTrack
-from vidray.decode.frames import Picture, PictureTrack
+from vidray.decode.audio import AudioTrack
+from vidray.decode.frames import Frame, FrameTrack
 from vidray.decode.source import UNSURE_FORMATS, VIDEO_FORMATS, Source
 from vidray.errors import DecodeError
 
@@ -21,17 +21,17 @@ _ROUNDED_S = 0.2
 
 
 class Tracks:
-    """Opens a file, finds the clock's zero by decoding the first picture (first sound where there is none).
+    """Opens a file, finds the clock's zero by decoding the first frame (first audio where there is none).
 
-    Raises DecodeError when there is nothing to decode. `pictures` and `sound` are None where the file has none, or
+    Raises DecodeError when there is nothing to decode. `frames` and `audio` are None where the file has none, or
     `want` has said that it is not needed.
     """
 
     def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
         self.source = Source(file, uri, formats=formats)
-        self.pictures: PictureTrack | None = None
-        self.sound: SoundTrack | None = None
-        self.first: Picture | None = None
+        self.frames: FrameTrack | None = None
+        self.audio: AudioTrack | None = None
+        self.first: Frame | None = None
         self._last_end_s: float | None = None
         try:
             self._open()
@@ -42,23 +42,23 @@ class Tracks:
     def _open(self) -> None:
         source = self.source
         if source.video is not None:
-            self.pictures = PictureTrack(source)
-            self.first = self.pictures.first()
+            self.frames = FrameTrack(source)
+            self.first = self.frames.first()
         if source.audio is not None:
             source.prime(source.audio)
-            self.sound = SoundTrack(source)
-        if self.pictures is not None and self.first is not None:
+            self.audio = AudioTrack(source)
+        if self.frames is not None and self.first is not None:
             before = source.zero
-            source.set_zero(self.pictures.stamp(self.first))
-            self.pictures.shift(float(source.zero - before))
-            self.first = self.pictures.first()
+            source.set_zero(self.frames.stamp(self.first))
+            self.frames.shift(float(source.zero - before))
+            self.first = self.frames.first()
             return
-        if self.pictures is not None and (self.sound is None or source.damage.within(-math.inf, math.inf)):
-            raise self._undecodable("picture")
-        self.pictures = None
-        start = None if self.sound is None else self.sound.first_start()
+        if self.frames is not None and (self.audio is None or source.damage.within(-math.inf, math.inf)):
+            raise self._undecodable("frame")
+        self.frames = None
+        start = None if self.audio is None else self.audio.first_start()
         if start is None:
-            raise self._undecodable("sound")
+            raise self._undecodable("audio")
         source.set_zero(start)
 
     def _undecodable(self, what: str) -> DecodeError:
@@ -67,39 +67,39 @@ class Tracks:
             return DecodeError("not_media", message, self.source.uri)
         return DecodeError("corrupt", f"not one {what} in the file can be decoded", self.source.uri)
 
-    def want(self, *, pictures: bool, sound: bool) -> None:
+    def want(self, *, frames: bool, audio: bool) -> None:
         """Read no more than is wanted."""
-        if not pictures:
-            self.pictures = None
-        if not sound:
-            self.sound = None
-        if self.pictures is None or self.sound is None:
-            self.source.want("audio" if self.pictures is None else "video")
+        if not frames:
+            self.frames = None
+        if not audio:
+            self.audio = None
+        if self.frames is None or self.audio is None:
+            self.source.want("audio" if self.frames is None else "video")
 
     def restart(self) -> None:
         """Open the file anew, at its first packet."""
         self.source.reopen()
         self._reset(at_start=True)
 
-    def go_to(self, picture_s: float | None, sound_s: float | None) -> None:
-        """Seek where reading on would not do, so that a picture and a span of sound can be read; None: not wanted."""
-        if self._reaches(picture_s, sound_s):
+    def go_to(self, frame_s: float | None, audio_s: float | None) -> None:
+        """Seek where reading on would not do, so that a frame and a span of audio can be read; None: not wanted."""
+        if self._reaches(frame_s, audio_s):
             return
-        self.seek(picture_s, sound_s)
+        self.seek(frame_s, audio_s)
 
-    def stand_before(self, picture_s: float) -> None:
+    def stand_before(self, frame_s: float) -> None:
         """Go to a keyframe at or before a time, as far as the container knows."""
         assert self.source.video is not None
-        if picture_s > 0 and self.source.seek(self.source.video, picture_s):
+        if frame_s > 0 and self.source.seek(self.source.video, frame_s):
             self._reset(at_start=False)
         else:
             self.restart()
 
-    def seek(self, picture_s: float | None, sound_s: float | None) -> None:
-        """Seek to where the picture on display and the sound are whole: further and further back, until they are."""
-        lead = self.source.audio if picture_s is None else self.source.video
+    def seek(self, frame_s: float | None, audio_s: float | None) -> None:
+        """Seek to where the frame on display and the audio are whole: further and further back, until they are."""
+        lead = self.source.audio if frame_s is None else self.source.video
         assert lead is not None
-        times = [picture_s, None if sound_s is None else SoundTrack.seek_s(sound_s)]
+        times = [frame_s, None if audio_s is None else AudioTrack.seek_s(audio_s)]
         target_s = min(t for t in times if t is not None)
         back_s, step_s = 0.0, _FIRST_STEP_BACK_S
         while True:
@@ -108,29 +108,29 @@ class Tracks:
                 self.restart()
                 return
             self._reset(at_start=False)
-            if self._finds(picture_s, sound_s):
+            if self._finds(frame_s, audio_s):
                 return
             back_s, step_s = back_s + step_s, step_s * _STEP_FACTOR
 
     @property
     def _seekable(self) -> bool:
-        return self.pictures is None or self.pictures.seekable
+        return self.frames is None or self.frames.seekable
 
     def _reset(self, *, at_start: bool) -> None:
-        if self.pictures is not None:
-            self.pictures.reset(at_start=at_start)
-        if self.sound is not None:
-            self.sound.reset(at_start=at_start)
+        if self.frames is not None:
+            self.frames.reset(at_start=at_start)
+        if self.audio is not None:
+            self.audio.reset(at_start=at_start)
 
-    def _reaches(self, picture_s: float | None, sound_s: float | None) -> bool:
-        if picture_s is not None and self.pictures is not None and not self.pictures.reaches(picture_s):
+    def _reaches(self, frame_s: float | None, audio_s: float | None) -> bool:
+        if frame_s is not None and self.frames is not None and not self.frames.reaches(frame_s):
             return False
-        return sound_s is None or self.sound is None or self.sound.reaches(sound_s)
+        return audio_s is None or self.audio is None or self.audio.reaches(audio_s)
 
-    def _finds(self, picture_s: float | None, sound_s: float | None) -> bool:
-        if picture_s is not None and self.pictures is not None and self.pictures.at(picture_s) is None:
+    def _finds(self, frame_s: float | None, audio_s: float | None) -> bool:
+        if frame_s is not None and self.frames is not None and self.frames.at(frame_s) is None:
             return False
-        return sound_s is None or self.sound is None or self.sound.find(sound_s)
+        return audio_s is None or self.audio is None or self.audio.find(audio_s)
 
     def cut_off(self, stream: Stream, end_s: float, at_s: float) -> bool:
         """Whether a stream that is over should have gone on to a later time.

@@ -180,7 +180,7 @@ def _by_time(clip: Mapping[str, Any]) -> dict[float, list[dict[str, Any]]]:
 
 
 def _image(number: int, clip: Mapping[str, Any], time_s: float, size: tuple[int, int]) -> dict[str, Any]:
-    """`file_name` is the video with a time (https://www.w3.org/TR/media-frags/): no picture has a file of its own."""
+    """`file_name` is the video with a time (https://www.w3.org/TR/media-frags/): no frame has a file of its own."""
     return {
         "id": number,
         "file_name": f"{clip['uri']}#t={time_s:.6f}",

@@ -17,7 +17,7 @@ LABELS_TYPE = pa.list_(pa.struct([pa.field("label", pa.string()), pa.field("scor
 
 
 def embedding_schema(dim: int, *, labels: bool, per_frame: bool = False) -> pa.Schema:
-    """`embedding`, then `labels` where there are class names, then the columns of single pictures where wanted."""
+    """`embedding`, then `labels` where there are class names, then the columns of single frames where wanted."""
     fields = [pa.field("embedding", pa.list_(pa.float32(), dim))]
     if labels:
         fields.append(pa.field("labels", LABELS_TYPE))
@@ -57,12 +57,12 @@ def top_labels(scores: Floats, names: Sequence[str]) -> pa.Array:
 
 
 def frame_columns(times_s: Sequence[npt.NDArray[np.float64]], rows: Floats) -> dict[str, Any]:
-    """`frame_times_s` and `frame_embeddings` of clips, whose pictures' embeddings are the rows (sum of T, D)."""
+    """`frame_times_s` and `frame_embeddings` of clips, whose frames' embeddings are the rows (sum of T, D)."""
     offsets = pa.array(np.cumsum([0, *map(len, times_s)]), type=pa.int32())
     limit = np.finfo(np.float16).max
     halves = np.clip(rows, -limit, limit).astype(np.float16)
-    pictures = pa.FixedSizeListArray.from_arrays(pa.array(halves.ravel()), rows.shape[1])
+    frames = pa.FixedSizeListArray.from_arrays(pa.array(halves.ravel()), rows.shape[1])
     return {
         "frame_times_s": pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(times_s), type=pa.float64())),
-        "frame_embeddings": pa.ListArray.from_arrays(offsets, pictures),
+        "frame_embeddings": pa.ListArray.from_arrays(offsets, frames),
     }

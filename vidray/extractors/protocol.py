@@ -16,10 +16,10 @@ Columns = Mapping[str, Any]
 ExtractFn = Callable[[Sequence[Any]], Columns]
 """From the samples of N clips, all of the extractor's own sampling, to its columns.
 
-It is called with `Frames` for a `FrameRate`, `Windows` for `FrameWindows`, `Sound` for `Audio`, and for `AudioVisual`
-with `FramesAndSound`, of which one is None where the clip lacks it. A clip without such samples (no sound, say) is
-passed as zeros and its row is null, whatever the function answers: so a batch has the same shape, and the other clips
-the same result to the last bit, whether that clip could be read or not.
+It is called with `Frames` for a `FrameRate`, `Windows` for `FrameWindows`, `AudioSamples` for `Audio`, and for
+`AudioVisual` with `FramesAndAudio`, of which one is None where the clip lacks it. A clip without such samples (no
+audio, say) is passed as zeros and its row is null, whatever the function answers: so a batch has the same shape, and
+the other clips the same result to the last bit, whether that clip could be read or not.
 """
 
 

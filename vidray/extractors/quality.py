@@ -1,7 +1,7 @@
-"""How good a clip's pictures and sound are, as numbers to filter by. No network.
+"""How good a clip's frames and audio are, as numbers to filter by. No network.
 
-Pictures are measured on luma in [0, 1] by ITU-R BT.709 (Y' = 0.2126 R' + 0.7152 G' + 0.0722 B'), at one size for all
-videos, since sharpness and noise depend on it. Sound is measured on its mono mix.
+Frames are measured on luma in [0, 1] by ITU-R BT.709 (Y' = 0.2126 R' + 0.7152 G' + 0.0722 B'), at one size for all
+videos, since sharpness and noise depend on it. Audio is measured on its mono mix.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import Audio, AudioVisual, FrameRate, Frames, FramesAndSound, Resize, Sound
+from vidray.media import Audio, AudioSamples, AudioVisual, FrameRate, Frames, FramesAndAudio, Resize
 from vidray.models.batching import check_fps
 
 NAME = "quality"
@@ -27,18 +27,18 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 BLACK_LUMA = 0.10
 BLACK_PIXELS = 0.98
-"""A picture is black where so many of its pixels are this dark, as for FFmpeg's blackdetect."""
+"""A frame is black where so many of its pixels are this dark, as for FFmpeg's blackdetect."""
 
 BAR_LUMA = (24 - 16) / 219
 """Of each pixel of a bar, at most: FFmpeg's cropdetect, `limit` 24 of studio range, but for single pixels; its means of
 lines take dark scenes for bars."""
 
 FROZEN_DIFFERENCE = 0.001
-"""Of two pictures that are one: FFmpeg's freezedetect, `noise`."""
+"""Of two frames that are one: FFmpeg's freezedetect, `noise`."""
 
 SILENT_DBFS = -60.0
 SILENCE_WINDOW_S = 0.1
-"""Sound is silent where the RMS of a window is at most so much: FFmpeg's silencedetect, `noise`."""
+"""Audio is silent where the RMS of a window is at most so much: FFmpeg's silencedetect, `noise`."""
 
 K_WEIGHTING = (
     ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
@@ -57,7 +57,7 @@ BLOCK_STEPS = 300
 
 LEAST_DBFS = -120.0
 
-PICTURE_COLUMNS = (
+FRAME_COLUMNS = (
     "brightness",
     "contrast",
     "sharpness",
@@ -68,31 +68,31 @@ PICTURE_COLUMNS = (
     "longest_frozen_s",
     "letterbox_share",
 )
-SOUND_COLUMNS = ("loudness_lufs", "rms_dbfs", "peak_dbfs", "silence_share", "longest_silence_s")
+AUDIO_COLUMNS = ("loudness_lufs", "rms_dbfs", "peak_dbfs", "silence_share", "longest_silence_s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Brightness, contrast, sharpness, motion, black, frozen and letterboxed pictures; loudness, peak and silence.
+    """Brightness, contrast, sharpness, motion, black, frozen and letterboxed frames; loudness, peak and silence.
 
-    All columns are float32. Those of pictures are null where a clip has no picture, those of sound where it has none:
+    All columns are float32. Those of frames are null where a clip has no frame, those of audio where it has none:
 
     - `brightness`: mean luma, in [0, 1].
-    - `contrast`: standard deviation of a picture's luma (RMS contrast; Peli 1990, "Contrast in complex images"), in
-      [0, 0.5], averaged over the pictures.
+    - `contrast`: standard deviation of a frame's luma (RMS contrast; Peli 1990, "Contrast in complex images"), in
+      [0, 0.5], averaged over the frames.
     - `sharpness`: variance of the Laplacian of luma in [0, 255] (Pech-Pacheco et al. 2000, "Diatom autofocusing in
-      brightfield microscopy"), averaged over the pictures, with the shorter side scaled to 256 pixels.
-    - `motion`: mean absolute difference of the luma of successive sampled pictures, in [0, 1]; null for one picture.
-    - `black_share`, `longest_black_s`: the share of black pictures, and the longest run of them.
-    - `frozen_share`, `longest_frozen_s`: the share of steps between pictures that change nothing, and the longest run.
-    - `letterbox_share`: the share of the area in dark bars on any side, in all pictures that are not black; null where
+      brightfield microscopy"), averaged over the frames, with the shorter side scaled to 256 pixels.
+    - `motion`: mean absolute difference of the luma of successive sampled frames, in [0, 1]; null for one frame.
+    - `black_share`, `longest_black_s`: the share of black frames, and the longest run of them.
+    - `frozen_share`, `longest_frozen_s`: the share of steps between frames that change nothing, and the longest run.
+    - `letterbox_share`: the share of the area in dark bars on any side, in all frames that are not black; null where
       all are.
     - `loudness_lufs`: integrated loudness by ITU-R BS.1770-4, -70 where all is below its gate; null under 0.4 s.
     - `rms_dbfs`, `peak_dbfs`: root mean square and largest sample in decibels of full scale, -120 at least.
     - `silence_share`, `longest_silence_s`: windows of 0.1 s below -60 dBFS.
 
     Attributes:
-        fps: Pictures a second; runs of pictures are measured to one such step.
+        fps: Frames a second; runs of frames are measured to one such step.
     """
 
     fps: float = 2.0
@@ -112,22 +112,22 @@ class Quality:
 
     @property
     def sampling(self) -> AudioVisual:
-        """Pictures and sound of one decode pass."""
+        """Frames and audio of one decode pass."""
         return AudioVisual(frames=FrameRate(fps=self.fps, resize=RESIZE), audio=Audio(sample_rate=SAMPLE_RATE))
 
     @property
     def schema(self) -> pa.Schema:
         """The columns that it adds."""
-        return pa.schema([(name, pa.float32()) for name in (*PICTURE_COLUMNS, *SOUND_COLUMNS)])
+        return pa.schema([(name, pa.float32()) for name in (*FRAME_COLUMNS, *AUDIO_COLUMNS)])
 
     def load(self, device: str) -> ExtractFn:
         """The function; the same on all devices, on the CPU."""
 
-        def extract(clips: Sequence[FramesAndSound]) -> Columns:
-            seen = [None if clip.frames is None else picture_quality(clip.frames, self.fps) for clip in clips]
-            heard = [None if clip.sound is None else sound_quality(clip.sound) for clip in clips]
-            columns = {name: [None if row is None else row[name] for row in seen] for name in PICTURE_COLUMNS}
-            return columns | {name: [None if row is None else row[name] for row in heard] for name in SOUND_COLUMNS}
+        def extract(clips: Sequence[FramesAndAudio]) -> Columns:
+            seen = [None if clip.frames is None else frame_quality(clip.frames, self.fps) for clip in clips]
+            heard = [None if clip.audio is None else audio_quality(clip.audio) for clip in clips]
+            columns = {name: [None if row is None else row[name] for row in seen] for name in FRAME_COLUMNS}
+            return columns | {name: [None if row is None else row[name] for row in heard] for name in AUDIO_COLUMNS}
 
         return extract
 
@@ -138,21 +138,21 @@ def info() -> ModelInfo:
         name=NAME,
         kind="quality",
         dim=None,
-        inputs=f"pictures whose shorter side is {RESIZE.size}, mono sound at {SAMPLE_RATE // 1000} kHz",
+        inputs=f"frames whose shorter side is {RESIZE.size}, mono audio at {SAMPLE_RATE // 1000} kHz",
         weights="none",
         licence="none needed",
         available=True,
     )
 
 
-def picture_quality(pictures: Frames, fps: float) -> dict[str, float | None]:
-    """`PICTURE_COLUMNS` of one clip, a picture at a time: memory does not grow with its length."""
+def frame_quality(frames: Frames, fps: float) -> dict[str, float | None]:
+    """`FRAME_COLUMNS` of one clip, a frame at a time: memory does not grow with its length."""
     brightness, contrast, sharpness, differences, black = [], [], [], [], []
-    height, width = pictures.frames.shape[1:3]
+    height, width = frames.frames.shape[1:3]
     rows, columns = np.zeros(height, np.float32), np.zeros(width, np.float32)
     before = None
-    for picture in pictures.frames:
-        luma = (picture @ LUMA) / np.float32(255)
+    for frame in frames.frames:
+        luma = (frame @ LUMA) / np.float32(255)
         brightness.append(float(luma.mean(dtype=np.float64)))
         contrast.append(float(luma.std(dtype=np.float64)))
         sharpness.append(laplacian_variance(luma * np.float32(255)))
@@ -185,26 +185,26 @@ def laplacian_variance(luma: npt.NDArray[np.float32]) -> float:
     return float(laplacian.var(dtype=np.float64))
 
 
-def sound_quality(sound: Sound) -> dict[str, float | None]:
-    """`SOUND_COLUMNS` of one clip."""
-    samples = sound.samples
-    window = round(SILENCE_WINDOW_S * sound.sample_rate)
+def audio_quality(audio: AudioSamples) -> dict[str, float | None]:
+    """`AUDIO_COLUMNS` of one clip."""
+    samples = audio.samples
+    window = round(SILENCE_WINDOW_S * audio.sample_rate)
     powers = [float(np.square(part, dtype=np.float64).mean()) for part in _windows(samples, window)]
     silent = [_decibels(math.sqrt(power)) <= SILENT_DBFS for power in powers]
     rms = math.sqrt(float(np.square(samples, dtype=np.float64).mean()))
     return {
-        "loudness_lufs": loudness(sound),
+        "loudness_lufs": loudness(audio),
         "rms_dbfs": _decibels(rms),
         "peak_dbfs": _decibels(float(np.abs(samples).max())),
         "silence_share": _mean(silent),
-        "longest_silence_s": min(_longest(silent) * SILENCE_WINDOW_S, samples.size / sound.sample_rate),
+        "longest_silence_s": min(_longest(silent) * SILENCE_WINDOW_S, samples.size / audio.sample_rate),
     }
 
 
-def loudness(sound: Sound) -> float | None:
-    """Integrated loudness in LUFS by ITU-R BS.1770-4; None where the sound is shorter than one of its blocks."""
-    step = round(LOUDNESS_STEP_S * sound.sample_rate)
-    parts = [np.square(part) for part in _k_weighted(sound, BLOCK_STEPS * step)]
+def loudness(audio: AudioSamples) -> float | None:
+    """Integrated loudness in LUFS by ITU-R BS.1770-4; None where the audio is shorter than one of its blocks."""
+    step = round(LOUDNESS_STEP_S * audio.sample_rate)
+    parts = [np.square(part) for part in _k_weighted(audio, BLOCK_STEPS * step)]
     powers = np.concatenate([part[: part.size // step * step].reshape(-1, step).mean(axis=1) for part in parts])
     if powers.size < BLOCK_OF_STEPS:
         return None
@@ -216,15 +216,15 @@ def loudness(sound: Sound) -> float | None:
     return _lufs(relative.mean())
 
 
-def _k_weighted(sound: Sound, size: int) -> Iterator[npt.NDArray[np.float64]]:
-    """The sound through BS.1770's two filters, `size` samples at a time, each block after a second of what precedes it.
+def _k_weighted(audio: AudioSamples, size: int) -> Iterator[npt.NDArray[np.float64]]:
+    """The audio through BS.1770's two filters, `size` samples at a time, each block after a second of what precedes it.
 
     In the frequency domain, where a recursive filter costs no loop; its response to what is older has died away.
     """
-    lead = sound.sample_rate
-    for first in range(0, sound.samples.size, size):
+    lead = audio.sample_rate
+    for first in range(0, audio.samples.size, size):
         before = min(first, lead)
-        block = sound.samples[first - before : first + size].astype(np.float64)
+        block = audio.samples[first - before : first + size].astype(np.float64)
         length = next_fast_length(block.size + lead)
         delay = np.exp(-2j * np.pi * np.arange(length // 2 + 1) / length)
         response = np.ones_like(delay)

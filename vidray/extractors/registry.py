@@ -33,16 +33,16 @@ def resolve(
 ) -> Extractor:
     """The extractor of a name; an extractor passes through as it is.
 
-    Options apply where an extractor has them: pictures a second and columns of single pictures make no sense for
-    sound, say. Weights are not read.
+    Options apply where an extractor has them: frames a second and columns of single frames make no sense for
+    audio, say. Weights are not read.
 
     Args:
         extractor: A name of `vidray models`, with weights from a file as `name@path-or-url`; or `module:Class`, which
             is imported, also from the working directory, and called without arguments but these options.
-        fps: Pictures a second of frame extractors.
+        fps: Frames a second of frame extractors.
         keyframes: Whether frame extractors see keyframes alone, at most `fps` a second.
         precision: Of the network.
-        per_frame: Whether each picture's time and embedding are kept too.
+        per_frame: Whether each frame's time and embedding are kept too.
         min_score: What a detector's boxes must have more of, None for its own default.
         masks: Whether the masks of segmentation networks are kept.
 

@@ -134,5 +134,5 @@ def column_names(spec: Mapping[str, Any]) -> set[str]:
 
 
 def hears(spec: Mapping[str, Any]) -> bool:
-    """Whether a table, by its `_spec.json`, is about sound."""
+    """Whether a table, by its `_spec.json`, is about audio."""
     return (spec.get("sampling") or {}).get("kind") == "Audio"

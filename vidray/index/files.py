@@ -68,7 +68,7 @@ class Manifest:
         spec_sha256: Of the table's `_spec.json`, None where it has none.
         parts: In the order of the rows.
         clips: How many are in the index.
-        left_out: Rows that have no direction to compare, by reason: `null` (a clip without sound, say), `zero`,
+        left_out: Rows that have no direction to compare, by reason: `null` (a clip without audio, say), `zero`,
             `not_finite`.
         nlist: Inverted lists, 0 where the index is exact.
         nprobe: How many of them a search looks into, for the recall that was measured when it was built.

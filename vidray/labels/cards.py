@@ -1,4 +1,4 @@
-"""What a person reads of a trained head: a card in Markdown, and its confusions as a picture."""
+"""What a person reads of a trained head: a card in Markdown, and its confusions as a frame."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _text(estimate: Estimate) -> str:
 
 
 def confusion_png(confusion: Ints, classes: Sequence[str]) -> bytes:
-    """A picture of a confusion matrix (classes, classes): rows are the true classes, darker is a larger share."""
+    """A frame of a confusion matrix (classes, classes): rows are the true classes, darker is a larger share."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(FONT_PIXELS)
@@ -109,7 +109,7 @@ def confusion_png(confusion: Ints, classes: Sequence[str]) -> bytes:
     columns = Image.new("RGB", (side, margin), "white")
     upright = ImageDraw.Draw(columns)
     for number, name in enumerate(names):
-        # written along the lower edge of what becomes the picture's top, when it is turned
+        # written along the lower edge of what becomes the frame's top, when it is turned
         upright.text((6, (number + 0.5) * cell), name, fill="black", font=font, anchor="lm")
     turned = columns.rotate(90, expand=True).crop((0, side - margin, cell * len(names), side))
     image.paste(turned, (margin, 0))

@@ -1,10 +1,10 @@
 """Any text against the classes that a network found: how probable each is, times how near its name is to the text.
 
 This is zero-shot recognition by convex combination of class names' embeddings (ConSE, https://arxiv.org/abs/1312.5650),
-with two changes that ranked better on pictures and sounds of known content. Each class is compared with the text by
+with two changes that ranked better on frames and sounds of known content. Each class is compared with the text by
 itself, since the mean of a robin's and a goldfinch's name means less than either; and nearness falls off steeply, so
 that many classes that are vaguely near do not add up. A clip's ten best classes rank better than five do, which leave
-out what is small in the picture, and better than all, which are somewhat near to anything.
+out what is small in the frame, and better than all, which are somewhat near to anything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 STEEPNESS = 8
 """The power that the cosine of two texts is raised to, of 2, 4 and 8 the one that ranked best."""
 
-CALIBRATION = {"picture": (0.638, 3.094), "sound": (0.532, 0.916)}
+CALIBRATION = {"frame": (0.638, 3.094), "audio": (0.532, 0.916)}
 """a and b of `score = 1 / (1 + exp(-(a ln s + b)))`, s being the sum of probability times nearness (Platt scaling,
 https://home.cs.colorado.edu/~mozer/Teaching/syllabi/6622/papers/Platt1999.pdf). Fitted by logistic regression on 376
 photographs and drawings against 36 everyday words, and on 88 sounds against 26, of which five classes were known;
@@ -57,7 +57,7 @@ class ClassNames:
 
     features: str
     prompts: tuple[str, ...]
-    sense: Literal["picture", "sound"]
+    sense: Literal["frame", "audio"]
     kind = "zero-shot"
     columns = ("labels",)
 
@@ -88,7 +88,7 @@ class ClassNames:
         """How near each class name is to each text, by itself or with its kind: (names, prompts) in [0, 1]."""
         unknown = [name for name in names if name not in self._known]
         if unknown:
-            kind_of = kinds() if self.sense == "picture" else MAKER_OF
+            kind_of = kinds() if self.sense == "frame" else MAKER_OF
             fuller = [f"{name}, {kind_of[name]}" if name in kind_of else name for name in unknown]
             texts = list(dict.fromkeys([*unknown, *fuller]))
             cosines = dict(zip(texts, embed_sentences(texts) @ self._wanted.T, strict=True))

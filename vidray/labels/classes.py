@@ -14,8 +14,8 @@ from vidray.labels.protocol import Ranked
 class Classes:
     """The top classes of a classification network, as they stand in its table.
 
-    A class's score is its probability, averaged over the clip's pictures or patches of sound: of all classes together 1
-    for a picture or video network (softmax), each by itself in [0, 1] for a sound network (sigmoid).
+    A class's score is its probability, averaged over the clip's frames or patches of audio: of all classes together 1
+    for a frame or video network (softmax), each by itself in [0, 1] for an audio network (sigmoid).
 
     Attributes:
         features: The network's table.

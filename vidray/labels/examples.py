@@ -1,4 +1,4 @@
-"""The features that heads look at: clips of differing numbers of pictures in one array, from a table's columns."""
+"""The features that heads look at: clips of differing numbers of frames in one array, from a table's columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ragged:
     """The features of N clips.
 
     Attributes:
-        frames: float16 or float32 (F, D), the pictures of all clips one after the other; one a clip for a clip's own
+        frames: float16 or float32 (F, D), the frames of all clips one after the other; one a clip for a clip's own
             embedding.
         lengths: int64 (N,), how many of them each clip has, at least one; they come to F.
     """

@@ -44,7 +44,7 @@ class Head:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The clip's embedding, or those of its pictures."""
+        """The clip's embedding, or those of its frames."""
         return (COLUMNS[self.network],)
 
     def spec(self) -> dict[str, Any]:

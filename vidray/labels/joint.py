@@ -1,4 +1,4 @@
-"""Any text against clips, by a model that has seen both pictures and texts."""
+"""Any text against clips, by a model that has seen both frames and texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEMPLATES = ("{}", "a photo of {}")
 """What a text is read as; its vector is the mean. Such models were trained on captions, not on single words."""
 
 NOTHING = ("a photo", "a picture", "an image", "a frame of a video", "something")
-"""What any picture is: a text is right where it fits better than these."""
+"""What any frame is: a text is right where it fits better than these."""
 
 
 @dataclass(frozen=True)

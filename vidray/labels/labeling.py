@@ -132,7 +132,7 @@ def zero_shot_labeler(store: str, prompts: Sequence[str], *, extractor: str | No
     Args:
         store: fsspec URL of a store.
         prompts: The labels, as in "a dog", "traffic".
-        extractor: Whose table, where several would do: by default one of open_clip, else one of pictures with classes,
+        extractor: Whose table, where several would do: by default one of open_clip, else one of frames with classes,
             else one of sounds.
 
     Raises:

@@ -33,7 +33,7 @@ class LinearNetwork(nn.Module):
 
 
 class GruNetwork(nn.Module):
-    """A gated recurrent unit (https://arxiv.org/abs/1406.1078) over the embeddings of a clip's pictures, in time.
+    """A gated recurrent unit (https://arxiv.org/abs/1406.1078) over the embeddings of a clip's frames, in time.
 
     Sees their principal components and answers from its last state. A fifth of both is dropped in training.
     """

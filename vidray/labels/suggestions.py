@@ -17,7 +17,7 @@ def uncertainty(probabilities: Floats) -> Floats:
 
 
 def directions(clips: Ragged) -> npt.NDArray[np.float32]:
-    """The mean picture of each clip, as a unit vector: (N, D)."""
+    """The mean frame of each clip, as a unit vector: (N, D)."""
     starts = np.cumsum(clips.lengths) - clips.lengths
     sums = np.add.reduceat(clips.frames.astype(np.float32), starts, axis=0)
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)

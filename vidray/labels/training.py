@@ -198,7 +198,7 @@ def _gru_epochs(examples: Examples, epochs: int, seed: int) -> Iterator[GruNetwo
 
 
 def _components(examples: Examples) -> tuple[npt.NDArray[np.float64], torch.Tensor]:
-    """The mean picture, and the map (D, components) to the principal components of the others.
+    """The mean frame, and the map (D, components) to the principal components of the others.
 
     Few clips cannot tell which of a thousand dimensions matter: there are a quarter as many components as clips, and
     they come out with variances of 1 on average.

@@ -29,7 +29,7 @@ def zero_shot(table: str, spec: Mapping[str, Any], prompts: Iterable[str]) -> Cl
     if is_joint(spec):
         return JointModel(table, wanted, spec)
     if "labels" in column_names(spec):
-        return ClassNames(table, wanted, "sound" if hears(spec) else "picture")
+        return ClassNames(table, wanted, "audio" if hears(spec) else "frame")
     raise UsageError(
         f"the table {table} has no classes and no text model, so that texts cannot be compared with it; "
         f"extract efficientnet_lite0, yamnet or open_clip/MODEL, and name it with -x"

@@ -18,8 +18,8 @@ from vidray.errors import DecodeError
 Span = tuple[float, float]
 """A half-open span [start_s, end_s) in seconds on a video's presentation clock."""
 
-PictureSize = tuple[int, int]
-"""(height, width) of a video as displayed; (0, 0) without a picture."""
+FrameSize = tuple[int, int]
+"""(height, width) of a video as displayed; (0, 0) without a frame."""
 
 UNSEEN = "unseen"
 """The fingerprint of a file that the storage was not asked about, or did not show."""
@@ -62,14 +62,14 @@ class VideoInfo:
     """What the headers of one file say.
 
     Attributes:
-        duration_s: From the first picture (first sound, where there is no picture) to the end of the last stream.
-        fps: Average pictures a second; None without a picture.
-        width: Of the picture as displayed: rotated, with square pixels; None without a picture.
+        duration_s: From the first frame (first audio, where there is no frame) to the end of the last stream.
+        fps: Average frames a second; None without a frame.
+        width: Of the frame as displayed: rotated, with square pixels; None without a frame.
         height: Likewise.
-        rotation: Degrees clockwise by which the coded picture is turned for display: 0, 90, 180 or 270.
-        video_codec: FFmpeg's name of the codec, None without a picture.
-        audio_codec: FFmpeg's name of the codec, None without sound.
-        sample_rate: Of the sound in hertz, None without sound.
+        rotation: Degrees clockwise by which the coded frame is turned for display: 0, 90, 180 or 270.
+        video_codec: FFmpeg's name of the codec, None without a frame.
+        audio_codec: FFmpeg's name of the codec, None without audio.
+        sample_rate: Of the audio in hertz, None without audio.
     """
 
     duration_s: float
@@ -101,15 +101,15 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Resize:
-    """How a network wants its pictures: scaled, then cut out around the centre. torchvision's rules for both.
+    """How a network wants its frames: scaled, then cut out around the centre. torchvision's rules for both.
 
     Attributes:
         size: The shorter side in pixels, keeping the aspect ratio, or (height, width).
-        crop: (height, width) around the centre, None for all of the picture.
+        crop: (height, width) around the centre, None for all of the frame.
         interpolation: Of the scaling.
         antialias: Whether shrinking averages over all source pixels, as PIL and torchvision's image presets do;
             torchvision's video presets and detection models do not.
-        longest: Pictures are only ever shrunk, until the shorter side is `size` at most and the longer one this many
+        longest: Frames are only ever shrunk, until the shorter side is `size` at most and the longer one this many
             pixels at most, as torchvision's detection models do before they enlarge; None without such a limit.
     """
 
@@ -119,7 +119,7 @@ class Resize:
     antialias: bool = True
     longest: int | None = None
 
-    def scaled(self, height: int, width: int) -> PictureSize:
+    def scaled(self, height: int, width: int) -> FrameSize:
         """(height, width) after scaling, before the crop; by torchvision's rule, sides are cut to integers."""
         if not isinstance(self.size, int):
             return self.size
@@ -135,14 +135,14 @@ class Resize:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRate:
-    """Pictures at start_s, start_s + 1/fps, ... of a clip: ragged, one `Frames` a clip.
+    """Frames at start_s, start_s + 1/fps, ... of a clip: ragged, one `Frames` a clip.
 
     With `keyframes`, the first keyframe in each of the spans between these times instead, at its own time, or the last
-    one before the clip where it holds none: a small part of the decoding, and whichever pictures the encoder chose.
+    one before the clip where it holds none: a small part of the decoding, and whichever frames the encoder chose.
 
     Attributes:
-        fps: Pictures a second, at most so many with `keyframes`.
-        resize: None for pictures as displayed.
+        fps: Frames a second, at most so many with `keyframes`.
+        resize: None for frames as displayed.
         keyframes: Whether keyframes alone are decoded.
     """
 
@@ -153,13 +153,13 @@ class FrameRate:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameWindows:
-    """Evenly spaced windows of a fixed number of pictures: static, one `Windows` a clip.
+    """Evenly spaced windows of a fixed number of frames: static, one `Windows` a clip.
 
-    A clip of one window's length or less has one window, which repeats its last picture where the clip is shorter.
+    A clip of one window's length or less has one window, which repeats its last frame where the clip is shorter.
 
     Attributes:
-        frames: Pictures in a window.
-        fps: Pictures a second inside a window.
+        frames: Frames in a window.
+        fps: Frames a second inside a window.
         resize: As in `FrameRate`.
         max_windows: How many windows a long clip has at most.
     """
@@ -172,10 +172,10 @@ class FrameWindows:
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
-    """All of a clip's sound, mixed down to one channel.
+    """All of a clip's audio, mixed down to one channel.
 
     Attributes:
-        sample_rate: In hertz; the sound is resampled to it.
+        sample_rate: In hertz; the audio is resampled to it.
     """
 
     sample_rate: int
@@ -187,7 +187,7 @@ Sampling = FrameRate | FrameWindows | Audio
 
 @dataclass(frozen=True, kw_only=True)
 class AudioVisual:
-    """The pictures and the sound of a clip together: one `FramesAndSound` a clip."""
+    """The frames and the audio of a clip together: one `FramesAndAudio` a clip."""
 
     frames: FrameRate
     audio: Audio
@@ -209,11 +209,11 @@ _FEWEST_BYTES_PER_S = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """The pictures of one clip by a `FrameRate`.
+    """The frames of one clip by a `FrameRate`.
 
     Attributes:
         times_s: float64 (T,), the wanted times on the video's presentation clock; of keyframes their own times.
-        frames: uint8 (T, H, W, 3), RGB; the picture on display at each of these times.
+        frames: uint8 (T, H, W, 3), RGB; the frame on display at each of these times.
     """
 
     times_s: npt.NDArray[np.float64]
@@ -222,7 +222,7 @@ class Frames:
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """The pictures of one clip by a `FrameWindows`.
+    """The frames of one clip by a `FrameWindows`.
 
     Attributes:
         times_s: float64 (W, T).
@@ -234,12 +234,12 @@ class Windows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sound:
-    """The sound of one clip by an `Audio`.
+class AudioSamples:
+    """The audio of one clip by an `Audio`.
 
     Attributes:
         samples: float32 (N,), mono, in [-1, 1]; N = round((end_s - start_s) * sample_rate). Silence where the clip
-            has a picture but no sound yet, or no longer.
+            has a frame but no audio yet, or no longer.
         sample_rate: In hertz.
     """
 
@@ -247,18 +247,18 @@ class Sound:
     sample_rate: int
 
 
-Samples = Frames | Windows | Sound
+Samples = Frames | Windows | AudioSamples
 
 
 @dataclass(frozen=True, kw_only=True)
-class FramesAndSound:
-    """The samples of one clip by an `AudioVisual`: None where the clip has no picture, or no sound, but not both."""
+class FramesAndAudio:
+    """The samples of one clip by an `AudioVisual`: None where the clip has no frame, or no audio, but not both."""
 
     frames: Frames | None
-    sound: Sound | None
+    audio: AudioSamples | None
 
 
-AnySamples = Samples | FramesAndSound
+AnySamples = Samples | FramesAndAudio
 
 
 def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: float) -> npt.NDArray[np.float64]:
@@ -280,7 +280,7 @@ def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: floa
 
 
 def sample_count(sampling: Audio, start_s: float, end_s: float) -> int:
-    """How many samples of sound a clip has."""
+    """How many samples of audio a clip has."""
     return max(1, round((end_s - start_s) * sampling.sample_rate))
 
 
@@ -288,7 +288,7 @@ def longest_s(size_bytes: int) -> float:
     """The longest duration that is believed of a file: an hour, or ten bytes a second up to a month.
 
     Headers and damaged timestamps claim what they like, and each claimed second costs rows. A codec's packets of
-    silence or of a picture that stands still, and the container's bytes around them, come to more than that.
+    silence or of a frame that stands still, and the container's bytes around them, come to more than that.
     """
     return min(_LONGEST_S, max(_ALWAYS_BELIEVED_S, size_bytes / _FEWEST_BYTES_PER_S))
 
@@ -298,7 +298,7 @@ class Decoded:
     """What one clip gave.
 
     Attributes:
-        samples: For each sampling its samples; None where the clip has nothing of the kind (no sound, or no picture in
+        samples: For each sampling its samples; None where the clip has nothing of the kind (no audio, or no frame in
             this span); a DecodeError where it should have had something.
         warning: One line on what was damaged, None if nothing was.
     """
@@ -307,15 +307,15 @@ class Decoded:
     warning: str | None
 
     def of(self, sampling: AnySampling) -> AnySamples | DecodeError | None:
-        """The same for what an extractor wants; of pictures and sound together, an error of either is one of both."""
+        """The same for what an extractor wants; of frames and audio together, an error of either is one of both."""
         if not isinstance(sampling, AudioVisual):
             return self.samples[sampling]
-        frames, sound = self.samples[sampling.frames], self.samples[sampling.audio]
-        for part in (frames, sound):
+        frames, audio = self.samples[sampling.frames], self.samples[sampling.audio]
+        for part in (frames, audio):
             if isinstance(part, DecodeError):
                 return part
-        if frames is None and sound is None:
+        if frames is None and audio is None:
             return None
-        assert not isinstance(frames, DecodeError | Windows | Sound)
-        assert sound is None or isinstance(sound, Sound)
-        return FramesAndSound(frames=frames, sound=sound)
+        assert not isinstance(frames, DecodeError | Windows | AudioSamples)
+        assert audio is None or isinstance(audio, AudioSamples)
+        return FramesAndAudio(frames=frames, audio=audio)

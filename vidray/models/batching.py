@@ -1,4 +1,4 @@
-"""What the families of networks share: precision, and uint8 pictures through a network in batches.
+"""What the families of networks share: precision, and uint8 frames through a network in batches.
 
 torch is imported where a network is built; `classifiers.py` holds what is made of torch modules.
 """
@@ -24,11 +24,11 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 Floats = npt.NDArray[np.float32]
-PictureFn = Callable[["torch.Tensor"], "tuple[torch.Tensor, torch.Tensor]"]
+FrameFn = Callable[["torch.Tensor"], "tuple[torch.Tensor, torch.Tensor]"]
 """From a uint8 tensor of first dimension N, on the network's device, to features (N, dim) and logits (N, classes)."""
 
 BATCH_PIXELS = {"cpu": 12 * 224 * 224, "cuda": 256 * 224 * 224}
-"""How many pixels go through a network at once: 12 or 256 pictures of the usual size, fewer of larger ones."""
+"""How many pixels go through a network at once: 12 or 256 frames of the usual size, fewer of larger ones."""
 
 KEPT_BYTES = 1 << 30
 """More than any layer's output of a batch."""
@@ -77,10 +77,10 @@ def dtype_of(precision: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def run_in_batches(network: PictureFn, parts: Sequence[npt.NDArray[np.uint8]], *, device: str) -> tuple[Floats, Floats]:
+def run_in_batches(network: FrameFn, parts: Sequence[npt.NDArray[np.uint8]], *, device: str) -> tuple[Floats, Floats]:
     """Features (N, dim) and class probabilities (N, classes) of all rows of all parts, N their number of rows.
 
-    A part is the pictures (T, H, W, 3) or the windows (W, T, H, W, 3) of one clip, all of one size. Rows are cut into
+    A part is the frames (T, H, W, 3) or the windows (W, T, H, W, 3) of one clip, all of one size. Rows are cut into
     batches whose size depends on the shape of a row and the device alone: with the same number of rows before it, a row
     is always computed in the same batch at the same place, so its result is the same to the last bit.
     """
@@ -90,10 +90,10 @@ def run_in_batches(network: PictureFn, parts: Sequence[npt.NDArray[np.uint8]], *
     features, probabilities = [], []
     with torch.inference_mode():
         for rows in _batches(parts, max(1, BATCH_PIXELS[device.partition(":")[0]] // pixels)):
-            pictures = torch.from_numpy(rows)
+            frames = torch.from_numpy(rows)
             if not device.startswith("cpu"):
-                pictures = pictures.pin_memory().to(device, non_blocking=True)
-            row_features, logits = network(pictures)
+                frames = frames.pin_memory().to(device, non_blocking=True)
+            row_features, logits = network(frames)
             features.append(row_features.float())
             probabilities.append(logits.float().softmax(dim=1))
         return torch.cat(features).cpu().numpy(), torch.cat(probabilities).cpu().numpy()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidray.models.batching import PictureFn, dtype_of
+from vidray.models.batching import FrameFn, dtype_of
 from vidray.models.fusion import CONVOLUTIONS, can_fuse, fold_batch_norms, fuse_layers
 
 FIRST_VALUES = ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
@@ -80,8 +80,8 @@ def last_layer(model: nn.Module) -> tuple[str, int]:
 
 def feature_network(
     model: nn.Module, *, mean: Sequence[float], std: Sequence[float], device: str, precision: str
-) -> PictureFn:
-    """A function from uint8 pictures (N, H, W, 3) or windows (N, T, H, W, 3) to features (N, dim) and logits.
+) -> FrameFn:
+    """A function from uint8 frames (N, H, W, 3) or windows (N, T, H, W, 3) to features (N, dim) and logits.
 
     Features are what the last layer receives; where that is a convolution, their mean over its places, which is how
     such networks (SqueezeNet, S3D) pool what the layer answers. Threads can share the function.
@@ -110,24 +110,24 @@ def feature_network(
         model = fuse_layers(model)
     normalize = normalizer(mean, std, device)
 
-    def run(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def run(frames: Tensor) -> tuple[Tensor, Tensor]:
         # Channels come last in memory, as decoded: the layout in which convolutions are fastest.
-        both = model(normalize(pictures).to(dtype).movedim(-1, 1))
+        both = model(normalize(frames).to(dtype).movedim(-1, 1))
         return both[:, :dim], both[:, dim:]
 
     return run
 
 
 def normalizer(mean: Sequence[float], std: Sequence[float], device: str) -> Callable[[Tensor], Tensor]:
-    """A function from uint8 pictures (..., H, W, 3) to float32 ones of the same shape: (picture / 255 - mean) / std."""
+    """A function from uint8 frames (..., H, W, 3) to float32 ones of the same shape: (frame / 255 - mean) / std."""
     scale = 1 / (255 * torch.tensor(std, device=device))
     shift = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
 
-    def normalize(pictures: Tensor) -> Tensor:
-        # whole rows of the picture: three channels at a time are too few for a processor's vectors
-        width = pictures.shape[-2]
-        rows = pictures.flatten(-2).to(torch.float32, copy=True)
-        return rows.mul_(scale.repeat(width)).add_(shift.repeat(width)).view(pictures.shape)
+    def normalize(frames: Tensor) -> Tensor:
+        # whole rows of the frame: three channels at a time are too few for a processor's vectors
+        width = frames.shape[-2]
+        rows = frames.flatten(-2).to(torch.float32, copy=True)
+        return rows.mul_(scale.repeat(width)).add_(shift.repeat(width)).view(frames.shape)
 
     return normalize
 

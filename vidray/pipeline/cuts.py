@@ -1,4 +1,4 @@
-"""Where videos cut: a pass over all their pictures, small, in pieces of some minutes that run anywhere on the cluster.
+"""Where videos cut: a pass over all their frames, small, in pieces of some minutes that run anywhere on the cluster.
 
 A piece is a run of the network's windows, which are the same whether their neighbours are looked at by the same worker
 or not: so a long video is many tasks, and has the same cuts however they are spread.
@@ -26,15 +26,15 @@ from vidray.sandbox import Sandbox
 from vidray.storage import is_answering
 
 PIECE_WINDOWS = 60
-"""2 minutes at 25 pictures a second: half a minute's work of one core."""
+"""2 minutes at 25 frames a second: half a minute's work of one core."""
 
-READ_PICTURES = 500
+READ_FRAMES = 500
 RESIZE = Resize(size=(transnet.HEIGHT, transnet.WIDTH))
 THRESHOLD = 0.5
 """The network's own: `predictions_to_scenes`."""
 
 FASTEST_FPS = 120.0
-"""A header may claim more, and each claimed picture costs."""
+"""A header may claim more, and each claimed frame costs."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Transitions:
     """What looking at a piece found.
 
     Attributes:
-        pictures: The numbers of those that precede a cut.
+        frames: The numbers of those that precede a cut.
         failure: Why it was not looked at to its end.
         is_given_up: Whether what failed costs too much to be tried with the video's other pieces.
     """
 
-    pictures: tuple[int, ...]
+    frames: tuple[int, ...]
     failure: str | None = None
     is_given_up: bool = False
 
@@ -78,7 +78,7 @@ def find_cuts(
 ) -> tuple[list[list[float]], list[tuple[str, str]]]:
     """The times at which each video cuts, and (URI, why) of those that were not, or not wholly, looked at.
 
-    Videos without a picture, with spans of their own, or that could not be probed have no cuts. A damaged stretch has
+    Videos without a frame, with spans of their own, or that could not be probed have no cuts. A damaged stretch has
     none either: its clips are there to fail one by one. A video on which the decoder crashes, hangs or grows has none
     at all, and is not tried any further. Runs inside a Ray task.
     """
@@ -101,7 +101,7 @@ def find_cuts(
         except ray.exceptions.RayTaskError as e:
             raise_as_said(e)
             raise
-        found.setdefault(piece.video.video_id, []).extend(seen.pictures)
+        found.setdefault(piece.video.video_id, []).extend(seen.frames)
         if seen.failure is not None:
             failures[piece.video.uri] = seen.failure
         if seen.is_given_up:
@@ -118,8 +118,8 @@ def find_cuts(
 def _pieces(video: Video, info: object) -> Iterator[Piece]:
     if not isinstance(info, VideoInfo) or info.fps is None or video.spans:
         return
-    pictures = math.ceil(info.duration_s * min(info.fps, FASTEST_FPS))
-    windows = math.ceil(pictures / transnet.STEP)
+    frames = math.ceil(info.duration_s * min(info.fps, FASTEST_FPS))
+    windows = math.ceil(frames / transnet.STEP)
     for first in range(0, windows, PIECE_WINDOWS):
         yield Piece(video, info, first, min(windows, first + PIECE_WINDOWS))
 
@@ -137,7 +137,7 @@ def transitions_of(piece: Piece, planner: Shots) -> Transitions:
     with contextlib.closing(Sandbox()) as sandbox:
         number = piece.first
         try:
-            for window in windows(pictures_of(piece, sandbox), piece):
+            for window in windows(frames_of(piece, sandbox), piece):
                 found += (number * transnet.STEP + np.flatnonzero(network(window) > THRESHOLD)).tolist()
                 number += 1
         except DecodeError as e:
@@ -147,8 +147,8 @@ def transitions_of(piece: Piece, planner: Shots) -> Transitions:
     return Transitions(tuple(found))
 
 
-def pictures_of(piece: Piece, sandbox: Sandbox) -> Iterator[npt.NDArray[np.uint8]]:
-    """The pictures of a piece and of its context, uint8 (T, 27, 48, 3), some at a time.
+def frames_of(piece: Piece, sandbox: Sandbox) -> Iterator[npt.NDArray[np.uint8]]:
+    """The frames of a piece and of its context, uint8 (T, 27, 48, 3), some at a time.
 
     Asked for in the middle of their time on display, so that containers that round times give each once.
     """
@@ -156,9 +156,9 @@ def pictures_of(piece: Piece, sandbox: Sandbox) -> Iterator[npt.NDArray[np.uint8
     size = (piece.info.height or 0, piece.info.width or 0)
     first = max(0, piece.first * transnet.STEP - transnet.CONTEXT)
     stop = piece.stop * transnet.STEP + transnet.CONTEXT
-    for start in range(first, stop, READ_PICTURES):
+    for start in range(first, stop, READ_FRAMES):
         start_s = (start + 0.5) / piece.fps
-        end_s = min((min(stop, start + READ_PICTURES) + 0.25) / piece.fps, piece.info.duration_s)
+        end_s = min((min(stop, start + READ_FRAMES) + 0.25) / piece.fps, piece.info.duration_s)
         if start_s >= end_s:
             return
         samples = sandbox.read(piece.video.uri, (sampling,), start_s, end_s, size).samples[sampling]
@@ -169,11 +169,11 @@ def pictures_of(piece: Piece, sandbox: Sandbox) -> Iterator[npt.NDArray[np.uint8
         yield samples.frames
 
 
-def windows(pictures: Iterator[npt.NDArray[np.uint8]], piece: Piece) -> Iterator[npt.NDArray[np.uint8]]:
-    """The network's windows, (100, 27, 48, 3): the first and the last picture of the video are repeated around it."""
+def windows(frames: Iterator[npt.NDArray[np.uint8]], piece: Piece) -> Iterator[npt.NDArray[np.uint8]]:
+    """The network's windows, (100, 27, 48, 3): the first and the last frame of the video are repeated around it."""
     held = np.empty((0, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
     left = piece.stop - piece.first
-    for more in pictures:
+    for more in frames:
         if piece.first == 0 and not held.size:
             held = np.repeat(more[:1], transnet.CONTEXT, axis=0)
         held = np.concatenate([held, more])
@@ -185,14 +185,14 @@ def windows(pictures: Iterator[npt.NDArray[np.uint8]], piece: Piece) -> Iterator
         held, left = held[transnet.STEP :], left - 1
 
 
-def cut_times(pictures: Sequence[int], fps: float) -> list[float]:
-    """Cuts in seconds, from the ascending numbers of the pictures that precede one.
+def cut_times(frames: Sequence[int], fps: float) -> list[float]:
+    """Cuts in seconds, from the ascending numbers of the frames that precede one.
 
     A gradual transition marks several in a row, and is cut in the middle. Rounded up to the millisecond, to which
-    Matroska rounds the times of pictures: so the first picture after a cut is of the new shot.
+    Matroska rounds the times of frames: so the first frame after a cut is of the new shot.
     """
     cuts = []
-    for _, run in itertools.groupby(enumerate(pictures), key=lambda entry: entry[1] - entry[0]):
+    for _, run in itertools.groupby(enumerate(frames), key=lambda entry: entry[1] - entry[0]):
         numbers = [number for _, number in run]
         cut = (numbers[0] + numbers[-1]) // 2 + 1
         cuts.append(math.ceil(cut / fps * 1000 - 1e-6) / 1000)

@@ -43,7 +43,7 @@ class PartPlan:
         videos: Listed.
         clips: Of the videos that can be read.
         video_s: Seconds of these videos.
-        decode_pixels: Pixels of all their pictures: what decoding has to go through, at most.
+        decode_pixels: Pixels of all their frames: what decoding has to go through, at most.
         failures: (URI, why) of the videos that cannot be read.
         uncut: (URI, why) of those whose shots could not be looked for to the end; these are cut evenly there.
     """

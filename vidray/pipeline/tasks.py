@@ -9,7 +9,7 @@ from itertools import groupby
 from sys import intern
 
 from vidray.extractors.protocol import Extractor
-from vidray.media import AnySampling, Clip, PictureSize
+from vidray.media import AnySampling, Clip, FrameSize
 from vidray.planning.units import Slice, slices_of
 from vidray.store import SliceKey, Store
 
@@ -32,13 +32,13 @@ class BlockWork:
 
     Attributes:
         clips: All clips of the block, in plan order.
-        sizes: (height, width) of each clip's video as displayed, (0, 0) without a picture.
+        sizes: (height, width) of each clip's video as displayed, (0, 0) without a frame.
         durations_s: Of each clip's video.
         slices: What is missing, by table and place.
     """
 
     clips: tuple[Clip, ...]
-    sizes: tuple[PictureSize, ...]
+    sizes: tuple[FrameSize, ...]
     durations_s: tuple[float, ...]
     slices: tuple[SliceWork, ...]
 
@@ -75,7 +75,7 @@ class PlannedBlock:
 
     number: int
     clips: tuple[Clip, ...]
-    sizes: tuple[PictureSize, ...]
+    sizes: tuple[FrameSize, ...]
     durations_s: tuple[float, ...]
 
 
@@ -147,7 +147,7 @@ def _ends_with_a_video(blocks: Sequence[BlockWork], stop: int) -> bool:
 
 
 def _pixel_seconds(block: BlockWork) -> float:
-    """How much there is to decode; sound alone counts as a pixel."""
+    """How much there is to decode; audio alone counts as a pixel."""
     wanted = {index for work in block.slices for index in range(work.first, work.stop)}
     return sum(
         max(1, math.prod(block.sizes[index])) * (block.clips[index].end_s - block.clips[index].start_s)

@@ -83,7 +83,7 @@ def train(
         labels: Path or URL of a CSV file, with the columns clip_id,label or uri,label or uri,start_s,end_s,label.
         name: Of the head.
         head: "linear", a softmax regression on the clips' embeddings, or "gru", a recurrent network over those of their
-            pictures.
+            frames.
         extractor: Whose features; by default the only ones that there are.
         folds: Of the cross-validation; each class must be in as many videos.
         seed: Of splits and of training: on one machine, the same labels and seed give the same head.
@@ -168,7 +168,7 @@ class _Trained:
 
 def _table(store: Store, extractor: str | None, head: str) -> str:
     column = COLUMNS[head]
-    what = "embeddings" if head == "linear" else "embeddings of single pictures, from --per-frame,"
+    what = "embeddings" if head == "linear" else "embeddings of single frames, from --per-frame,"
     options = "-x efficientnet_lite0" if head == "linear" else "-x efficientnet_lite0 --per-frame --as NAME"
     wanted = {what: lambda spec: column in dict(spec.get("columns") or ())}
     table = suiting_table(store, extractor, wanted, remedy=options)

@@ -20,16 +20,16 @@ from vidray.media import (
     AnySamples,
     AnySampling,
     Audio,
+    AudioSamples,
     AudioVisual,
     Clip,
     Decoded,
     FrameRate,
     Frames,
-    FramesAndSound,
-    PictureSize,
+    FramesAndAudio,
+    FrameSize,
     Samples,
     Sampling,
-    Sound,
     Windows,
     sample_count,
     sample_times,
@@ -37,7 +37,7 @@ from vidray.media import (
 )
 from vidray.models.batching import claim_core
 from vidray.pipeline.tasks import BlockWork, SliceWork, Task
-from vidray.planning.units import picture_size
+from vidray.planning.units import frame_size
 from vidray.sandbox import Sandbox
 from vidray.store import Store, staged_schema
 
@@ -72,7 +72,7 @@ class DecodedSlice:
 
     work: SliceWork
     clips: tuple[Clip, ...]
-    sizes: tuple[PictureSize, ...]
+    sizes: tuple[FrameSize, ...]
     video_s: float
     started_at: float
     samples: list[AnySamples | MediaError | None] = field(default_factory=list)
@@ -108,7 +108,7 @@ def _decode_block(
 
 
 def _decode_clip(
-    sandbox: Sandbox, clip: Clip, duration_s: float, size: PictureSize, wanted: tuple[Sampling, ...]
+    sandbox: Sandbox, clip: Clip, duration_s: float, size: FrameSize, wanted: tuple[Sampling, ...]
 ) -> Decoded:
     if clip.start_s < duration_s:
         return sandbox.read(clip.uri, wanted, clip.start_s, clip.end_s, size)
@@ -226,26 +226,26 @@ def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn
     return pa.table({**identity, **columns, "decode_warning": decoded.warnings, **failure}, schema=schema)
 
 
-def blank(sampling: AnySampling, clip: Clip, size: PictureSize) -> AnySamples:
+def blank(sampling: AnySampling, clip: Clip, size: FrameSize) -> AnySamples:
     """Zeros in the shape that a clip's samples would have."""
     if isinstance(sampling, AudioVisual):
-        frames, sound = (_blank(part, clip, size) for part in single(sampling))
+        frames, audio = (_blank(part, clip, size) for part in single(sampling))
         assert isinstance(frames, Frames)
-        assert isinstance(sound, Sound)
-        return FramesAndSound(frames=frames, sound=sound)
+        assert isinstance(audio, AudioSamples)
+        return FramesAndAudio(frames=frames, audio=audio)
     return _blank(sampling, clip, size)
 
 
-def _blank(sampling: Sampling, clip: Clip, size: PictureSize) -> Samples:
+def _blank(sampling: Sampling, clip: Clip, size: FrameSize) -> Samples:
     span = (clip.start_s, clip.end_s)
     if isinstance(sampling, Audio):
         silence = np.zeros(sample_count(sampling, *span), np.float32)
-        return Sound(samples=silence, sample_rate=sampling.sample_rate)
+        return AudioSamples(samples=silence, sample_rate=sampling.sample_rate)
     times_s = sample_times(sampling, *span)
-    height, width = picture_size(sampling, size)
-    pictures = np.zeros((*times_s.shape, max(1, height), max(1, width), 3), np.uint8)
+    height, width = frame_size(sampling, size)
+    frames = np.zeros((*times_s.shape, max(1, height), max(1, width), 3), np.uint8)
     kind = Frames if isinstance(sampling, FrameRate) else Windows
-    return kind(times_s=times_s, frames=pictures)
+    return kind(times_s=times_s, frames=frames)
 
 
 def _one_by_one(

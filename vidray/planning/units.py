@@ -17,8 +17,8 @@ from vidray.media import (
     AudioVisual,
     Clip,
     FrameRate,
+    FrameSize,
     FrameWindows,
-    PictureSize,
     Span,
     Video,
     sample_count,
@@ -106,7 +106,7 @@ def _length_s(clip: Clip) -> float:
     return clip.end_s - clip.start_s
 
 
-def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[PictureSize]) -> list[Slice]:
+def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[FrameSize]) -> list[Slice]:
     """Cut a block into slices of at most 64 MB decoded, at least one clip each.
 
     Args:
@@ -127,18 +127,18 @@ def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[Pict
     return [Slice(index, count, first, stop) for index, (first, stop) in enumerate(pairwise(cuts))]
 
 
-def decoded_bytes(sampling: AnySampling, span: Span, size: PictureSize) -> int:
+def decoded_bytes(sampling: AnySampling, span: Span, size: FrameSize) -> int:
     """How many bytes the samples of one clip take, at most."""
     if isinstance(sampling, AudioVisual):
         return sum(decoded_bytes(part, span, size) for part in single(sampling))
     if isinstance(sampling, Audio):
         return 4 * sample_count(sampling, *span)
-    height, width = picture_size(sampling, size)
+    height, width = frame_size(sampling, size)
     return sample_times(sampling, *span).size * height * width * 3
 
 
-def picture_size(sampling: FrameRate | FrameWindows, size: PictureSize) -> PictureSize:
-    """(height, width) of the pictures that a sampling delivers from pictures of this size."""
+def frame_size(sampling: FrameRate | FrameWindows, size: FrameSize) -> FrameSize:
+    """(height, width) of the frames that a sampling delivers from frames of this size."""
     resize = sampling.resize
     if resize is None:
         return size

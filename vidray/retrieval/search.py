@@ -36,13 +36,13 @@ DEFAULT_CLIP_LENGTH_S = 10.0
 ROUNDED_S = 0.5
 """A span may end this far behind its video, and is cut: who types 8-10 of a video of 9.96 s means its end."""
 
-PICTURES = ("FrameRate", "FrameWindows")
+FRAMES = ("FrameRate", "FrameWindows")
 UNLIKELY = 0.1
 """Below such a score a text is wrong for nine clips of ten and more: docs/labels.md."""
 FITTING: Mapping[str, Sequence[Sequence[str]]] = {
     "image": [("FrameRate",), ("FrameWindows",)],
     "audio": [("Audio",)],
-    "video": [PICTURES, ("Audio",), ("AudioVisual",)],
+    "video": [FRAMES, ("Audio",), ("AudioVisual",)],
     "clip": [],
 }
 """The kinds of sampling that suit a query, the better ones first; a clip suits all alike."""
@@ -128,12 +128,12 @@ def search(
             score is the best over these.
         at: The span [start_s, end_s) of `video` to search for, as one clip, instead of all of it. It may end half a
             second behind the video, and is cut there.
-        image: A path or URL of a picture, which answers as a video of this one picture would.
-        audio: A path or URL of a sound, or of a video whose sound is meant; cut into clips as `video` is.
+        image: A path or URL of a frame, which answers as a video of this one frame would.
+        audio: A path or URL of a sound, or of a video whose audio is meant; cut into clips as `video` is.
         text: What to look for, in words: "a dog", "people talking".
         extractor: Whose index, or table for a text. By default the only one there is, or the only one that suits the
-            query: pictures for an image or a video, sound for a sound; for a text a joint model, else classes of
-            pictures or of sounds, whichever answer better.
+            query: frames for an image or a video, audio for a sound; for a text a joint model, else classes of
+            frames or of sounds, whichever answer better.
         k: How many hits; fewer come back where the store, or the filter, has fewer.
         where: An SQL expression over the columns of the table, of the store's clips and videos, and of its other tables
             of features, such as `quality`; a name that several have is of the first of these.
@@ -141,7 +141,7 @@ def search(
     Raises:
         UsageError: Not exactly one query; no index, or several that suit; a span outside the video; a file that is
             not there; a filter that DuckDB refuses.
-        MediaError: The query cannot be read, or has no picture, or no sound, where the extractor needs it.
+        MediaError: The query cannot be read, or has no frame, or no audio, where the extractor needs it.
         IndexFileError: The index is damaged.
     """
     queries = {"clip": clip, "video": video, "image": image, "audio": audio, "text": text}
@@ -170,7 +170,7 @@ def _by_text(
 ) -> tuple[str, list[Hit], tuple[str, ...]]:
     """The table that answers, the clips that a text fits best, and notes for a person.
 
-    Where classes of pictures and of sounds are there and none is named, both are asked, whose scores are calibrated
+    Where classes of frames and of sounds are there and none is named, both are asked, whose scores are calibrated
     alike, each on its own data; the answer is that of the better best clip.
     """
     table = text_table(store, extractor)
@@ -185,10 +185,10 @@ def _by_text(
     if extractor is None and not hears(spec):
         specs = {other: store.spec(other) or {} for other in store.tables("features")}
         heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
-        asked |= {other: ClassNames(other, labeler.prompts, "sound") for other in heard}
+        asked |= {other: ClassNames(other, labeler.prompts, "audio") for other in heard}
     answers = {name: _by_classes(store, by, k, where) for name, by in asked.items()}
     best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
-    said = {name: "what is heard" if by.sense == "sound" else "what is seen" for name, by in asked.items()}
+    said = {name: "what is heard" if by.sense == "audio" else "what is seen" for name, by in asked.items()}
     hits = answers[best]
     others = [name for name in asked if name != best and hits]
     notes = [f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others]
@@ -278,7 +278,7 @@ def _embed(
     extractor = restore(spec)
     sampling = extractor.sampling
     if (kind == "audio") != isinstance(sampling, Audio) and kind != "video":
-        senses = "hears sound" if isinstance(sampling, Audio) else "sees pictures"
+        senses = "hears audio" if isinstance(sampling, Audio) else "sees frames"
         raise UsageError(f"{extractor.name} {senses}, it cannot be asked by {kind}; name another index with -x")
     if isinstance(sampling, AudioVisual) and kind != "video":
         raise UsageError(f"{extractor.name} sees and hears, it cannot be asked by {kind}; name another index with -x")
@@ -311,9 +311,9 @@ def _opened(uri: str) -> BinaryIO:
 
 def _spans(store: Store, info: VideoInfo, extractor: Extractor, uri: str, at: Span | None) -> list[Span]:
     if isinstance(extractor.sampling, Audio) and info.audio_codec is None:
-        raise DecodeError("no_stream", f"no sound in this file, and {extractor.name} hears nothing else", uri)
+        raise DecodeError("no_stream", f"no audio in this file, and {extractor.name} hears nothing else", uri)
     if not isinstance(extractor.sampling, Audio) and info.video_codec is None:
-        raise DecodeError("no_stream", f"no picture in this file, and {extractor.name} sees nothing else", uri)
+        raise DecodeError("no_stream", f"no frame in this file, and {extractor.name} sees nothing else", uri)
     if at is None:
         plan = (store.config() or {}).get("plan") or {}
         length_s = float(plan.get("clip_length_s") or DEFAULT_CLIP_LENGTH_S)

@@ -27,7 +27,7 @@ from vidray.sandbox.confine import confine, die_with
 
 READ_AHEAD_BYTES = 256 << 10
 KEPT_BYTES = 64 << 20
-"""Some pictures of 4K; the owner replaces a child that keeps too much."""
+"""Some frames of 4K; the owner replaces a child that keeps too much."""
 NEVER_USED = ("av.__main__", "av.datasets")
 
 Answer = tuple[dict[str, Any], list[memoryview]]
@@ -110,15 +110,15 @@ class Decoder:
         header, payload = wire.pack_decoded(decoded, self._samplings)
         most = request["max_bytes"]
         if sum(part.nbytes for part in payload) > most:
-            message = f"its samples take more than {most >> 20} MiB: choose shorter clips or smaller pictures"
+            message = f"its samples take more than {most >> 20} MiB: choose shorter clips or smaller frames"
             return {"error": ["memory", message, None]}, []
         return header, payload
 
     def _image(self, file: BinaryIO, uri: str) -> Answer:
         (sampling,) = self._samplings
         assert not isinstance(sampling, Audio)
-        picture = read_image(file, uri, sampling)
-        return wire.pack_decoded(Decoded({sampling: picture}, None), self._samplings)
+        frame = read_image(file, uri, sampling)
+        return wire.pack_decoded(Decoded({sampling: frame}, None), self._samplings)
 
     def _open(self, request: Mapping[str, Any]) -> BinaryIO:
         self.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidray.media import PictureSize
+from vidray.media import FrameSize
 
-_PICTURES_PER_S = 60.0
+_FRAMES_PER_S = 60.0
 _PIXELS_PER_S = 1e7
 _MOST_S_PER_S = 60.0
 _SKIPPED_PIXELS_PER_S = 1e8
@@ -39,13 +39,13 @@ class Limits:
     growth_bytes: int = 512 << 20
     files: int = 500
 
-    def for_clip(self, length_s: float, size: PictureSize, *, skipped_s: float = 0.0) -> float:
+    def for_clip(self, length_s: float, size: FrameSize, *, skipped_s: float = 0.0) -> float:
         """Seconds that decoding a clip may take.
 
-        Sixty pictures a second at ten million pixels a second leave room for decoders far slower than those in use; a
+        Sixty frames a second at ten million pixels a second leave room for decoders far slower than those in use; a
         second of video has a minute at most, whatever size its headers claim. Where the reader does not stand right
         before the clip, it may have to decode from a keyframe as far back as the video's start.
         """
         pixels = size[0] * size[1]
-        skipping_s = min(_MOST_SKIPPING_S, skipped_s * _PICTURES_PER_S * pixels / _SKIPPED_PIXELS_PER_S)
-        return self.clip_s + length_s * min(_MOST_S_PER_S, _PICTURES_PER_S * pixels / _PIXELS_PER_S) + skipping_s
+        skipping_s = min(_MOST_SKIPPING_S, skipped_s * _FRAMES_PER_S * pixels / _SKIPPED_PIXELS_PER_S)
+        return self.clip_s + length_s * min(_MOST_S_PER_S, _FRAMES_PER_S * pixels / _PIXELS_PER_S) + skipping_s

@@ -11,8 +11,8 @@ from vidray.media import (
     Decoded,
     FrameRate,
     Frames,
+    FrameSize,
     FrameWindows,
-    PictureSize,
     Sampling,
     VideoInfo,
     Windows,
@@ -58,7 +58,7 @@ class Sandbox:
         finally:
             self._let_go()
 
-    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: PictureSize) -> Decoded:
+    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: FrameSize) -> Decoded:
         """The samples of one clip; whatever goes wrong is in the answer, as a DecodeError for each sampling.
 
         Args:
@@ -72,7 +72,7 @@ class Sandbox:
             return Decoded(samples=dict.fromkeys(wanted, at), warning=None)
 
     def image(self, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
-        """A still picture as a clip of one picture; raises DecodeError. Of a video the first picture counts."""
+        """A still image as a clip of one frame; raises DecodeError. Of a video the first frame counts."""
         try:
             return self._survive(uri, lambda: self._image(uri, sampling))
         finally:
@@ -131,7 +131,7 @@ class Sandbox:
             raise DecodeError("corrupt", message, uri)
         return info
 
-    def _read(self, uri: str, wanted: tuple[Sampling, ...], start_s: float, end_s: float, size: PictureSize) -> Decoded:
+    def _read(self, uri: str, wanted: tuple[Sampling, ...], start_s: float, end_s: float, size: FrameSize) -> Decoded:
         if self._reading != (uri, wanted):
             answer, _ = self._hand_over("open", uri, wanted)
             self._reading, self._read_s = (uri, wanted), 0.0
@@ -156,7 +156,7 @@ class Sandbox:
         answer, payload = self._hand_over("image", uri, (sampling,), max_payload_bytes=self.limits.answer_bytes)
         found = wire.unpack_decoded(_checked(answer, uri), payload, (sampling,), span, uri).samples[sampling]
         if not isinstance(found, Frames | Windows):
-            raise wire.WireError("no picture and no error")
+            raise wire.WireError("no frame and no error")
         return found
 
     def _hand_over(self, ask: str, uri: str, wanted: Sequence[Sampling], *, max_payload_bytes: int = 0) -> wire.Message:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from vidray.errors import DecodeError
 from vidray.media import (
     Audio,
+    AudioSamples,
     Decoded,
     FrameRate,
     Frames,
@@ -27,7 +28,6 @@ from vidray.media import (
     Resize,
     Samples,
     Sampling,
-    Sound,
     Span,
     VideoInfo,
     Windows,
@@ -144,7 +144,7 @@ def pack_decoded(decoded: Decoded, samplings: Sequence[Sampling]) -> tuple[dict[
             entries.append({"error": pack_error(samples)})
         else:
             arrays: list[npt.NDArray[Any]]
-            arrays = [samples.samples] if isinstance(samples, Sound) else [samples.times_s, samples.frames]
+            arrays = [samples.samples] if isinstance(samples, AudioSamples) else [samples.times_s, samples.frames]
             entries.append({"shapes": [array.shape for array in arrays]})
             payload += [np.ascontiguousarray(a).reshape(-1).view(np.uint8).data for a in arrays if a.size]
     return {"samples": entries, "warning": decoded.warning}, payload
@@ -237,17 +237,17 @@ def _unpack_samples(
     if isinstance(sampling, Audio):
         ((count,),) = shapes
         if _integer(count) != sample_count(sampling, *span):
-            raise ValueError(f"{count} samples of sound")
+            raise ValueError(f"{count} samples of audio")
         heard = _array(payload, np.float32, (count,), offset)
-        return Sound(samples=heard, sample_rate=sampling.sample_rate), offset + heard.nbytes
+        return AudioSamples(samples=heard, sample_rate=sampling.sample_rate), offset + heard.nbytes
     times_shape, frames_shape = (tuple(map(_integer, shape)) for shape in shapes)
     wanted = sample_times(sampling, *span).shape
     height, width, channels = frames_shape[len(wanted) :]
     most = wanted if isinstance(sampling, FrameWindows) else (min(times_shape[0], wanted[0]),)
     if times_shape != most or frames_shape[: len(wanted)] != times_shape or channels != 3:
-        raise ValueError(f"pictures {frames_shape} at {times_shape} times, where {wanted} were wanted")
+        raise ValueError(f"frames {frames_shape} at {times_shape} times, where {wanted} were wanted")
     if min(*times_shape, height, width) < 1:
-        raise ValueError(f"pictures {frames_shape}")
+        raise ValueError(f"frames {frames_shape}")
     times_s = _array(payload, np.float64, times_shape, offset)
     frames = _array(payload, np.uint8, frames_shape, offset + times_s.nbytes)
     offset += times_s.nbytes + frames.nbytes

@@ -77,13 +77,13 @@ def suiting_table(
 
 
 def text_table(store: Store, extractor: str | None) -> str:
-    """The table to compare texts with: one of a joint model, else one of pictures with classes, else one of sounds.
+    """The table to compare texts with: one of a joint model, else one of frames with classes, else one of sounds.
 
     Raises UsageError as `suiting_table` does.
     """
     kinds = {
         "a text model": is_joint,
-        "classes of pictures": lambda spec: has_classes(spec) and not hears(spec),
+        "classes of frames": lambda spec: has_classes(spec) and not hears(spec),
         "classes of sounds": has_classes,
     }
     return suiting_table(store, extractor, kinds)

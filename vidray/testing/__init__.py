@@ -1,7 +1,7 @@
-"""For tests: synthetic videos whose pictures and sound say when they are, and the check of extractors.
+"""For tests: synthetic videos whose frames and audio say when they are, and the check of extractors.
 
-Every picture carries its own number in large black and white blocks, which survive lossy codecs, scaling and rotation.
-The sound is a sweep, whose value at each time is known, so that a shift by one sample shows.
+Every frame carries its own number in large black and white blocks, which survive lossy codecs, scaling and rotation.
+The audio is a sweep, whose value at each time is known, so that a shift by one sample shows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "Sweep",
     "SyntheticVideo",
     "check_extractor",
-    "numbered_picture",
+    "numbered_frame",
     "read_frame_number",
     "sweep",
     "write_video",
@@ -40,14 +40,14 @@ _CHECK_BITS = _GRID * _GRID - _NUMBER_BITS
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The sound of a synthetic video: the function `sweep`, from `start_s` on.
+    """The audio of a synthetic video: the function `sweep`, from `start_s` on.
 
     Attributes:
         codec: FFmpeg's name of an encoder.
         sample_rate: In hertz.
         layout: FFmpeg's name; all channels are alike.
         start_s: When it begins, on the container's clock, as its value does: at `start_s` it is sweep(start_s).
-        length_s: How long it lasts; None for as long as the pictures, or two seconds where there are none.
+        length_s: How long it lasts; None for as long as the frames, or two seconds where there are none.
         options: For the encoder.
     """
 
@@ -64,21 +64,21 @@ class SyntheticVideo:
     """What `write_video` writes.
 
     Attributes:
-        frames: How many pictures; 0 for sound alone.
-        fps: Pictures a second.
+        frames: How many frames; 0 for audio alone.
+        fps: Frames a second.
         width: Coded, in pixels; at least 32.
         height: Likewise.
         codec: FFmpeg's name of an encoder.
         pix_fmt: FFmpeg's name of a pixel format that the encoder takes.
-        gop: Pictures from keyframe to keyframe, at most.
-        b_frames: How many pictures in a row may be predicted from both sides.
-        start_s: When the first picture is shown, on the container's clock.
-        times_s: When each picture is shown, in milliseconds' steps, for a variable rate; empty for a constant one.
-        rotation: Degrees clockwise to turn the coded picture for display: 0, 90, 180 or 270.
+        gop: Frames from keyframe to keyframe, at most.
+        b_frames: How many frames in a row may be predicted from both sides.
+        start_s: When the first frame is shown, on the container's clock.
+        times_s: When each frame is shown, in milliseconds' steps, for a variable rate; empty for a constant one.
+        rotation: Degrees clockwise to turn the coded frame for display: 0, 90, 180 or 270.
         pixel_aspect: Width / height of one pixel.
         full_range: Whether luma runs from 0 to 255.
-        sound: None for silence of the file.
-        options: For the picture's encoder, e.g. {"x264-params": "open-gop=1"}.
+        audio: None for silence of the file.
+        options: For the frame's encoder, e.g. {"x264-params": "open-gop=1"}.
         container_options: For the muxer.
     """
 
@@ -95,7 +95,7 @@ class SyntheticVideo:
     rotation: int = 0
     pixel_aspect: Fraction | None = None
     full_range: bool = False
-    sound: Sweep | None = None
+    audio: Sweep | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     container_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,21 +104,21 @@ def write_video(path: str | Path, video: SyntheticVideo | None = None) -> None:
     """Encode a synthetic video; the container is told by the file's name."""
     video = video or SyntheticVideo()
     with av.open(str(path), "w", options=dict(video.container_options)) as container:
-        pictures = _video_stream(container, video) if video.frames else None
-        sound = None if video.sound is None else _audio_stream(container, video.sound)
+        shown = _video_stream(container, video) if video.frames else None
+        audio = None if video.audio is None else _audio_stream(container, video.audio)
         frames: list[tuple[float, Any, VideoFrame | AudioFrame]] = []
-        if pictures is not None:
-            frames += [(_time_s(f), pictures, f) for f in _pictures(video)]
-        if sound is not None and video.sound is not None:
-            frames += [(_time_s(f), sound, f) for f in _sound_frames(video, video.sound)]
+        if shown is not None:
+            frames += [(_time_s(f), shown, f) for f in _frames(video)]
+        if audio is not None and video.audio is not None:
+            frames += [(_time_s(f), audio, f) for f in _audio_frames(video, video.audio)]
         for _, stream, frame in sorted(frames, key=lambda entry: entry[0]):
             container.mux(stream.encode(frame))
-        for last in (pictures, sound):
+        for last in (shown, audio):
             if last is not None:
                 container.mux(last.encode(None))
 
 
-def numbered_picture(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+def numbered_frame(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """uint8 (height, width, 3): 4 x 4 blocks, 12 bits of the number from the top left, then 4 bits of a checksum."""
     if not 0 <= number < 1 << _NUMBER_BITS:
         raise ValueError(f"number must be in [0, {1 << _NUMBER_BITS}), got {number}")
@@ -130,23 +130,23 @@ def numbered_picture(number: int, height: int, width: int) -> npt.NDArray[np.uin
     return np.repeat(blocks[rows][:, columns, None], 3, axis=2)
 
 
-def read_frame_number(picture: npt.NDArray[np.uint8]) -> int:
-    """The number in a picture (H, W, 3) of any size; raises ValueError if it is broken."""
-    height, width = picture.shape[:2]
+def read_frame_number(frame: npt.NDArray[np.uint8]) -> int:
+    """The number in a frame (H, W, 3) of any size; raises ValueError if it is broken."""
+    height, width = frame.shape[:2]
     word = 0
     for row in range(_GRID):
         for column in range(_GRID):
             top, left = (row * 3 + 1) * height // (_GRID * 3), (column * 3 + 1) * width // (_GRID * 3)
             bottom, right = (row * 3 + 2) * height // (_GRID * 3), (column * 3 + 2) * width // (_GRID * 3)
-            word = word << 1 | int(picture[top : max(bottom, top + 1), left : max(right, left + 1)].mean() > 127)
+            word = word << 1 | int(frame[top : max(bottom, top + 1), left : max(right, left + 1)].mean() > 127)
     number = word >> _CHECK_BITS
     if word & (1 << _CHECK_BITS) - 1 != _checksum(number):
-        raise ValueError(f"the picture's number is broken: {word:016b}")
+        raise ValueError(f"the frame's number is broken: {word:016b}")
     return number
 
 
 def sweep(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The value of the sound at any time: 200 Hz at zero, 120 Hz more each second, at half of full scale."""
+    """The value of the audio at any time: 200 Hz at zero, 120 Hz more each second, at half of full scale."""
     return (0.5 * np.sin(2 * np.pi * (200.0 + 60.0 * times_s) * times_s)).astype(np.float32)
 
 
@@ -176,17 +176,17 @@ def _video_stream(container: OutputContainer, video: SyntheticVideo) -> VideoStr
     return stream
 
 
-def _audio_stream(container: OutputContainer, sound: Sweep) -> AudioStream:
-    stream = container.add_stream(cast(Any, sound.codec), rate=sound.sample_rate, layout=sound.layout)
+def _audio_stream(container: OutputContainer, audio: Sweep) -> AudioStream:
+    stream = container.add_stream(cast(Any, audio.codec), rate=audio.sample_rate, layout=audio.layout)
     assert isinstance(stream, AudioStream)
-    stream.codec_context.options = dict(sound.options)
+    stream.codec_context.options = dict(audio.options)
     return stream
 
 
-def _pictures(video: SyntheticVideo) -> Iterator[VideoFrame]:
+def _frames(video: SyntheticVideo) -> Iterator[VideoFrame]:
     base = Fraction(1, 1000) if video.times_s else 1 / Fraction(video.fps)
     for number in range(video.frames):
-        rgb = VideoFrame.from_ndarray(numbered_picture(number, video.height, video.width), format="rgb24")
+        rgb = VideoFrame.from_ndarray(numbered_frame(number, video.height, video.width), format="rgb24")
         frame = rgb.reformat(format=video.pix_fmt, dst_color_range="JPEG" if video.full_range else None)
         frame.time_base = base
         frame.pts = round((video.start_s + video.times_s[number]) / base if video.times_s else video.start_s / base) + (
@@ -195,14 +195,14 @@ def _pictures(video: SyntheticVideo) -> Iterator[VideoFrame]:
         yield frame
 
 
-def _sound_frames(video: SyntheticVideo, sound: Sweep) -> Iterator[AudioFrame]:
-    length_s = sound.length_s
+def _audio_frames(video: SyntheticVideo, audio: Sweep) -> Iterator[AudioFrame]:
+    length_s = audio.length_s
     if length_s is None:
         length_s = float(video.frames / Fraction(video.fps)) if video.frames else 2.0
-    first, count, step = round(sound.start_s * sound.sample_rate), round(length_s * sound.sample_rate), 1024
+    first, count, step = round(audio.start_s * audio.sample_rate), round(length_s * audio.sample_rate), 1024
     for begin in range(first, first + count, step):
-        times = np.arange(begin, min(begin + step, first + count)) / sound.sample_rate
-        interleaved = np.repeat(sweep(times), av.AudioLayout(sound.layout).nb_channels)
-        frame = AudioFrame.from_ndarray(interleaved[None], format="flt", layout=sound.layout)
-        frame.sample_rate, frame.time_base, frame.pts = sound.sample_rate, Fraction(1, sound.sample_rate), begin
+        times = np.arange(begin, min(begin + step, first + count)) / audio.sample_rate
+        interleaved = np.repeat(sweep(times), av.AudioLayout(audio.layout).nb_channels)
+        frame = AudioFrame.from_ndarray(interleaved[None], format="flt", layout=audio.layout)
+        frame.sample_rate, frame.time_base, frame.pts = audio.sample_rate, Fraction(1, audio.sample_rate), begin
         yield frame

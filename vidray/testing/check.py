@@ -16,14 +16,14 @@ from vidray.media import (
     AnySamples,
     AnySampling,
     Audio,
+    AudioSamples,
     AudioVisual,
     FrameRate,
     Frames,
-    FramesAndSound,
+    FramesAndAudio,
     Resize,
     Samples,
     Sampling,
-    Sound,
     Windows,
     sample_count,
     sample_times,
@@ -36,13 +36,13 @@ PICKLE_BYTES_MAX = 65_536
 """A description travels with every task; networks and weights belong in `load`."""
 
 CHECK_LENGTHS_S = (0.02, 1.3, 20.0, 1.3)
-"""Clips to check with: shorter than a picture or a window, usual, long, and one of a length that another has too."""
+"""Clips to check with: shorter than a frame or a window, usual, long, and one of a length that another has too."""
 
 CHECK_ZEROED = (1, 2)
 """Which of them become zeros in turn: one that shares its length with another, and the long one."""
 
 CHECK_SIZES = ((180, 320), (320, 180))
-"""Height and width of their pictures where the sampling leaves these to the video: neighbours may differ."""
+"""Height and width of their frames where the sampling leaves these to the video: neighbours may differ."""
 
 DEVICE_TOLERANCE = 1e-3
 """How far an embedding may move between two calls, in parts of its length, where a device does not repeat bits."""
@@ -79,9 +79,9 @@ def check_extractor(extractor: Extractor, *, device: str = "cpu") -> None:
     run([_zeros(clip) for clip in clips], "a batch of zeros")
     run([_zeros(clips[0])], f"one clip of zeros of {CHECK_LENGTHS_S[0]} s")
     for clip in clips[:3]:
-        if isinstance(clip, FramesAndSound):
-            run([replace(clip, sound=None)], "a clip without sound")
-            run([replace(clip, frames=None)], "a clip without pictures")
+        if isinstance(clip, FramesAndAudio):
+            run([replace(clip, audio=None)], "a clip without audio")
+            run([replace(clip, frames=None)], "a clip without frames")
 
     again = _Run(extractor.load(device), schema)(clips, "the batch after loading again")
     _require_same(again, first, range(len(clips)), device, "loaded again")
@@ -197,10 +197,10 @@ def _require_same(answer: pa.Table, first: pa.Table, rows: Sequence[int], device
 def _noise(sampling: AnySampling, length_s: float, seed: int) -> AnySamples:
     """Samples of a clip as the decoder would hand them out, of seeded noise."""
     if isinstance(sampling, AudioVisual):
-        frames, sound = (_noise_of(part, length_s, seed) for part in (sampling.frames, sampling.audio))
+        frames, audio = (_noise_of(part, length_s, seed) for part in (sampling.frames, sampling.audio))
         assert isinstance(frames, Frames)
-        assert isinstance(sound, Sound)
-        return FramesAndSound(frames=frames, sound=sound)
+        assert isinstance(audio, AudioSamples)
+        return FramesAndAudio(frames=frames, audio=audio)
     return _noise_of(sampling, length_s, seed)
 
 
@@ -210,16 +210,16 @@ def _noise_of(sampling: Sampling, length_s: float, seed: int) -> Samples:
     if isinstance(sampling, Audio):
         count = sample_count(sampling, start_s, start_s + length_s)
         samples = rng.normal(0.0, 0.1, count).clip(-1, 1).astype(np.float32)
-        return Sound(samples=samples, sample_rate=sampling.sample_rate)
+        return AudioSamples(samples=samples, sample_rate=sampling.sample_rate)
     times_s = sample_times(sampling, start_s, start_s + length_s)
-    shape = (*times_s.shape, *_picture_size(sampling.resize, CHECK_SIZES[seed % len(CHECK_SIZES)]), 3)
+    shape = (*times_s.shape, *_frame_size(sampling.resize, CHECK_SIZES[seed % len(CHECK_SIZES)]), 3)
     frames = rng.integers(0, 256, shape, dtype=np.uint8)
     if isinstance(sampling, FrameRate):
         return Frames(times_s=times_s, frames=frames)
     return Windows(times_s=times_s, frames=frames)
 
 
-def _picture_size(resize: Resize | None, source: tuple[int, int]) -> tuple[int, int]:
+def _frame_size(resize: Resize | None, source: tuple[int, int]) -> tuple[int, int]:
     """Height and width after a `Resize`."""
     if resize is None:
         return source
@@ -229,26 +229,26 @@ def _picture_size(resize: Resize | None, source: tuple[int, int]) -> tuple[int, 
 
 
 def _zeros(clip: AnySamples) -> AnySamples:
-    if isinstance(clip, FramesAndSound):
+    if isinstance(clip, FramesAndAudio):
         return _each(clip, _zeros)
-    if isinstance(clip, Sound):
+    if isinstance(clip, AudioSamples):
         return replace(clip, samples=np.zeros_like(clip.samples))
     return replace(clip, frames=np.zeros_like(clip.frames))
 
 
 def _read_only(clip: AnySamples) -> AnySamples:
     """A copy whose arrays refuse to be written, as those are that come through shared memory."""
-    if isinstance(clip, FramesAndSound):
+    if isinstance(clip, FramesAndAudio):
         return _each(clip, _read_only)
-    if isinstance(clip, Sound):
+    if isinstance(clip, AudioSamples):
         return replace(clip, samples=_locked(clip.samples))
     return replace(clip, times_s=_locked(clip.times_s), frames=_locked(clip.frames))
 
 
-def _each(clip: FramesAndSound, change: Callable[[AnySamples], Any]) -> FramesAndSound:
-    return FramesAndSound(
+def _each(clip: FramesAndAudio, change: Callable[[AnySamples], Any]) -> FramesAndAudio:
+    return FramesAndAudio(
         frames=None if clip.frames is None else change(clip.frames),
-        sound=None if clip.sound is None else change(clip.sound),
+        audio=None if clip.audio is None else change(clip.audio),
     )
 
 
@@ -259,9 +259,9 @@ def _locked(array: Any) -> Any:
 
 
 def _arrays(clip: AnySamples) -> list[Any]:
-    if isinstance(clip, FramesAndSound):
-        return [array for part in (clip.frames, clip.sound) if part is not None for array in _arrays(part)]
-    return [clip.samples] if isinstance(clip, Sound) else [clip.times_s, clip.frames]
+    if isinstance(clip, FramesAndAudio):
+        return [array for part in (clip.frames, clip.audio) if part is not None for array in _arrays(part)]
+    return [clip.samples] if isinstance(clip, AudioSamples) else [clip.times_s, clip.frames]
 
 
 def _require(holds: bool, rule: str) -> None:

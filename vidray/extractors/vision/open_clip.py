@@ -51,15 +51,15 @@ class TextTower:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenClip:
-    """What a clip shows, in a space that texts share: the mean of its pictures' unit vectors.
+    """What a clip shows, in a space that texts share: the mean of its frames' unit vectors.
 
     Attributes:
         model: A model of `open_clip.list_models()`, or `model/tag` with one of its pretrained tags. Without a tag, the
             first that open_clip lists for the model.
-        fps: Pictures a second.
+        fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         precision: "float32" or "bfloat16", of the network; averages are float32 always.
-        per_frame: Whether each picture's time and vector are kept too.
+        per_frame: Whether each frame's time and vector are kept too.
         weights: Path or URL of a state dict, None for those of the tag, which are downloaded.
     """
 
@@ -86,9 +86,9 @@ class OpenClip:
 
     @property
     def sampling(self) -> FrameRate:
-        """Pictures as the network wants them."""
+        """Frames as the network wants them."""
         preset = _preset(self.model)
-        height, width = _picture_size(_config(self.model))
+        height, width = _frame_size(_config(self.model))
         squash = preset["resize_mode"] == "squash"
         return FrameRate(
             fps=self.fps,
@@ -126,8 +126,8 @@ class OpenClip:
             network.visual = fuse_layers(network.visual)
         normalize = normalizer(preset["mean"], preset["std"], device)
 
-        def run(pictures: Tensor) -> tuple[Tensor, Tensor]:
-            shown = normalize(pictures).to(dtype).movedim(-1, 1)
+        def run(frames: Tensor) -> tuple[Tensor, Tensor]:
+            shown = normalize(frames).to(dtype).movedim(-1, 1)
             vectors = network.encode_image(shown, normalize=True)
             return vectors, vectors[:, :0]
 
@@ -198,7 +198,7 @@ def infos() -> list[ModelInfo]:
             name=PREFIX + model,
             kind="frame",
             dim=int(config["embed_dim"]),
-            inputs="pictures of {}x{}".format(*_picture_size(config)),
+            inputs="frames of {}x{}".format(*_frame_size(config)),
             weights="to be downloaded, or a file",
             licence="of the weights chosen; most are MIT or Apache-2.0",
             available=True,
@@ -238,7 +238,7 @@ def _tag(model: str) -> str:
 
 @cache
 def _preset(model: str) -> dict[str, Any]:
-    """How pictures are scaled and normalised: as the tag says, or for a file as the model's tags have it."""
+    """How frames are scaled and normalised: as the tag says, or for a file as the model's tags have it."""
     import open_clip
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
@@ -247,12 +247,12 @@ def _preset(model: str) -> dict[str, Any]:
     known = open_clip.get_pretrained_cfg(architecture, tags[0]) if tags else {}
     preset: dict[str, Any] = merge_preprocess_dict(PreprocessCfg(), known)
     if preset["resize_mode"] == "longest":
-        raise UsageError(f"{PREFIX}{model} pads its pictures, which vidray does not; take another model")
+        raise UsageError(f"{PREFIX}{model} pads its frames, which vidray does not; take another model")
     interpolations: dict[str, Literal["bilinear", "bicubic"]] = {"bilinear": "bilinear"}
     return {**preset, "interpolation": interpolations.get(preset["interpolation"], "bicubic")}
 
 
-def _picture_size(config: Mapping[str, Any]) -> tuple[int, int]:
+def _frame_size(config: Mapping[str, Any]) -> tuple[int, int]:
     size = config["vision_cfg"].get("image_size", 224)
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 

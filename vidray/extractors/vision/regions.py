@@ -23,7 +23,7 @@ MASKS_TYPE = pa.list_(pa.struct([*_SEEN, ("height", pa.int32()), ("width", pa.in
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One thing in one picture; coordinates are parts of the picture's width and height, in [0, 1]."""
+    """One thing in one frame; coordinates are parts of the frame's width and height, in [0, 1]."""
 
     time_s: float
     label: str
@@ -36,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """How much of one picture is of one class, in (0, 1]."""
+    """How much of one frame is of one class, in (0, 1]."""
 
     time_s: float
     label: str
@@ -45,7 +45,7 @@ class Area:
 
 @dataclass(frozen=True, kw_only=True)
 class Mask:
-    """The pixels of one thing, or class, in one picture: `counts` is COCO's compressed run-length encoding."""
+    """The pixels of one thing, or class, in one frame: `counts` is COCO's compressed run-length encoding."""
 
     time_s: float
     label: str
@@ -58,8 +58,8 @@ class Mask:
 def detection_columns(clips: Sequence[Sequence[Box]]) -> dict[str, pa.Array]:
     """`detections`, `labels` and `counts` of clips.
 
-    `labels` has the best score of each label. `counts` has the largest number of boxes of a label in any one picture:
-    somebody who is there for thirty pictures counts once, and two who are never seen together count once too.
+    `labels` has the best score of each label. `counts` has the largest number of boxes of a label in any one frame:
+    somebody who is there for thirty frames counts once, and two who are never seen together count once too.
     """
     return {
         "detections": pa.array([[asdict(box) for box in boxes] for boxes in clips], DETECTIONS_TYPE),
@@ -68,10 +68,10 @@ def detection_columns(clips: Sequence[Sequence[Box]]) -> dict[str, pa.Array]:
     }
 
 
-def area_columns(clips: Sequence[Sequence[Area]], pictures: Sequence[int]) -> dict[str, pa.Array]:
-    """`areas` of clips, and `mean_areas`, largest first: means over all of a clip's pictures, which are so many."""
+def area_columns(clips: Sequence[Sequence[Area]], frames: Sequence[int]) -> dict[str, pa.Array]:
+    """`areas` of clips, and `mean_areas`, largest first: means over all of a clip's frames, which are so many."""
     means = []
-    for areas, count in zip(clips, pictures, strict=True):
+    for areas, count in zip(clips, frames, strict=True):
         sums: Counter[str] = Counter()
         for area in areas:
             sums[area.label] += area.area  # type: ignore[assignment]

@@ -23,7 +23,7 @@ from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
 from vidray.extractors.vision.torchvision_import import torchvision_models
 from vidray.extractors.vision.torchvision_layers import LAST_LAYERS
 from vidray.media import FrameRate, Frames, FrameWindows, Resize, Windows
-from vidray.models.batching import PictureFn, check_fps, check_precision, reserved_bytes, run_in_batches
+from vidray.models.batching import FrameFn, check_fps, check_precision, reserved_bytes, run_in_batches
 from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ WINDOWS = {
     "s3d": (128, 15.0),
     "swin3d": (32, 15.0),
 }
-"""Pictures in a window and pictures a second, by family: `clip_len` and `frame_rate` in the weights' documentation."""
+"""Frames in a window and frames a second, by family: `clip_len` and `frame_rate` in the weights' documentation."""
 
 AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 """Classifiers for training alone, in files of Inception v3 and GoogLeNet."""
@@ -77,17 +77,17 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionFrames:
-    """What a clip shows: the mean over its pictures of what the network's last layer receives, and its top classes.
+    """What a clip shows: the mean over its frames of what the network's last layer receives, and its top classes.
 
-    Classes are ranked by their softmax probability, averaged over the clip's pictures. Weights of other classes than
+    Classes are ranked by their softmax probability, averaged over the clip's frames. Weights of other classes than
     the model's own give no `labels`.
 
     Attributes:
         model: A name of `model_names("frame")`.
-        fps: Pictures a second.
+        fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         precision: "float32" or "bfloat16", of the network; averages are float32 always.
-        per_frame: Whether each picture's time and features are kept too.
+        per_frame: Whether each frame's time and features are kept too.
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
@@ -119,7 +119,7 @@ class TorchvisionFrames:
 
     @property
     def sampling(self) -> FrameRate:
-        """Pictures as the network wants them."""
+        """Frames as the network wants them."""
         return FrameRate(fps=self.fps, resize=recipe(self.model, "frame").resize, keyframes=self.keyframes)
 
     @property
@@ -223,7 +223,7 @@ def model_names(kind: Literal["frame", "video"]) -> list[str]:
 
 
 def kind_of(model: str) -> Literal["frame", "video"]:
-    """Whether a model looks at pictures or at windows. Raises UsageError with near matches for an unknown one."""
+    """Whether a model looks at frames or at windows. Raises UsageError with near matches for an unknown one."""
     kinds: tuple[Literal["frame", "video"], ...] = ("frame", "video")
     for kind in kinds:
         if model in model_names(kind):
@@ -234,7 +234,7 @@ def kind_of(model: str) -> Literal["frame", "video"]:
 
 
 def window_of(model: str) -> tuple[int, float]:
-    """How many pictures a video model takes, and their rate."""
+    """How many frames a video model takes, and their rate."""
     kind_of(model)
     return WINDOWS[model.split("_")[0]]
 
@@ -291,10 +291,10 @@ def weights_text(name: str, url: str, size_mb: float) -> str:
 
 def _info(known: Recipe) -> ModelInfo:
     height, width = known.resize.crop or (0, 0)
-    inputs = f"pictures of {width}x{height}"
+    inputs = f"frames of {width}x{height}"
     if known.kind == "video":
         frames, fps = window_of(known.model)
-        inputs = f"windows of {frames} pictures of {width}x{height} at {fps:g} fps"
+        inputs = f"windows of {frames} frames of {width}x{height} at {fps:g} fps"
     return ModelInfo(
         name=PREFIX + known.model,
         kind=known.kind,
@@ -334,7 +334,7 @@ def _weights_record(known: Recipe, weights: str | None) -> Mapping[str, str | No
     return {"source": known.weights_url, "sha256": None} if weights is None else file_record(weights)
 
 
-def _network(known: Recipe, weights: str | None, *, device: str, precision: str) -> PictureFn:
+def _network(known: Recipe, weights: str | None, *, device: str, precision: str) -> FrameFn:
     from vidray.models.classifiers import feature_network
 
     model = download(known.model, known.weights_url) if weights is None else _from_file(known, weights)

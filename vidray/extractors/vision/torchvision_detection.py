@@ -1,6 +1,6 @@
 """Every detection network of torchvision, Mask R-CNN's masks among them.
 
-A network sees pictures as torchvision's own pipeline would hand them to it. Those that are larger than it works with
+A network sees frames as torchvision's own pipeline would hand them to it. Those that are larger than it works with
 are scaled down while they are decoded, by its own rule, which bounds memory; it enlarges smaller ones itself.
 torchvision is imported where a model is looked at. `import torchvision` in here is the library.
 """
@@ -43,8 +43,8 @@ from vidray.models.weights import file_record, fill, load_state_dict, sha256_of,
 if TYPE_CHECKING:
     from torch import nn
 
-PICTURES_AT_ONCE = {"cpu": 1, "cuda": 4}
-"""Detection takes up to some 2 GB a picture."""
+FRAMES_AT_ONCE = {"cpu": 1, "cuda": 4}
+"""Detection takes up to some 2 GB a frame."""
 
 LARGEST = Resize(size=800, longest=1333, antialias=False)
 RESIZES = {
@@ -52,7 +52,7 @@ RESIZES = {
     "ssd300_vgg16": Resize(size=(300, 300), antialias=False),
     "ssdlite320_mobilenet_v3_large": Resize(size=(320, 320), antialias=False),
 }
-"""What networks scale their pictures to, where it is not `LARGEST`: `transform.min_size`, `max_size`, `fixed_size`."""
+"""What networks scale their frames to, where it is not `LARGEST`: `transform.min_size`, `max_size`, `fixed_size`."""
 
 CLASS_TENSORS = {
     "fcos": ("head.classification_head.cls_logits.weight", 1),
@@ -83,7 +83,7 @@ class Recipe:
 
     @property
     def resize(self) -> Resize:
-        """How pictures are decoded for it."""
+        """How frames are decoded for it."""
         return RESIZES.get(self.model, LARGEST)
 
     @property
@@ -94,14 +94,14 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionDetector:
-    """What is where in a clip's pictures: boxes with labels and scores, and how many of each.
+    """What is where in a clip's frames: boxes with labels and scores, and how many of each.
 
     Mask R-CNN adds the areas that things cover, by label. Weights of other classes than the model's own name them
     "class 1", "class 2" and so on. Runs in float32, batch norm as torchvision runs it.
 
     Attributes:
         model: A name of `model_names()`.
-        fps: Pictures a second.
+        fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         min_score: Boxes with a higher score are kept.
         masks: Whether Mask R-CNN's masks are kept too.
@@ -134,12 +134,12 @@ class TorchvisionDetector:
 
     @property
     def memory_bytes(self) -> int:
-        """Of a worker; Mask R-CNN takes 1.9 GB for pictures of 720p, the others up to 0.9."""
+        """Of a worker; Mask R-CNN takes 1.9 GB for frames of 720p, the others up to 0.9."""
         return (2 if recipe(self.model).has_masks else 1) << 30
 
     @property
     def sampling(self) -> FrameRate:
-        """Pictures no larger than the network works with."""
+        """Frames no larger than the network works with."""
         return FrameRate(fps=self.fps, resize=recipe(self.model).resize, keyframes=self.keyframes)
 
     @property
@@ -210,7 +210,7 @@ def infos() -> list[ModelInfo]:
 
 def _info(known: Recipe) -> ModelInfo:
     size = known.resize.size
-    inputs = f"pictures whose shorter side is {size}" if isinstance(size, int) else f"pictures of {size[1]}x{size[0]}"
+    inputs = f"frames whose shorter side is {size}" if isinstance(size, int) else f"frames of {size[1]}x{size[0]}"
     return ModelInfo(
         name=PREFIX + known.model,
         kind="detection",
@@ -223,19 +223,19 @@ def _info(known: Recipe) -> ModelInfo:
 
 
 def detector(model: nn.Module, device: str) -> Callable[[npt.NDArray[np.uint8]], Iterator[Outputs]]:
-    """A function from uint8 pictures (T, H, W, 3) to what a detection network answers for each, on the CPU."""
+    """A function from uint8 frames (T, H, W, 3) to what a detection network answers for each, on the CPU."""
     import torch
 
     model = model.eval().requires_grad_(False).to(device)
-    at_once = PICTURES_AT_ONCE[device.partition(":")[0]]
+    at_once = FRAMES_AT_ONCE[device.partition(":")[0]]
 
-    def detect(pictures: npt.NDArray[np.uint8]) -> Iterator[Outputs]:
-        for first in range(0, len(pictures), at_once):
-            batch = torch.from_numpy(pictures[first : first + at_once].copy()).to(device)
+    def detect(frames: npt.NDArray[np.uint8]) -> Iterator[Outputs]:
+        for first in range(0, len(frames), at_once):
+            batch = torch.from_numpy(frames[first : first + at_once].copy()).to(device)
             with torch.inference_mode():
                 outputs = model(list(batch.permute(0, 3, 1, 2).float() / 255))
             for output in outputs:
-                sides = output["boxes"].new_tensor([*pictures.shape[2:0:-1], *pictures.shape[2:0:-1]])
+                sides = output["boxes"].new_tensor([*frames.shape[2:0:-1], *frames.shape[2:0:-1]])
                 kept = {name: output[name].cpu().numpy() for name in ("labels", "scores")}
                 kept["boxes"] = (output["boxes"] / sides).clamp(0, 1).cpu().numpy()
                 if "masks" in output:
@@ -247,17 +247,17 @@ def detector(model: nn.Module, device: str) -> Callable[[npt.NDArray[np.uint8]],
 
 @dataclass(frozen=True)
 class _Things:
-    """What the pictures of one clip show."""
+    """What the frames of one clip show."""
 
     boxes: list[Box] = field(default_factory=list)
     areas: list[Area] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
 
 
-def _found(pictures: Iterable[tuple[float, Outputs]], classes: Sequence[str], *, keep_masks: bool) -> _Things:
-    """One picture at a time: the masks of all, as large as the pictures, would take gigabytes."""
+def _found(frames: Iterable[tuple[float, Outputs]], classes: Sequence[str], *, keep_masks: bool) -> _Things:
+    """One frame at a time: the masks of all, as large as the frames, would take gigabytes."""
     things = _Things()
-    for time_s, found in pictures:
+    for time_s, found in frames:
         things.boxes.extend(_boxes(time_s, found, classes))
         if "masks" in found:
             things.areas.extend(_areas(time_s, found, classes))

@@ -1,4 +1,4 @@
-"""Every semantic segmentation network of torchvision: how much of a picture is of which class, and where.
+"""Every semantic segmentation network of torchvision: how much of a frame is of which class, and where.
 
 Scaling, normalisation and class names are those of a network's DEFAULT weights, also with weights from a file.
 torchvision is imported where a model is looked at. `import torchvision` in here is the library.
@@ -66,7 +66,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionSegmenter:
-    """How much of each picture each class covers, background left out; with `masks` also where.
+    """How much of each frame each class covers, background left out; with `masks` also where.
 
     A pixel is of its most probable class; a mask's score is the mean probability of its pixels. Weights of other
     classes than the model's own name them "class 1", "class 2" and so on, 0 being the background. Runs in float32,
@@ -74,9 +74,9 @@ class TorchvisionSegmenter:
 
     Attributes:
         model: A name of `model_names()`.
-        fps: Pictures a second.
+        fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
-        masks: Whether the masks are kept too, in the size in which the network sees the pictures.
+        masks: Whether the masks are kept too, in the size in which the network sees the frames.
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
@@ -101,12 +101,12 @@ class TorchvisionSegmenter:
 
     @property
     def memory_bytes(self) -> int:
-        """Of a worker: up to 0.6 GB for wide pictures."""
+        """Of a worker: up to 0.6 GB for wide frames."""
         return 1 << 30
 
     @property
     def sampling(self) -> FrameRate:
-        """Pictures as the network wants them."""
+        """Frames as the network wants them."""
         return FrameRate(fps=self.fps, resize=Resize(size=recipe(self.model).size), keyframes=self.keyframes)
 
     @property
@@ -177,7 +177,7 @@ def infos() -> list[ModelInfo]:
             name=PREFIX + known.model,
             kind="segmentation",
             dim=None,
-            inputs=f"pictures whose shorter side is {known.size}",
+            inputs=f"frames whose shorter side is {known.size}",
             weights=weights_text(known.weights_name, known.weights_url, known.size_mb),
             licence="BSD-3-Clause",
             available=True,
@@ -189,23 +189,23 @@ def infos() -> list[ModelInfo]:
 def segmenter(
     model: nn.Module, *, mean: Sequence[float], std: Sequence[float], device: str
 ) -> Callable[[npt.NDArray[np.uint8]], Iterator[ClassMap]]:
-    """A function from uint8 pictures (T, H, W, 3) to the class map of each, one picture at a time."""
+    """A function from uint8 frames (T, H, W, 3) to the class map of each, one frame at a time."""
     import torch
 
     model = model.eval().requires_grad_(False).to(device)
     middle, scale = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
 
-    def one(picture: Tensor) -> ClassMap:
-        pixels = (picture.permute(2, 0, 1).float() / 255 - middle) / scale
+    def one(frame: Tensor) -> ClassMap:
+        pixels = (frame.permute(2, 0, 1).float() / 255 - middle) / scale
         logits = model(pixels[None])["out"][0]
         classes = logits.argmax(dim=0)
         probabilities = logits.softmax(dim=0).gather(0, classes[None])[0]
         return classes.cpu().numpy(), probabilities.cpu().numpy()
 
-    def segment(pictures: npt.NDArray[np.uint8]) -> Iterator[ClassMap]:
-        for picture in pictures:
+    def segment(frames: npt.NDArray[np.uint8]) -> Iterator[ClassMap]:
+        for frame in frames:
             with torch.inference_mode():
-                found = one(torch.from_numpy(picture.copy()).to(device))
+                found = one(torch.from_numpy(frame.copy()).to(device))
             yield found
 
     return segment
