@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vidray.media import Audio, AudioSamples, FrameRate, Frames, Resize, Sampling
+from vidray.media import Audio, ClipInput, FrameRate, Resize, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +20,16 @@ class MeanColour:
     version: str = "1"
 
     @property
-    def sampling(self) -> Sampling:
-        return FrameRate(fps=self.fps, resize=Resize(size=(36, 64)))
+    def inputs(self) -> dict[str, Sampling]:
+        return {"frames": FrameRate(fps=self.fps, resize=Resize(size=(36, 64)))}
 
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([("embedding", pa.list_(pa.float32(), 3)), ("frames", pa.int32())])
 
     def load(self, device: str):
-        def extract(batch: Sequence[Frames]) -> dict:
+        def extract(items: Sequence[ClipInput]) -> dict:
+            batch = [item["frames"] for item in items]
             means = np.stack([frames.frames.mean((0, 1, 2)) for frames in batch]).astype(np.float32)
             return {"embedding": means, "frames": [len(frames.frames) for frames in batch]}
 
@@ -42,16 +43,17 @@ class Loudness:
     name: str = "loudness"
 
     @property
-    def sampling(self) -> Sampling:
-        return Audio(sample_rate=8000)
+    def inputs(self) -> dict[str, Sampling]:
+        return {"audio": Audio(8000)}
 
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([("embedding", pa.list_(pa.float32(), 1))])
 
     def load(self, device: str):
-        def extract(batch: Sequence[AudioSamples]) -> dict:
-            return {"embedding": np.array([[np.sqrt((audio.samples**2).mean())] for audio in batch], np.float32)}
+        def extract(items: Sequence[ClipInput]) -> dict:
+            loud = [[np.sqrt((item["audio"].samples ** 2).mean())] for item in items]
+            return {"embedding": np.array(loud, np.float32)}
 
         return extract
 
@@ -66,9 +68,9 @@ class FailsOnDark(MeanColour):
     def load(self, device: str):
         extract = super().load(device)
 
-        def checked(batch: Sequence[Frames]) -> dict:
-            if any(0 < frames.frames.mean() < self.limit for frames in batch):
+        def checked(items: Sequence[ClipInput]) -> dict:
+            if any(0 < item["frames"].frames.mean() < self.limit for item in items):
                 raise ValueError("too dark to tell")
-            return extract(batch)
+            return extract(items)
 
         return checked

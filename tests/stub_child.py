@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vidray.media import Audio, AudioSamples, Decoded, Frames, FrameWindows, Windows, sample_count, sample_times
+from vidray.media import AudioRequest, AudioSamples, Decoded, RawFrames
 from vidray.sandbox import wire
 from vidray.sandbox.confine import confine, die_with
 
@@ -29,12 +29,12 @@ GOOD_INFO = {
 }  # fmt: skip
 
 
-def black(sampling: Any, start_s: float, end_s: float) -> Any:
-    if isinstance(sampling, Audio):
-        return AudioSamples(samples=np.zeros(sample_count(sampling, start_s, end_s), np.float32), sample_rate=8000)
-    times = sample_times(sampling, start_s, end_s)
-    kind = Windows if isinstance(sampling, FrameWindows) else Frames
-    return kind(times_s=times, frames=np.zeros((*times.shape, 4, 6, 3), np.uint8))
+def black(request: Any) -> Any:
+    if isinstance(request, AudioRequest):
+        return AudioSamples(samples=np.zeros(request.count, np.float32), sample_rate=request.sample_rate)
+    times = np.asarray(request.times_s)
+    frames = np.zeros((len(times), 4, 6, 3), np.uint8)
+    return RawFrames(times_s=times, frames=frames, places=np.arange(len(times)), is_over=np.zeros(len(times), np.bool_))
 
 
 def count_times(uri: str) -> int:
@@ -156,16 +156,15 @@ def main(descriptor: int, lifeline: int, owner: int) -> None:
     with socket.socket(fileno=descriptor) as connection:
         channel = wire.Channel(connection)
         channel.send({"ready": True})
-        uri, samplings = "", ()
+        uri = ""
         while True:
-            request, _ = channel.receive(max_payload_bytes=0)
+            request, times = channel.receive(max_payload_bytes=wire.MAX_TIMES_BYTES)
             header: Any = {"opened": True}
             payload: list[memoryview] = []
             if request["ask"] in ("open", "probe"):
                 if request["size"] is None:
                     os.close(socket.recv_fds(connection, 1, 1)[1][0])
                 uri = request["uri"]
-                samplings = tuple(wire.unpack_sampling(packed) for packed in request["samplings"])
                 header = {"info": GOOD_INFO} if request["ask"] == "probe" else header
             how = Path(uri).name.partition(".")[0]
             if request["ask"] in ("decode", "probe"):
@@ -173,9 +172,9 @@ def main(descriptor: int, lifeline: int, owner: int) -> None:
                 if odd is not None:
                     header = odd
                 elif request["ask"] == "decode":
-                    span = (request["start_s"], request["end_s"])
-                    decoded = Decoded({s: black(s, *span) for s in samplings}, None)
-                    header, payload = wire.pack_decoded(decoded, samplings)
+                    wanted = wire.unpack_requests(request["requests"], times)
+                    decoded = Decoded({one: black(one) for one in wanted}, None)
+                    header, payload = wire.pack_decoded(decoded, wanted)
                 if how == "remembers":
                     header = {"error": ["corrupt", str(os.getpid()), None]}
             channel.send(header, payload)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,10 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vidray.decode import VideoReader, probe
+from vidray.errors import DecodeError
 from vidray.media import (
     Audio,
     AudioSamples,
-    Decoded,
     FrameRate,
     Frames,
     FrameWindows,
@@ -119,11 +120,31 @@ def spans(length_s: float, step_s: float = CLIP_S) -> list[tuple[float, float]]:
     return [(float(start), min(float(start) + step_s, length_s)) for start in starts]
 
 
-def read(media: Path | BinaryIO, samplings: Sequence[Sampling], clips: Sequence[Span]) -> list[Decoded]:
+def read(media: Path | BinaryIO, samplings: Sequence[Sampling], clips: Sequence[Span]) -> list[Seen]:
+    """The samples of some clips, by one reader that is opened for no more than is wanted."""
+    wants = {name: any(s.modality == name for s in samplings) for name in ("frames", "audio")}
     with contextlib.ExitStack() as stack:
         file: BinaryIO = stack.enter_context(media.open("rb")) if isinstance(media, Path) else media
-        reader = stack.enter_context(VideoReader(file, "memory://x", samplings))
-        return [reader.read(*clip) for clip in clips]
+        reader = stack.enter_context(VideoReader(file, "memory://x", **wants))
+        return [seen(reader, samplings, clip) for clip in clips]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was decoded of one clip, by the sampling."""
+
+    samples: Mapping[Sampling, Any]
+    warning: str | None
+
+
+def seen(reader: VideoReader, samplings: Sequence[Sampling], clip: Span) -> Seen:
+    requests = {sampling: sampling.request(*clip) for sampling in samplings}
+    decoded = reader.read(list(requests.values()), *clip)
+    return Seen({s: collected(s, decoded.samples[requests[s]], clip) for s in samplings}, decoded.warning)
+
+
+def collected(sampling: Sampling, answer: Any, clip: Span) -> Any:
+    return answer if answer is None or isinstance(answer, DecodeError) else sampling.collect(answer, *clip)
 
 
 def one(path: Path, sampling: Sampling, start_s: float = 0.0, end_s: float = 1.0) -> Any:
@@ -144,7 +165,7 @@ def shown_at(times: np.ndarray, wanted: np.ndarray) -> list[int]:
     return (np.searchsorted(times, np.asarray(wanted).ravel() + 1e-6, side="right") - 1).tolist()
 
 
-def same_bytes(one_: Decoded, other: Decoded) -> bool:
+def same_bytes(one_: Seen, other: Seen) -> bool:
     for sampling, samples in one_.samples.items():
         twin = other.samples[sampling]
         if type(samples) is not type(twin):

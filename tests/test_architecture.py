@@ -21,9 +21,10 @@ FACADE = "vidray"
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"errors": {"errors"}},
     {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}, "memory": {"memory"}},
-    {"corpus": {"corpus"}, "planning": {"planning"}, "decode": {"decode"}},
+    {"corpus": {"corpus"}, "decode": {"decode"}},
     {"sandbox": {"sandbox"}},
     {"models": {"models"}},
+    {"planning": {"planning"}},
     {"extractors": {"extractors"}},
     {"store": {"store"}},
     {"index": {"index"}},

@@ -9,7 +9,7 @@ import pytest
 import vidray
 from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.labels.labeling import write_labels
-from vidray.pipeline.changes import retire
+from vidray.store.changes import retire
 from vidray.store import CLIPS, HUMAN, LABELS, VIDEO_LABELS, VIDEOS, Store, features_schema
 from vidray.store.lease import Lease
 

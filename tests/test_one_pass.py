@@ -13,12 +13,13 @@ from media_files import packaged
 from torchvision import models
 
 from vidray.extractors import resolve, slug
-from vidray.media import Decoded, FrameSize, Sampling, Video
+from vidray.extractors.inputs import samplings_of
+from vidray.media import Decoded, Request, Video
 from vidray.pipeline.plan import Target, plan_part
 from vidray.pipeline.tasks import part_work
-from vidray.pipeline.worker import SliceExtractor, decode_task
+from vidray.pipeline.worker import SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Part
-from vidray.planning.units import SLICE_BYTES, decoded_bytes
+from vidray.planning.units import SLICE_BYTES
 from vidray.sandbox import Sandbox
 from vidray.store import Store
 from vidray.store.verification import verify
@@ -34,13 +35,13 @@ class CountingSandbox(Sandbox):
         self.opened: Counter[str] = Counter()
         self.read_clips: Counter[tuple[str, float]] = Counter()
 
-    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: FrameSize) -> Decoded:
+    def read(self, uri: str, requests: Sequence[Request], start_s: float, *arguments: Any, **options: Any) -> Decoded:
         self.read_clips[uri, start_s] += 1
-        return super().read(uri, samplings, start_s, end_s, size)
+        return super().read(uri, requests, start_s, *arguments, **options)
 
-    def _hand_over(self, ask: str, uri: str, wanted: Sequence[Sampling], **options: Any) -> Any:
+    def _hand_over(self, ask: str, uri: str, *arguments: Any, **options: Any) -> Any:
         self.opened[uri] += 1
-        return super()._hand_over(ask, uri, wanted, **options)
+        return super()._hand_over(ask, uri, *arguments, **options)
 
 
 def detector_weights(folder: Path) -> str:
@@ -70,7 +71,7 @@ def test_all_kinds_of_extractors_share_one_pass(tmp_path):
     stager = SliceExtractor(store.url, extractors, "cpu")
     sandbox = CountingSandbox()
     try:
-        for decoded in decode_task(work.blocks, {t: e.sampling for t, e in extractors.items()}, sandbox):
+        for decoded in decode_task(work.blocks, samplings(extractors), sandbox):
             stager.stage(decoded)
     finally:
         sandbox.close()
@@ -91,6 +92,5 @@ def test_all_kinds_of_extractors_share_one_pass(tmp_path):
 @pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "ssd300_vgg16"])
 @pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (7680, 4320)])
 def test_ten_seconds_of_any_size_fit_into_a_slice(name, size):
-    assert decoded_bytes(resolve(f"torchvision/{name}").sampling, (0.0, 10.0), size) <= SLICE_BYTES
-    assert decoded_bytes(resolve("faces").sampling, (0.0, 10.0), size) <= SLICE_BYTES
-    assert decoded_bytes(resolve("quality").sampling, (0.0, 10.0), size) <= SLICE_BYTES
+    for extractor in (resolve(f"torchvision/{name}"), resolve("faces"), resolve("quality")):
+        assert sum(s.nbytes(0.0, 10.0, size) for s in samplings_of(extractor).values()) <= SLICE_BYTES

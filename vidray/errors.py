@@ -7,6 +7,11 @@ wrong with one clip or one video becomes a row in `errors/`; everything else end
 from __future__ import annotations
 
 
+def one_line(error: BaseException | str) -> str:
+    """What an error says, as one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class VidrayError(Exception):
     """The base of all errors below; `str(error)` is one line that says what, where and what to do."""
 

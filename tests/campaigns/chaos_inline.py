@@ -43,8 +43,8 @@ class _RayError(Exception):
 class _Pool:
     """The pool for CPUs: one worker, in this process."""
 
-    def __init__(self, placement: Any, store_url: str, extractors: Mapping[str, Any]) -> None:
-        self._held = (store_url, dict(extractors))
+    def __init__(self, placement: Any, store_url: str, extractors: Mapping[str, Any], bound: Mapping[str, Any]) -> None:
+        self._held = (store_url, dict(extractors), dict(bound))
 
     def __enter__(self) -> _Pool:
         return self
@@ -80,19 +80,19 @@ class _Sandbox:
         except DecodeError as e:
             raise ProbeError(e.kind, e.message, uri, e.at_s) from e
 
-    def read(self, uri: str, samplings: Sequence[Any], start_s: float, end_s: float, size: Any) -> Any:
+    def read(self, uri: str, requests: Sequence[Any], start_s: float, end_s: float, size: Any, **_: Any) -> Any:
         from vidray.decode import VideoReader
         from vidray.errors import DecodeError
         from vidray.media import Decoded
 
         if uri != self._uri:
             try:
-                self._reader = VideoReader(open(uri, "rb"), uri, tuple(samplings))  # noqa: SIM115
+                self._reader = VideoReader(open(uri, "rb"), uri)  # noqa: SIM115
             except FileNotFoundError:
                 error = DecodeError("not_found", "no such file", uri, start_s)
-                return Decoded(samples=dict.fromkeys(samplings, error), warning=None)
+                return Decoded(samples=dict.fromkeys(requests, error), warning=None)
             self._uri = uri
-        return self._reader.read(start_s, end_s)
+        return self._reader.read(requests, start_s, end_s)
 
     def close(self) -> None:
         """Nothing is held but memory."""

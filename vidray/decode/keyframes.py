@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +13,7 @@ from av.video.frame import PictureType
 from vidray.decode.frames import Frame
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
-from vidray.media import TIME_SLACK_S, FrameRate
+from vidray.media import TIME_SLACK_S, FrameRequest
 
 UNSTAMPED_FORMATS = frozenset({"mpeg"})
 """Program streams have a timestamp for some packets only; what a seek finds first may have a neighbour's."""
@@ -23,9 +23,9 @@ STAND_ALONE = frozenset({PictureType.I, PictureType.NONE})
 
 
 def read_keyframes(
-    tracks: Tracks, samplings: Sequence[FrameRate], start_s: float, end_s: float
-) -> dict[FrameRate, list[Frame]]:
-    """Of each sampling, the first keyframe in each 1 / fps of the span.
+    tracks: Tracks, requests: Sequence[FrameRequest], start_s: float, end_s: float
+) -> dict[FrameRequest, list[Frame]]:
+    """Of each request, the first keyframe from each of its times to the next, the last time's within the span.
 
     Where the span holds none at all, the one before it, which the frames shown at its start were made from. All
     packets of the span are read, none but these are decoded; the tracks stand elsewhere afterwards. Raises DecodeError
@@ -39,18 +39,18 @@ def read_keyframes(
     stream = tracks.frames.stream
     declared_end_s = tracks.source.declared_end_s(stream)
     if declared_end_s is not None and start_s >= declared_end_s - TIME_SLACK_S:
-        return {sampling: [] for sampling in samplings}
+        return {request: [] for request in requests}
     tracks.stand_before(start_s)
     before: Packet[Any] | None = None
-    chosen: dict[FrameRate, dict[int, Packet[Any]]] = {sampling: {} for sampling in samplings}
+    chosen: dict[FrameRequest, dict[int, Packet[Any]]] = {request: {} for request in requests}
     for at_s, packet in _keyframes(tracks, end_s):
         if at_s < start_s - TIME_SLACK_S:
             before = packet
         elif at_s < end_s:
-            for sampling, packets in chosen.items():
-                packets.setdefault(math.floor((at_s - start_s + TIME_SLACK_S) * sampling.fps), packet)
+            for request, packets in chosen.items():
+                packets.setdefault(bisect_right(request.times_s, at_s + TIME_SLACK_S), packet)
     wanted = {
-        sampling: list(packets.values()) or ([] if before is None else [before]) for sampling, packets in chosen.items()
+        request: list(packets.values()) or ([] if before is None else [before]) for request, packets in chosen.items()
     }
     decoded: dict[int, Frame | None] = {}
     for packet in (packet for packets in wanted.values() for packet in packets):
@@ -61,8 +61,8 @@ def read_keyframes(
         message = "its keyframes are no frames by themselves: sample it without --keyframes"
         raise DecodeError("unsupported", message, tracks.source.uri, start_s)
     return {
-        sampling: [frame for packet in packets if (frame := decoded[id(packet)]) is not None]
-        for sampling, packets in wanted.items()
+        request: [frame for packet in packets if (frame := decoded[id(packet)]) is not None]
+        for request, packets in wanted.items()
     }
 
 

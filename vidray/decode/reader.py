@@ -1,4 +1,4 @@
-"""Samples of clips, all samplings of a clip in one pass over its packets."""
+"""Frames and audio of clips, all requests of a clip in one pass over its packets."""
 
 from __future__ import annotations
 
@@ -9,54 +9,33 @@ from typing import BinaryIO, Self
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 
+from vidray.decode.audio import Mono
 from vidray.decode.frames import Frame
 from vidray.decode.keyframes import read_keyframes
 from vidray.decode.scaling import Pixels, Scaler, geometry_of
 from vidray.decode.source import IMAGE_FORMATS
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
-from vidray.media import (
-    TIME_SLACK_S,
-    Audio,
-    AudioSamples,
-    Decoded,
-    FrameRate,
-    Frames,
-    FrameWindows,
-    Resize,
-    Samples,
-    Sampling,
-    Windows,
-    sample_count,
-    sample_times,
-)
+from vidray.media import AudioRequest, AudioSamples, Decoded, FrameRequest, RawFrames, RawSamples, Request, Resize
 
-Answer = Samples | DecodeError | None
+Answer = RawSamples | DecodeError | None
 
 
 class VideoReader:
     """Reads clips of one video in any order; in ascending order it reads on and seldom seeks.
 
     Decodes in the calling thread. Raises DecodeError when the file cannot be opened; what is wrong with one clip is in
-    its `Decoded`. The file object stays open.
+    its `Decoded`. The file object stays open. What is not wanted, `frames` or `audio`, is not read.
     """
 
-    def __init__(self, file: BinaryIO, uri: str, samplings: Sequence[Sampling]) -> None:
+    def __init__(self, file: BinaryIO, uri: str, *, frames: bool = True, audio: bool = True) -> None:
         self._uri = uri
-        self._samplings = tuple(dict.fromkeys(samplings))
-        for sampling in self._samplings:
-            if not isinstance(sampling, Audio):
-                check_resize(sampling.resize)
         self._tracks = Tracks(file, uri)
         first = self._tracks.first
         self._scaler = None if first is None else Scaler(geometry_of(first.raw, self._tracks.aspect()))
-        self._tracks.want(
-            frames=any(not isinstance(s, Audio) for s in self._samplings),
-            audio=any(isinstance(s, Audio) for s in self._samplings),
-        )
+        self._tracks.want(frames=frames, audio=audio)
         self._lost = False
 
     def __enter__(self) -> Self:
@@ -71,58 +50,54 @@ class VideoReader:
         """Give FFmpeg's memory back."""
         self._tracks.source.close()
 
-    def read(self, start_s: float, end_s: float) -> Decoded:
-        """The samples of the span [start_s, end_s). Never raises for what is wrong with the media."""
+    def read(self, requests: Sequence[Request], start_s: float, end_s: float) -> Decoded:
+        """The answers to some requests, which are of the span [start_s, end_s). Never raises for what is wrong with the
+        media; damage in the span is in the warning."""
         self._cut_off_s: float | None = None
+        frames = [request for request in requests if isinstance(request, FrameRequest)]
+        audio = [request for request in requests if isinstance(request, AudioRequest)]
+        answers: dict[Request, Answer] = {}
         try:
             if self._lost:
                 self._tracks.restart()
             self._lost = False
-            answers = self._read_keyframes(start_s, end_s)
-            answers |= self._read_frames(start_s, end_s) | self._read_audio(start_s, end_s)
+            answers |= self._read_keyframes([request for request in frames if request.keyframes], start_s, end_s)
+            answers |= self._read_frames([request for request in frames if not request.keyframes], start_s)
+            # what reads frames stands at the span's audio too
+            answers |= self._read_audio(audio, None if not frames or self._tracks.frames is None else start_s)
         except DecodeError as e:
             self._lost = True
-            answers = dict.fromkeys(self._samplings, e)
-        return Decoded({s: answers[s] for s in self._samplings}, self._warning(start_s, end_s))
+            answers = dict.fromkeys(requests, e)
+        return Decoded({request: answers[request] for request in requests}, self._warning(start_s, end_s))
 
-    def _read_keyframes(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
-        samplings = [s for s in self._samplings if isinstance(s, FrameRate) and s.keyframes]
-        if self._tracks.frames is None or self._scaler is None or not samplings:
-            return dict.fromkeys(samplings)
+    def _read_keyframes(self, requests: Sequence[FrameRequest], start_s: float, end_s: float) -> dict[Request, Answer]:
+        if self._tracks.frames is None or self._scaler is None or not requests:
+            return dict.fromkeys(requests)
         try:
-            found = read_keyframes(self._tracks, samplings, start_s, end_s)
+            found = read_keyframes(self._tracks, requests, start_s, end_s)
         except DecodeError as e:
-            # audio and other samplings of the clip may well be there
-            return dict.fromkeys(samplings, e)
-        answers: dict[Sampling, Answer] = {}
-        for sampling, frames in found.items():
+            # audio and other requests of the clip may well be there
+            return dict.fromkeys(requests, e)
+        answers: dict[Request, Answer] = {}
+        for request, frames in found.items():
             if not frames and self._tracks.source.damage.within(start_s, end_s):
-                answers[sampling] = DecodeError("corrupt", "no keyframe can be decoded", self._uri, start_s)
+                answers[request] = DecodeError("corrupt", "no keyframe can be decoded", self._uri, start_s)
                 continue
-            pixels = [self._scaler.frame(self._rgb(self._scaler, p), sampling.resize) for p in frames]
-            times_s = np.asarray([p.start_s for p in frames], dtype=np.float64)
-            answers[sampling] = Frames(times_s=times_s, frames=np.stack(pixels)) if pixels else None
+            pixels = [self._scaler.frame(self._rgb(self._scaler, frame), request.resize) for frame in frames]
+            answers[request] = _alone([frame.start_s for frame in frames], pixels) if pixels else None
         return answers
 
-    def _read_frames(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
-        samplings = [s for s in self._samplings if not (isinstance(s, Audio) or getattr(s, "keyframes", False))]
+    def _read_frames(self, requests: Sequence[FrameRequest], start_s: float) -> dict[Request, Answer]:
         frames = self._tracks.frames
-        if frames is None or self._scaler is None or not samplings:
-            return dict.fromkeys(samplings)
-        # A window may run past the clip: it repeats the last frame that begins inside.
-        times = {s: np.minimum(sample_times(s, start_s, end_s), end_s - 2 * TIME_SLACK_S) for s in samplings}
+        if frames is None or self._scaler is None or not requests:
+            return dict.fromkeys(requests)
         needed: dict[float, set[Resize | None]] = {}
-        for sampling, wanted in times.items():
-            for time_s in wanted.flat:
-                needed.setdefault(float(time_s), set()).add(sampling.resize)
+        for request in requests:
+            for time_s in request.times_s:
+                needed.setdefault(time_s, set()).add(request.resize)
         shown = self._shown(needed, start_s)
         lost = self._lost_frames(start_s, max(needed))
-        return {
-            s: _windows(s, start_s, end_s, times[s], shown, lost)
-            if isinstance(s, FrameWindows)
-            else _frames(s, times[s], shown, lost)
-            for s in samplings
-        }
+        return {request: _answer(request, shown) or lost for request in requests}
 
     def _shown(self, needed: Mapping[float, set[Resize | None]], start_s: float) -> dict[float, Shown]:
         """The frame of each time, in ascending order, converted once for each wanted size."""
@@ -171,23 +146,30 @@ class VideoReader:
         message = f"the file ends at {frames.end_s:.3f} s, before this clip"
         return DecodeError("corrupt", message, self._uri, start_s)
 
-    def _read_audio(self, start_s: float, end_s: float) -> dict[Sampling, Answer]:
-        samplings = [s for s in self._samplings if isinstance(s, Audio)]
+    def _read_audio(self, requests: Sequence[AudioRequest], stands_s: float | None) -> dict[Request, Answer]:
+        """The audio of each request; the tracks stand where a span begins that begins at `stands_s`."""
         audio = self._tracks.audio
-        if audio is None or not samplings:
-            return dict.fromkeys(samplings)
-        if self._tracks.frames is None:
-            self._tracks.go_to(None, start_s)
-        counts = {s.sample_rate: sample_count(s, start_s, end_s) for s in samplings}
-        heard = audio.read(start_s, end_s, counts)
-        answers: dict[Sampling, Answer] = {}
-        for sampling in samplings:
-            samples = heard[sampling.sample_rate]
-            if samples is None:
-                answers[sampling] = self._lost_audio(start_s, end_s)
-            else:
-                answers[sampling] = AudioSamples(samples=samples, sample_rate=sampling.sample_rate)
+        answers: dict[Request, Answer] = {}
+        for span in dict.fromkeys(request.span for request in requests):
+            here = [request for request in requests if request.span == span]
+            if audio is None:
+                answers |= dict.fromkeys(here)
+                continue
+            if span[0] != stands_s:
+                self._tracks.go_to(None, span[0])
+            heard = audio.read(*span, {request.sample_rate: request.count for request in here})
+            answers |= {request: self._heard(request, heard[request.sample_rate]) for request in here}
         return answers
+
+    def _heard(self, request: AudioRequest, samples: Mono | None) -> Answer:
+        if (request.channels, request.track) != ("mono", "auto"):
+            message = f"channels {request.channels!r} of track {request.track!r} cannot be read, only the mix of one"
+            return DecodeError("unsupported", message, self._uri, request.start_s)
+        if samples is None:
+            return self._lost_audio(*request.span)
+        return AudioSamples(
+            samples=samples, sample_rate=request.sample_rate, start_s=request.first / request.sample_rate
+        )
 
     def _lost_audio(self, start_s: float, end_s: float) -> DecodeError | None:
         audio, source = self._tracks.audio, self._tracks.source
@@ -219,53 +201,46 @@ class Shown:
     over: bool
 
 
-def check_resize(resize: Resize | None) -> None:
-    """Refuse what no torchvision model uses, and what could only be approximated."""
-    if resize is not None and resize.interpolation == "bicubic" and not resize.antialias:
-        raise ValueError("Resize(interpolation='bicubic') needs antialias=True, got antialias=False")
+def _answer(request: FrameRequest, shown: Mapping[float, Shown]) -> RawFrames | None:
+    """The frames of a request's times, each once; None where no time has one that is not over."""
+    at = [shown.get(time_s) for time_s in request.times_s]
+    if all(here is None or here.over for here in at):
+        return None
+    pixels: list[Pixels] = []
+    place_of: dict[int, int] = {}
+    places = np.full(len(at), -1, np.int64)
+    for number, here in enumerate(at):
+        if here is not None:
+            frame = here.pixels[request.resize]
+            if id(frame) not in place_of:
+                place_of[id(frame)] = len(pixels)
+                pixels.append(frame)
+            places[number] = place_of[id(frame)]
+    is_over = np.array([here is not None and here.over for here in at], np.bool_)
+    times_s = np.asarray(request.times_s, dtype=np.float64)
+    return RawFrames(times_s=times_s, frames=np.stack(pixels), places=places, is_over=is_over)
 
 
-def _frames(
-    sampling: FrameRate, times: npt.NDArray[np.float64], shown: Mapping[float, Shown], lost: DecodeError | None
-) -> Answer:
-    kept = [float(t) for t in times if (at := shown.get(float(t))) is not None and not at.over]
-    if not kept:
-        return lost
-    pixels = [shown[t].pixels[sampling.resize] for t in kept]
-    return Frames(times_s=np.asarray(kept, dtype=np.float64), frames=np.stack(pixels))
+def _alone(times_s: Sequence[float], pixels: Sequence[Pixels]) -> RawFrames:
+    """Frames at their own times."""
+    return RawFrames(
+        times_s=np.asarray(times_s, dtype=np.float64),
+        frames=np.stack(pixels),
+        places=np.arange(len(pixels), dtype=np.int64),
+        is_over=np.zeros(len(pixels), np.bool_),
+    )
 
 
-def _windows(
-    sampling: FrameWindows,
-    start_s: float,
-    end_s: float,
-    times: npt.NDArray[np.float64],
-    shown: Mapping[float, Shown],
-    lost: DecodeError | None,
-) -> Answer:
-    found = [shown[t] for t in sorted(map(float, times.flat)) if t in shown]
-    if not found or all(at.over for at in found):
-        return lost
-    pixels = [shown.get(float(t), found[0]).pixels[sampling.resize] for t in times.flat]
-    frames = np.stack(pixels).reshape(*times.shape, *pixels[0].shape)
-    return Windows(times_s=sample_times(sampling, start_s, end_s), frames=frames)
+def read_image(file: BinaryIO, uri: str, resize: Resize | None) -> RawFrames:
+    """A still image (JPEG, PNG, WebP, GIF, ...) as one frame at 0 s; raises DecodeError.
 
-
-def read_image(file: BinaryIO, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
-    """A still image (JPEG, PNG, WebP, GIF, ...) as a clip of one frame; raises DecodeError.
-
-    Of an animation or a video the first frame counts. `FrameWindows` repeat it.
+    Of an animation or a video the first frame counts.
     """
-    check_resize(sampling.resize)
     tracks = Tracks(file, uri, formats=IMAGE_FORMATS)
     try:
         if tracks.first is None:
             raise DecodeError("no_stream", "the file holds no frame", uri)
         scaler = Scaler(geometry_of(tracks.first.raw, tracks.aspect()))
-        pixels = scaler.frame(scaler.rgb(tracks.first.raw), sampling.resize)
+        return _alone([0.0], [scaler.frame(scaler.rgb(tracks.first.raw), resize)])
     finally:
         tracks.source.close()
-    if isinstance(sampling, FrameRate):
-        return Frames(times_s=np.zeros(1), frames=pixels[None])
-    times = sample_times(sampling, 0.0, sampling.frames / sampling.fps)
-    return Windows(times_s=times, frames=np.broadcast_to(pixels, (*times.shape, *pixels.shape)).copy())

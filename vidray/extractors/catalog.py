@@ -1,49 +1,62 @@
-"""The extractors that come with vidray: their names, and what `vidray models` says of them."""
+"""The extractors that there are: those that come with vidray, by name, and those that installed packages bring."""
 
 from __future__ import annotations
 
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
 from vidray.extractors.protocol import ModelInfo
+
+MODULES = (
+    "vision.efficientnet",
+    "audio.yamnet",
+    "quality",
+    "vision.faces",
+    "vision.torchvision",
+    "vision.torchvision_detection",
+    "vision.torchvision_segmentation",
+    "audio.torchaudio",
+    "vision.open_clip",
+)
+"""Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""
+
+GROUP = "vidray.extractors"
+"""The group of entry points by which packages bring extractors."""
+
+
+def find(name: str) -> tuple[Any, dict[str, str]] | None:
+    """The class of a built-in name and the arguments that the name stands for; None for a name of nobody here."""
+    return next((found for module in _modules() if (found := module.find(name)) is not None), None)
 
 
 def names() -> list[str]:
     """Every name that `-x` takes, without those of third parties."""
-    from vidray.extractors.audio import torchaudio
-    from vidray.extractors.vision import open_clip, torchvision, torchvision_detection, torchvision_segmentation
+    return [name for module in _modules() for name in module.names()]
 
-    models = [*torchvision.model_names("frame"), *torchvision.model_names("video")]
-    models += [*torchvision_detection.model_names(), *torchvision_segmentation.model_names()]
-    return [
-        "efficientnet_lite0",
-        "yamnet",
-        "quality",
-        "faces",
-        *(f"torchvision/{model}" for model in models),
-        *(f"torchaudio/{bundle}" for bundle in torchaudio.bundle_names()),
-        *(f"open_clip/{model}" for model in open_clip.model_names()),
-    ]
+
+def installed() -> dict[str, EntryPoint]:
+    """The extractors of installed packages, by the names of their entry points; imports none."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 def catalog() -> list[ModelInfo]:
     """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
-    from vidray.extractors import quality
-    from vidray.extractors.audio import torchaudio, yamnet
-    from vidray.extractors.vision import (
-        efficientnet,
-        faces,
-        open_clip,
-        torchvision,
-        torchvision_detection,
-        torchvision_segmentation,
-    )
+    return [*(info for module in _modules() for info in module.infos()), *map(_info, installed().values())]
 
-    return [
-        efficientnet.info(),
-        yamnet.info(),
-        quality.info(),
-        faces.info(),
-        *torchvision.infos(),
-        *torchvision_detection.infos(),
-        *torchvision_segmentation.infos(),
-        *torchaudio.infos(),
-        *open_clip.infos(),
-    ]
+
+def _modules() -> list[Any]:
+    return [importlib.import_module(f"vidray.extractors.{name}") for name in MODULES]
+
+
+def _info(entry: EntryPoint) -> ModelInfo:
+    package = entry.dist.name if entry.dist is not None else entry.module
+    return ModelInfo(
+        name=entry.name,
+        kind="other",
+        dim=None,
+        inputs="as the package says",
+        weights=f"of the package {package}",
+        licence=f"of the package {package}",
+        available=True,
+    )

@@ -8,38 +8,48 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from vidray.media import AnySampling
+from vidray.media import ClipInput, Columns, Sampling
 
-Columns = Mapping[str, Any]
+Input = Sampling | Columns
+"""Frames or audio of a clip, or columns of another extractor's table."""
+
+Answer = Mapping[str, Any]
 """Column name to one value a clip, in order: a list, an array of first dimension N, or an Arrow array."""
 
-ExtractFn = Callable[[Sequence[Any]], Columns]
-"""From the samples of N clips, all of the extractor's own sampling, to its columns.
+ExtractFn = Callable[[Sequence[ClipInput]], Any]
+"""From the inputs of N clips to the columns of an extractor, an `Answer`.
 
-It is called with `Frames` for a `FrameRate`, `Windows` for `FrameWindows`, `AudioSamples` for `Audio`, and for
-`AudioVisual` with `FramesAndAudio`, of which one is None where the clip lacks it. A clip without such samples (no
-audio, say) is passed as zeros and its row is null, whatever the function answers: so a batch has the same shape, and
-the other clips the same result to the last bit, whether that clip could be read or not.
+A clip that has none of its inputs (no audio, say) gets a null row, whatever the function answers. Samples that are
+missing are passed as zeros all the same, where a clip has no other input of the kind: so a batch has the same shape,
+and the other clips the same result to the last bit, whether that clip could be read or not. An extractor with several
+inputs of which a clip has some is passed None for the others. With `scope` "video" it is called with all clips of one
+video, in order; with a `video_schema` it answers a pair: the clips' columns, and a mapping of the video's own.
 """
 
 
 @runtime_checkable
 class Extractor(Protocol):
-    """A description of how clips become columns. Frozen dataclasses serve well.
+    """A description of how clips become columns. Frozen dataclasses serve well: their fields are its options.
 
-    `name` is also the table's name. `schema` holds the columns that it adds, each nullable; a column `embedding`
-    of type fixed_size_list<float32>[dim] makes the table searchable. Four attributes are optional: `version` (str,
-    raise it when the answers change), `precision` (str), `memory_bytes` (int, what a worker is to reserve for it where
-    half a gigabyte is too little) and `weights` (path or URL of a file; a local file is brought to every worker, and
-    its sha256 becomes part of what the table is). Where the weights come from elsewhere (an installed package, a hub),
-    a fifth one says so: `weights_record`, a property of {"source": str, "sha256": str or None}, that costs no download.
+    `name` is also the table's name. `inputs` are by names of its own choice: samplings of `vidray.media`, and `Columns`
+    of other extractors' tables. `schema` holds the columns that it adds, each nullable; a column `embedding` of type
+    fixed_size_list<float32>[dim] makes the table searchable. These attributes are optional:
+
+    - `scope`: "clip", or "video" for a function that sees all clips of one video in order; its inputs are tables only.
+    - `video_schema`: columns of one row a video, which a function of scope "video" answers too.
+    - `version` (str), raised when the answers change, and `precision` (str).
+    - `memory_bytes` (int): what a worker is to reserve for it where half a gigabyte is too little.
+    - `weights`: path or URL of a file; a local one is brought to every worker, and its sha256 becomes part of what the
+      table is. Where weights come from elsewhere (an installed package, a hub), `weights_record` says so, a property of
+      {"source": str, "sha256": str or None} that costs no download.
+    - `load_text()`: of a joint model, a `TextTower`; makes the table one to be searched by text.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def sampling(self) -> AnySampling: ...
+    def inputs(self) -> Mapping[str, Input]: ...
 
     @property
     def schema(self) -> pa.Schema: ...
@@ -49,13 +59,32 @@ class Extractor(Protocol):
         ...
 
 
+@runtime_checkable
+class TextTower(Protocol):
+    """The half of a joint model that reads: texts become vectors of the same space as the table's embeddings.
+
+    `scale` and `bias` are what the model was trained with: a pair's logit is scale * cosine + bias; `bias` is None for
+    models that were trained to choose between texts.
+    """
+
+    @property
+    def scale(self) -> float: ...
+
+    @property
+    def bias(self) -> float | None: ...
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """Unit vectors, float32 (N, dim)."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """One line of `vidray models`.
 
     Attributes:
         name: What `-x` takes.
-        kind: What it looks at or listens to.
+        kind: What it looks at or listens to; "other" for those of installed packages.
         dim: Of the embedding, None where there is none.
         inputs: What it is shown, as short text.
         weights: Where they come from, as short text.
@@ -66,7 +95,7 @@ class ModelInfo:
     """
 
     name: str
-    kind: Literal["frame", "video", "audio", "quality", "detection", "segmentation"]
+    kind: Literal["frame", "video", "audio", "quality", "detection", "segmentation", "text", "other"]
     dim: int | None
     inputs: str
     weights: str

@@ -7,7 +7,7 @@ videos, since sharpness and noise depend on it. Audio is measured on its mono mi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import Audio, AudioSamples, AudioVisual, FrameRate, Frames, FramesAndAudio, Resize
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
+from vidray.media import Audio, AudioSamples, ClipInput, FrameRate, Frames, Resize, Sampling
 from vidray.models.batching import check_fps
 
 NAME = "quality"
@@ -111,9 +111,9 @@ class Quality:
         return "1"
 
     @property
-    def sampling(self) -> AudioVisual:
+    def inputs(self) -> Mapping[str, Sampling]:
         """Frames and audio of one decode pass."""
-        return AudioVisual(frames=FrameRate(fps=self.fps, resize=RESIZE), audio=Audio(sample_rate=SAMPLE_RATE))
+        return {"frames": FrameRate(fps=self.fps, resize=RESIZE), "audio": Audio(sample_rate=SAMPLE_RATE)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -123,13 +123,28 @@ class Quality:
     def load(self, device: str) -> ExtractFn:
         """The function; the same on all devices, on the CPU."""
 
-        def extract(clips: Sequence[FramesAndAudio]) -> Columns:
-            seen = [None if clip.frames is None else frame_quality(clip.frames, self.fps) for clip in clips]
-            heard = [None if clip.audio is None else audio_quality(clip.audio) for clip in clips]
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            seen = [None if item["frames"] is None else frame_quality(item["frames"], self.fps) for item in items]
+            heard = [None if item["audio"] is None else audio_quality(item["audio"]) for item in items]
             columns = {name: [None if row is None else row[name] for row in seen] for name in FRAME_COLUMNS}
             return columns | {name: [None if row is None else row[name] for row in heard] for name in AUDIO_COLUMNS}
 
         return extract
+
+
+def find(name: str) -> tuple[type[Quality], dict[str, str]] | None:
+    """This extractor, by its name."""
+    return (Quality, {}) if name == NAME else None
+
+
+def names() -> list[str]:
+    """Its name."""
+    return [NAME]
+
+
+def infos() -> list[ModelInfo]:
+    """What `vidray models` says of this extractor."""
+    return [info()]
 
 
 def info() -> ModelInfo:

@@ -7,18 +7,23 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
 
 from vidray.errors import UsageError
+from vidray.extractors import catalog, options
+from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
-from vidray.media import Audio, AudioVisual, FrameRate, FrameWindows
+from vidray.media import Columns, Sampling
 from vidray.models.batching import Precision, check_fps, check_precision
 from vidray.storage import is_local, local_path
 
 NEAR_NAMES = 5
+BUILT_IN = "vidray.extractors."
+SCOPES = ("clip", "video")
 
 
 def resolve(
@@ -33,12 +38,14 @@ def resolve(
 ) -> Extractor:
     """The extractor of a name; an extractor passes through as it is.
 
-    Options apply where an extractor has them: frames a second and columns of single frames make no sense for
-    audio, say. Weights are not read.
+    Options apply where an extractor has them: frames a second and columns of single frames make no sense for audio,
+    say. Weights are not read.
 
     Args:
         extractor: A name of `vidray models`, with weights from a file as `name@path-or-url`; or `module:Class`, which
-            is imported, also from the working directory, and called without arguments but these options.
+            is imported, also from the working directory, and called without arguments but these options. Behind a `?`
+            may stand options of its own, as in `faces?min_score=0.8&fps=1`: its fields, percent-encoded. They beat the
+            arguments below.
         fps: Frames a second of frame extractors.
         keyframes: Whether frame extractors see keyframes alone, at most `fps` a second.
         precision: Of the network.
@@ -47,25 +54,23 @@ def resolve(
         masks: Whether the masks of segmentation networks are kept.
 
     Raises:
-        UsageError: There is no such name, module or class, or it is no extractor.
+        UsageError: There is no such name, module, class or option, or it is no extractor.
         MissingExtraError: The extractor is an optional extra that is not installed.
     """
     if not isinstance(extractor, str):
         return check(extractor, repr(type(extractor).__name__))
     check_fps(fps)
     check_precision(precision)
-    options = {"fps": fps, "keyframes": keyframes, "precision": precision, "per_frame": per_frame, "masks": masks}
+    given = {"fps": fps, "keyframes": keyframes, "precision": precision, "per_frame": per_frame, "masks": masks}
     if min_score is not None:
-        options["min_score"] = min_score
-    name, at, weights = extractor.partition("@")
-    if ":" in name:
-        cls = import_class(extractor)
-        return check(_build(cls, extractor, {}, options), f"'{extractor}'")
-    if at and not weights:
-        raise UsageError(f"'{extractor}' names no file after the @")
-    chosen = {"weights": local_path(weights) if is_local(weights) else weights} if weights else {}
-    cls, arguments = _family(name)
-    return check(_build(cls, extractor, arguments | chosen, options), f"'{extractor}'", schema=False)
+        given["min_score"] = min_score
+    found = _found(extractor)
+    return check(_build(found, given), f"'{extractor}'", schema=not found.is_built_in)
+
+
+def table_of(extractor: str | Extractor) -> str | None:
+    """The name that an extractor's options give its table, as in `faces?name=small_faces`; None without one."""
+    return _found(extractor).table if isinstance(extractor, str) else None
 
 
 def slug(name: str) -> str:
@@ -78,6 +83,22 @@ def slug(name: str) -> str:
     if not safe or safe[0] in "._":
         raise UsageError(f"an extractor's name must start with a letter or a digit, got '{name}'")
     return safe
+
+
+def is_built_in(extractor: Extractor) -> bool:
+    """Whether an extractor comes with vidray."""
+    return type(extractor).__module__.startswith(BUILT_IN)
+
+
+def origin_of(extractor: Extractor) -> str:
+    """What `resolve` takes for it: a name, with its weights, or `module:Class`."""
+    cls = type(extractor)
+    weights = getattr(extractor, "weights", None)
+    if is_built_in(extractor):
+        name = str(getattr(extractor, "family", extractor.name))
+        return f"{name}@{weights}" if weights else name
+    installed = next((name for name, entry in catalog.installed().items() if _names(entry, cls)), None)
+    return installed or f"{cls.__module__}:{cls.__qualname__}"
 
 
 def import_class(dotted: str) -> Any:
@@ -112,16 +133,14 @@ def check(extractor: Any, what: str, *, schema: bool = True) -> Extractor:
     """
     if isinstance(extractor, type):
         raise UsageError(f"{what} must be an extractor, not a class: pass {extractor.__name__}()")
-    kinds: dict[str, tuple[type, ...]] = {"name": (str,), "sampling": (FrameRate, FrameWindows, Audio, AudioVisual)}
-    if schema:
-        kinds["schema"] = (pa.Schema,)
-    for attribute, wanted in kinds.items():
-        names = " or ".join(kind.__name__ for kind in wanted)
+    wanted: dict[str, type] = {"name": str, "inputs": Mapping, **({"schema": pa.Schema} if schema else {})}
+    for attribute, kind in wanted.items():
         if not hasattr(extractor, attribute):
-            raise UsageError(f"{what} is not an extractor: it has no `{attribute}` ({names})")
+            raise UsageError(f"{what} is not an extractor: it has no `{attribute}` ({kind.__name__})")
         value = getattr(extractor, attribute)
-        if not isinstance(value, wanted):
-            raise UsageError(f"{what} is not an extractor: `{attribute}` must be a {names}, got {value!r}")
+        if not isinstance(value, kind):
+            raise UsageError(f"{what} is not an extractor: `{attribute}` must be a {kind.__name__}, got {value!r}")
+    _check_inputs(extractor, what)
     reserved = getattr(extractor, "memory_bytes", 1)
     if not (isinstance(reserved, int) and reserved > 0):
         raise UsageError(f"{what} is not an extractor: `memory_bytes` must be a whole number > 0, got {reserved!r}")
@@ -131,54 +150,78 @@ def check(extractor: Any, what: str, *, schema: bool = True) -> Extractor:
     return extractor  # type: ignore[no-any-return]
 
 
-def _family(name: str) -> tuple[Any, dict[str, str]]:
-    """The class of a built-in name and the arguments that the name stands for."""
-    family, _, model = name.partition("/")
-    if name == "efficientnet_lite0":
-        from vidray.extractors.vision.efficientnet import EfficientNetLite0
+def _check_inputs(extractor: Any, what: str) -> None:
+    for name, value in extractor.inputs.items():
+        if not isinstance(value, Columns | Sampling):
+            wanted = "a sampling of vidray.media or Columns"
+            raise UsageError(f"{what} is not an extractor: input '{name}' must be {wanted}, got {value!r}")
+    if not extractor.inputs:
+        raise UsageError(f"{what} is not an extractor: `inputs` must name what it needs, got none")
+    if scope_of(extractor) not in SCOPES:
+        raise UsageError(f"{what} is not an extractor: `scope` must be clip or video, got {extractor.scope!r}")
+    if scope_of(extractor) == "video" and samplings_of(extractor):
+        raise UsageError(f"{what} sees whole videos, so its inputs must be tables: a video does not fit into memory")
+    if getattr(extractor, "video_schema", None) is not None and scope_of(extractor) != "video":
+        raise UsageError(f"{what} has a `video_schema`, which goes with the scope video only")
 
-        return EfficientNetLite0, {}
-    if name == "faces":
-        from vidray.extractors.vision.faces import Faces
 
-        return Faces, {}
-    if name == "quality":
-        from vidray.extractors.quality import Quality
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What a typed name means: a class, what the name stands for, and its options."""
 
-        return Quality, {}
-    if name == "yamnet":
-        from vidray.extractors.audio.yamnet import Yamnet
+    cls: Any
+    text: str
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any]
+    table: str | None
+    is_built_in: bool
 
-        return Yamnet, {}
-    if family == "torchvision":
-        from vidray.extractors.vision import torchvision
 
-        if model in torchvision.model_names("frame"):
-            return torchvision.TorchvisionFrames, {"model": model}
-        if model in torchvision.model_names("video"):
-            return torchvision.TorchvisionVideo, {"model": model}
-        from vidray.extractors.vision import torchvision_detection, torchvision_segmentation
+def _found(text: str) -> _Found:
+    head, typed = options.split(text)
+    cls, arguments, comes_with = _class_of(head.partition("@")[0])
+    fields = options.known(cls, but=(*arguments, "weights") if "@" in head else arguments)
+    unknown = [option for option in typed if option not in fields and option != options.TABLE]
+    if unknown and "@" in head:
+        # the question mark is the URL's
+        head, typed, unknown = text, {}, []
+    name, at, weights = head.partition("@")
+    if unknown:
+        raise UsageError(f"'{text}': {name} has no option {unknown[0]}; it has {', '.join(sorted(fields)) or 'none'}")
+    if at and not weights:
+        raise UsageError(f"'{text}' names no file after the @")
+    file = {"weights": local_path(weights) if is_local(weights) else weights} if weights else {}
+    table = typed.pop(options.TABLE, None)
+    return _Found(cls, text, {**arguments, **file}, options.parsed(typed, fields, f"'{text}'"), table, comes_with)
 
-        if model in torchvision_detection.model_names():
-            return torchvision_detection.TorchvisionDetector, {"model": model}
-        if model in torchvision_segmentation.model_names():
-            return torchvision_segmentation.TorchvisionSegmenter, {"model": model}
-    if family == "torchaudio":
-        from vidray.extractors.audio import torchaudio
 
-        if model in torchaudio.bundle_names():
-            return torchaudio.TorchaudioBundle, {"bundle": model}
-    if family == "open_clip" and model:
-        from vidray.extractors.vision import open_clip
-
-        return open_clip.OpenClip, {"model": open_clip.check_model(model)}
+def _class_of(name: str) -> tuple[Any, dict[str, Any], bool]:
+    """The class of a name, the arguments that the name stands for, and whether it comes with vidray."""
+    if ":" in name:
+        return import_class(name), {}, False
+    found = catalog.find(name)
+    if found is not None:
+        return *found, True
+    entry = catalog.installed().get(name)
+    if entry is not None:
+        return _loaded(entry), {}, False
     raise UsageError(f"there is no extractor '{name}'; {_hint(name)}")
 
 
-def _hint(name: str) -> str:
-    from vidray.extractors.catalog import names
+def _loaded(entry: Any) -> Any:
+    try:
+        return entry.load()
+    except Exception as e:
+        # an installed package may fail in any way of its own
+        raise UsageError(f"the installed extractor '{entry.name}' cannot be loaded: {type(e).__name__}: {e}") from e
 
-    by_tail = {full.rpartition("/")[2].lower(): full for full in names()}
+
+def _names(entry: Any, cls: type) -> bool:
+    return bool(entry.value == f"{cls.__module__}:{cls.__qualname__}")
+
+
+def _hint(name: str) -> str:
+    by_tail = {full.rpartition("/")[2].lower(): full for full in [*catalog.names(), *catalog.installed()]}
     tail = name.rpartition("/")[2].lower()
     near = [by_tail[tail]] if tail in by_tail else []
     near += get_close_matches(name, by_tail.values(), n=NEAR_NAMES)
@@ -187,11 +230,13 @@ def _hint(name: str) -> str:
     return (f"near: {close}; " if close else "") + "`vidray models` lists all, and module:Class names your own"
 
 
-def _build(cls: Any, what: str, arguments: dict[str, str], options: dict[str, Any]) -> Any:
+def _build(found: _Found, given: Mapping[str, Any]) -> Any:
+    cls = found.cls
     if not callable(cls):
-        raise UsageError(f"'{what}' is a {type(cls).__name__}, not a class")
+        raise UsageError(f"'{found.text}' is a {type(cls).__name__}, not a class")
     fields = {field.name for field in dataclasses.fields(cls) if field.init} if dataclasses.is_dataclass(cls) else set()
+    values = {name: value for name, value in given.items() if name in fields}
     try:
-        return cls(**arguments, **{name: value for name, value in options.items() if name in fields})
+        return cls(**{**values, **found.arguments, **found.options})
     except TypeError as e:
-        raise UsageError(f"'{what}' cannot be built without arguments: {e}") from e
+        raise UsageError(f"'{found.text}' cannot be built without arguments: {e}") from e

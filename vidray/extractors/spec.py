@@ -10,91 +10,151 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidray.errors import SpecMismatchError, UsageError, WeightsError
+from vidray.extractors.inputs import Bound, scope_of, video_schema_of
 from vidray.extractors.protocol import Extractor
-from vidray.extractors.registry import check, import_class, resolve
+from vidray.extractors.registry import check, is_built_in, origin_of, resolve
+from vidray.media import Columns, Modality, record_of
 from vidray.models.weights import file_record
 
-BUILT_IN = "vidray.extractors."
 NAMED_FIELDS = ("model", "bundle", "weights")
 """Fields of the built-in extractors that their name stands for."""
 UNSPOKEN_FIELDS = ("memory_bytes",)
 """Fields of any extractor that change nothing in its table."""
+LATER = {"later": True}
+"""Metadata of a field that an extractor was given after tables had been made: its default is not written down."""
+BOUND = ("table", "spec_sha256")
+"""What a spec says of an input besides what the extractor asks for: which table it was given."""
 
 
-def describe(extractor: Extractor) -> dict[str, object]:
+def describe(
+    extractor: Extractor, bound: Bound | None = None, hashes: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
     """Everything that decides what an extractor's table holds, as plain JSON values: equal ones make equal tables.
 
     `extractor` is what `resolve` takes, and `settings` are the dataclass fields that it does not stand for; a setting
     that is no plain value is known by its type alone. Reads the weights file, for its sha256.
 
+    Args:
+        extractor: The description.
+        bound: The table of each input that is a table.
+        hashes: What made each of these tables, as the hash of its `_spec.json`.
+
     Raises:
         WeightsError: The weights are not there.
         MissingExtraError: They are those of a package that is not installed.
     """
-    cls = type(extractor)
     weights = getattr(extractor, "weights", None)
     record = getattr(extractor, "weights_record", None) or (file_record(weights) if weights else None)
-    built_in = cls.__module__.startswith(BUILT_IN)
-    origin = f"{cls.__module__}:{cls.__qualname__}"
-    if built_in:
-        origin = f"{extractor.name}@{weights}" if weights else extractor.name
-    spec = {
+    video_schema = video_schema_of(extractor)
+    spec: dict[str, Any] = {
         "name": extractor.name,
-        "extractor": origin,
-        "settings": _settings(extractor, leave_out=NAMED_FIELDS if built_in else ()),
+        "extractor": origin_of(extractor),
+        "settings": _settings(extractor, leave_out=NAMED_FIELDS if is_built_in(extractor) else ()),
         "version": getattr(extractor, "version", None),
         "weights": record,
-        "sampling": {"kind": type(extractor.sampling).__name__, **dataclasses.asdict(extractor.sampling)},
+        "inputs": {name: _input(value, (bound or {}).get(name), hashes) for name, value in extractor.inputs.items()},
+        "scope": scope_of(extractor),
         "precision": getattr(extractor, "precision", None),
         "per_frame": bool(getattr(extractor, "per_frame", False)),
         "columns": [[field.name, str(field.type)] for field in extractor.schema],
+        "video_columns": None if video_schema is None else [[field.name, str(field.type)] for field in video_schema],
+        "reads_text": callable(getattr(extractor, "load_text", None)),
     }
-    plain: dict[str, object] = json.loads(json.dumps(spec, default=dict))
+    plain: dict[str, Any] = json.loads(json.dumps(spec, default=dict))
     return plain
 
 
-def restore(spec: Mapping[str, Any]) -> Extractor:
+def _input(value: Any, table: str | None, hashes: Mapping[str, str | None] | None) -> dict[str, Any]:
+    if not isinstance(value, Columns):
+        return record_of(value)
+    record: dict[str, Any] = {"kind": "Columns", "modality": "text", "columns": list(value.columns)}
+    if table is not None:
+        record |= {"table": table, "spec_sha256": (hashes or {}).get(table)}
+    return record
+
+
+def current(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec in today's words, also one that an earlier version wrote down: it had one `sampling`, and no scope."""
+    if "inputs" in spec or "sampling" not in spec:
+        return dict(spec)
+    from vidray.media import sampling as kinds
+
+    sampling = spec["sampling"]
+    named = (
+        {"frames": sampling["frames"] | {"kind": "FrameRate"}, "audio": sampling["audio"] | {"kind": "Audio"}}
+        if (sampling["kind"] == "AudioVisual")
+        else {"audio" if sampling["kind"] == "Audio" else "frames": sampling}
+    )
+    inputs = {name: record_of(kinds.from_record(record)) for name, record in named.items()}
+    later = {"inputs": inputs, "scope": "clip", "video_columns": None}
+    text = {"reads_text": str(spec.get("name")).startswith("open_clip/")}
+    return {**{name: value for name, value in spec.items() if name != "sampling"}, **later, **text}
+
+
+def restore(spec: Mapping[str, Any], given: Extractor | None = None) -> Extractor:
     """The extractor that a `_spec.json` tells of, checked to be the same in all that decides a table.
 
+    A store may be a stranger's, so it decides nothing that is imported: what comes with vidray or is installed as an
+    entry point is found by its name, all else is what the user passed.
+
+    Args:
+        spec: What the store says.
+        given: An extractor that the user named or passed.
+
     Raises:
-        UsageError: It cannot be rebuilt here: its module is not there, or it was set up with more than plain values.
+        UsageError: It cannot be rebuilt here: it is to be passed, or was set up with more than plain values.
         WeightsError: The weights are gone, or are not those of the table any more.
         SpecMismatchError: What is rebuilt differs: another version of vidray, of a library or of the extractor's code.
     """
-    origin, settings = str(spec["extractor"]), spec["settings"]
-    for name, value in (settings or {}).items():
-        if isinstance(value, Mapping) and "type" in value:
-            raise UsageError(f"{origin} was set up with {name} of type {value['type']}: pass the extractor itself")
-    restored = _rebuilt(origin, settings)
+    then = current(spec)
+    origin = str(then["extractor"])
+    restored = _rebuilt(origin, then["settings"]) if given is None else given
     now = describe(restored)
-    then_sha256, now_sha256 = _sha256(spec), _sha256(now)
+    then_sha256, now_sha256 = _sha256(then), _sha256(now)
     if then_sha256 != now_sha256:
         raise WeightsError(
             f"the weights of {origin} are not those that made the table: sha256 {now_sha256}, not {then_sha256}"
         )
-    different = [key for key in now if now[key] != spec.get(key)]
+    then = unbound(then)
+    different = [key for key in now if now[key] != then.get(key)]
     if different:
         key = different[0]
         raise SpecMismatchError(
             f"{origin} is not what made the table any more: {', '.join(different)} "
-            f"differ ({key} was {spec.get(key)}, is {now[key]}); extract it anew, with --as under another name"
+            f"differ ({key} was {then.get(key)}, is {now[key]}); extract it anew, with --as under another name"
         )
     return restored
 
 
+def unbound(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec without which tables its inputs are."""
+    inputs = {
+        name: {key: value for key, value in record.items() if key not in BOUND}
+        for name, record in (spec.get("inputs") or {}).items()
+    }
+    return {**spec, "inputs": inputs}
+
+
+def bound_in(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The tables that a table was made from, by the name of the input."""
+    return {name: record["table"] for name, record in (spec.get("inputs") or {}).items() if "table" in record}
+
+
 def _rebuilt(origin: str, settings: Mapping[str, Any] | None) -> Extractor:
+    for name, value in (settings or {}).items():
+        if isinstance(value, Mapping) and "type" in value:
+            raise UsageError(f"{origin} was set up with {name} of type {value['type']}: pass the extractor itself")
+    if ":" in origin.partition("@")[0]:
+        raise UsageError(
+            f"the table was made by {origin}, and a store does not decide what is imported: name it with -x {origin}, "
+            "or pass the extractor itself"
+        )
     try:
-        if ":" in origin.partition("@")[0]:
-            made = import_class(origin)
-            # the store may be a stranger's, so nothing is called that is no extractor's class
-            if not (isinstance(made, type) and callable(getattr(made, "load", None))):
-                raise UsageError(f"'{origin}', which made the table by its own account, is no extractor's class")
-            return check(made(**(settings or {})), f"'{origin}'")
         described: Any = resolve(origin)
         rebuilt: Extractor = dataclasses.replace(described, **(settings or {}))
     except TypeError as e:
         raise SpecMismatchError(f"{origin} does not take the settings that made the table any more: {e}") from e
-    return rebuilt
+    return check(rebuilt, f"'{origin}'", schema=False)
 
 
 def _sha256(spec: Mapping[str, Any]) -> object:
@@ -105,8 +165,10 @@ def _settings(extractor: Any, *, leave_out: tuple[str, ...]) -> dict[str, object
     if not dataclasses.is_dataclass(extractor):
         return None
     leave_out += UNSPOKEN_FIELDS
-    names = [field.name for field in dataclasses.fields(extractor) if field.init and field.name not in leave_out]
-    return {name: _plain(getattr(extractor, name)) for name in names}
+    fields = [field for field in dataclasses.fields(extractor) if field.init and field.name not in leave_out]
+    values = {field.name: getattr(extractor, field.name) for field in fields}
+    unsaid = {field.name for field in fields if field.metadata.get("later") and values[field.name] == field.default}
+    return {name: _plain(value) for name, value in values.items() if name not in unsaid}
 
 
 def _plain(value: Any) -> object:
@@ -119,7 +181,7 @@ def _plain(value: Any) -> object:
 
 def is_joint(spec: Mapping[str, Any]) -> bool:
     """Whether a table, by its `_spec.json`, is of a model that has a text tower."""
-    return str(spec.get("name")).startswith("open_clip/")
+    return bool(current(spec).get("reads_text"))
 
 
 def has_classes(spec: Mapping[str, Any]) -> bool:
@@ -128,11 +190,46 @@ def has_classes(spec: Mapping[str, Any]) -> bool:
     return "labels" in columns and "detections" not in columns
 
 
+def has_embedding(spec: Mapping[str, Any]) -> bool:
+    """Whether a table, by its `_spec.json`, can be searched by its embeddings."""
+    return "embedding" in column_names(spec)
+
+
 def column_names(spec: Mapping[str, Any]) -> set[str]:
     """The columns of a table, by its `_spec.json`."""
     return {name for name, _ in spec.get("columns") or ()}
 
 
+def modalities(spec: Mapping[str, Any]) -> frozenset[Modality]:
+    """What a table, by its `_spec.json`, is about: frames, audio, or words."""
+    inputs = current(spec).get("inputs") or {}
+    return frozenset(record["modality"] for record in inputs.values())
+
+
 def hears(spec: Mapping[str, Any]) -> bool:
-    """Whether a table, by its `_spec.json`, is about audio."""
-    return (spec.get("sampling") or {}).get("kind") == "Audio"
+    """Whether a table, by its `_spec.json`, is about audio alone."""
+    return modalities(spec) == {"audio"}
+
+
+def suitability(spec: Mapping[str, Any], query: str) -> int | None:
+    """How well a table, by its `_spec.json`, suits a query by "image", "audio", "video" or "clip".
+
+    0 suits best; None is for a table that such a query cannot be asked of. A clip suits all alike.
+    """
+    sees = modalities(spec)
+    windows = any("frames" in record for record in (current(spec).get("inputs") or {}).values())
+    ranks: dict[str, dict[frozenset[Modality], int]] = {
+        "image": {frozenset({"frames"}): int(windows)},
+        "audio": {frozenset({"audio"}): 0},
+        "video": {frozenset({"frames"}): 0, frozenset({"audio"}): 1, frozenset({"frames", "audio"}): 2},
+    }
+    return 0 if query == "clip" else ranks[query].get(sees)
+
+
+def given_for(spec: Mapping[str, Any], extractor: str | Extractor | None) -> Extractor | None:
+    """The extractor that a user named or passed for a table, where it is one that the table's spec cannot name."""
+    if extractor is None or ":" not in str(spec.get("extractor")).partition("@")[0]:
+        return None
+    if not isinstance(extractor, str):
+        return extractor
+    return resolve(extractor) if ":" in extractor.partition("@")[0] else None

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.errors import UsageError
-from vidray.extractors import restore
-from vidray.extractors.vision.open_clip import OpenClip, TextTower
+from vidray.extractors import Extractor, restore
+from vidray.extractors.answers import matrix_of
+from vidray.extractors.protocol import TextTower
 from vidray.labels.protocol import Ranked
 from vidray.labels.ranking import ranked_rows
 
@@ -28,7 +29,7 @@ NOTHING = ("a photo", "a picture", "an image", "a frame of a video", "something"
 
 @dataclass(frozen=True)
 class JointModel:
-    """Scores texts by the column `embedding` of an `open_clip` table, with the text tower of the same weights.
+    """Scores texts by the column `embedding` of a joint model's table, with the text tower of the same weights.
 
     A score is in [0, 1]. A model with a bias (SigLIP) was trained to give the probability that a text fits; this is it,
     sigmoid(scale * cosine + bias). Others were trained to choose between texts: their score is the probability of the
@@ -38,11 +39,13 @@ class JointModel:
         features: The table.
         prompts: The texts, each a label.
         made_by: The table's `_spec.json`.
+        given: The extractor that made it, where that is one that the user has to pass.
     """
 
     features: str
     prompts: tuple[str, ...]
     made_by: Mapping[str, Any]
+    given: Extractor | None = None
     kind = "zero-shot"
     columns = ("embedding",)
 
@@ -56,9 +59,8 @@ class JointModel:
 
     def scores(self, rows: pa.Table) -> Floats:
         """The score of each text for each row: float32 (N, prompts), 0 for a row without an embedding."""
-        column = rows["embedding"].combine_chunks()
-        known = column.is_valid().to_numpy(zero_copy_only=False)
-        vectors = column.drop_null().flatten().to_numpy().reshape(int(known.sum()), self.vectors.shape[1])
+        vectors, known = matrix_of(rows["embedding"])
+        vectors = vectors.reshape(len(vectors), self.vectors.shape[1])
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cosines = vectors @ self.vectors.T
         if self._tower.bias is None:
@@ -81,10 +83,11 @@ class JointModel:
 
     @cached_property
     def _tower(self) -> TextTower:
-        extractor = restore(self.made_by)
-        if not isinstance(extractor, OpenClip):
-            raise UsageError(f"{self.features} was not made by open_clip, so that it has no text model")
-        return extractor.load_text()
+        extractor: Any = restore(self.made_by, self.given)
+        if not callable(getattr(extractor, "load_text", None)):
+            raise UsageError(f"{self.features} was made by {extractor.name}, which has no text model")
+        tower: TextTower = extractor.load_text()
+        return tower
 
 
 def _unit(vectors: npt.NDArray[Any]) -> Floats:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vidray.errors import UsageError
-from vidray.extractors.spec import column_names, hears, is_joint
+from vidray.extractors import Extractor
+from vidray.extractors.spec import has_classes, hears, is_joint
 from vidray.labels.class_names import ClassNames
 from vidray.labels.joint import JointModel
 
@@ -14,21 +15,24 @@ LONGEST = 1000
 MOST = 10_000
 
 
-def zero_shot(table: str, spec: Mapping[str, Any], prompts: Iterable[str]) -> ClassNames | JointModel:
+def zero_shot(
+    table: str, spec: Mapping[str, Any], prompts: Iterable[str], given: Extractor | None = None
+) -> ClassNames | JointModel:
     """The labeler that compares texts with the clips of a feature table.
 
     Args:
         table: The name of the feature table.
         spec: Its `_spec.json`: what made it, and its columns.
         prompts: The texts, each a label; one that stands there twice counts once.
+        given: The extractor that made the table, where the user has passed it.
 
     Raises:
         UsageError: No texts, an empty or a very long one, or a table that texts cannot be compared with.
     """
     wanted = check_prompts(prompts)
     if is_joint(spec):
-        return JointModel(table, wanted, spec)
-    if "labels" in column_names(spec):
+        return JointModel(table, wanted, spec, given)
+    if has_classes(spec):
         return ClassNames(table, wanted, "audio" if hears(spec) else "frame")
     raise UsageError(
         f"the table {table} has no classes and no text model, so that texts cannot be compared with it; "

@@ -1,3 +1,47 @@
-"""The values that pass between the rooms: videos, clips, samplings and samples."""
+"""The values that pass between the rooms: videos, clips, samplings and samples. All are frozen; no codec, no Ray."""
 
-from vidray.media.values import *  # noqa: F403
+from vidray.media.inputs import ClipInput, Columns
+from vidray.media.requests import AudioRequest, FrameRequest, Request
+from vidray.media.samples import AudioSamples, Decoded, Frames, RawFrames, RawSamples, Windows
+from vidray.media.sampling import (
+    Audio,
+    FrameRate,
+    FrameWindows,
+    Modality,
+    Sampling,
+    context_of,
+    record_of,
+    with_context,
+)
+from vidray.media.values import TIME_SLACK_S, UNSEEN, Clip, FrameSize, Resize, Span, Video, VideoInfo, longest_s
+
+__all__ = [
+    "TIME_SLACK_S",
+    "UNSEEN",
+    "Audio",
+    "AudioRequest",
+    "AudioSamples",
+    "Clip",
+    "ClipInput",
+    "Columns",
+    "Decoded",
+    "FrameRate",
+    "FrameRequest",
+    "FrameSize",
+    "FrameWindows",
+    "Frames",
+    "Modality",
+    "RawFrames",
+    "RawSamples",
+    "Request",
+    "Resize",
+    "Sampling",
+    "Span",
+    "Video",
+    "VideoInfo",
+    "Windows",
+    "context_of",
+    "longest_s",
+    "record_of",
+    "with_context",
+]

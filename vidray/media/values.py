@@ -1,19 +1,10 @@
-"""The values that pass between the rooms: videos, clips, samplings and samples.
-
-All are frozen. This module knows no codec, no file and no Ray.
-"""
+"""Videos, clips and how frames are resized: frozen values that know no codec, no file and no Ray."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
-
-from vidray.errors import DecodeError
 
 Span = tuple[float, float]
 """A half-open span [start_s, end_s) in seconds on a video's presentation clock."""
@@ -29,6 +20,10 @@ TIME_SLACK_S = 1e-6
 
 _SIDE_SLACK = 1e-6
 """Of a pixel: a side that is scaled to a whole number may come out a hair below it."""
+
+_LONGEST_S = 31 * 86_400.0
+_ALWAYS_BELIEVED_S = 3_600.0
+_FEWEST_BYTES_PER_S = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +84,7 @@ class Clip:
     Attributes:
         clip_id: 32 hexadecimal digits from the video's id and the span.
         clip_index: Place among the clips of its video, from 0.
+        starts_shot: Whether a shot begins where it begins; None where nobody looked for shots.
     """
 
     clip_id: str
@@ -97,6 +93,7 @@ class Clip:
     clip_index: int
     start_s: float
     end_s: float
+    starts_shot: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +116,15 @@ class Resize:
     antialias: bool = True
     longest: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.interpolation == "bicubic" and not self.antialias:
+            # no model of torchvision uses it, and it could only be approximated
+            raise ValueError("Resize(interpolation='bicubic') needs antialias=True, got antialias=False")
+
+    def size_of(self, size: FrameSize) -> FrameSize:
+        """(height, width) of what becomes of a frame of this size: scaled and cut out."""
+        return self.crop or self.scaled(*size)
+
     def scaled(self, height: int, width: int) -> FrameSize:
         """(height, width) after scaling, before the crop; by torchvision's rule, sides are cut to integers."""
         if not isinstance(self.size, int):
@@ -133,157 +139,6 @@ class Resize:
         return max(1, int(height * factor + _SIDE_SLACK)), max(1, int(width * factor + _SIDE_SLACK))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameRate:
-    """Frames at start_s, start_s + 1/fps, ... of a clip: ragged, one `Frames` a clip.
-
-    With `keyframes`, the first keyframe in each of the spans between these times instead, at its own time, or the last
-    one before the clip where it holds none: a small part of the decoding, and whichever frames the encoder chose.
-
-    Attributes:
-        fps: Frames a second, at most so many with `keyframes`.
-        resize: None for frames as displayed.
-        keyframes: Whether keyframes alone are decoded.
-    """
-
-    fps: float
-    resize: Resize | None = None
-    keyframes: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameWindows:
-    """Evenly spaced windows of a fixed number of frames: static, one `Windows` a clip.
-
-    A clip of one window's length or less has one window, which repeats its last frame where the clip is shorter.
-
-    Attributes:
-        frames: Frames in a window.
-        fps: Frames a second inside a window.
-        resize: As in `FrameRate`.
-        max_windows: How many windows a long clip has at most.
-    """
-
-    frames: int
-    fps: float
-    resize: Resize | None = None
-    max_windows: int = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audio:
-    """All of a clip's audio, mixed down to one channel.
-
-    Attributes:
-        sample_rate: In hertz; the audio is resampled to it.
-    """
-
-    sample_rate: int
-
-
-Sampling = FrameRate | FrameWindows | Audio
-"""What the decoder knows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioVisual:
-    """The frames and the audio of a clip together: one `FramesAndAudio` a clip."""
-
-    frames: FrameRate
-    audio: Audio
-
-
-AnySampling = Sampling | AudioVisual
-"""What an extractor may want."""
-
-
-def single(sampling: AnySampling) -> tuple[Sampling, ...]:
-    """The samplings that the decoder is asked for."""
-    return (sampling.frames, sampling.audio) if isinstance(sampling, AudioVisual) else (sampling,)
-
-
-_LONGEST_S = 31 * 86_400.0
-_ALWAYS_BELIEVED_S = 3_600.0
-_FEWEST_BYTES_PER_S = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frames:
-    """The frames of one clip by a `FrameRate`.
-
-    Attributes:
-        times_s: float64 (T,), the wanted times on the video's presentation clock; of keyframes their own times.
-        frames: uint8 (T, H, W, 3), RGB; the frame on display at each of these times.
-    """
-
-    times_s: npt.NDArray[np.float64]
-    frames: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """The frames of one clip by a `FrameWindows`.
-
-    Attributes:
-        times_s: float64 (W, T).
-        frames: uint8 (W, T, H, W, 3), RGB.
-    """
-
-    times_s: npt.NDArray[np.float64]
-    frames: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioSamples:
-    """The audio of one clip by an `Audio`.
-
-    Attributes:
-        samples: float32 (N,), mono, in [-1, 1]; N = round((end_s - start_s) * sample_rate). Silence where the clip
-            has a frame but no audio yet, or no longer.
-        sample_rate: In hertz.
-    """
-
-    samples: npt.NDArray[np.float32]
-    sample_rate: int
-
-
-Samples = Frames | Windows | AudioSamples
-
-
-@dataclass(frozen=True, kw_only=True)
-class FramesAndAudio:
-    """The samples of one clip by an `AudioVisual`: None where the clip has no frame, or no audio, but not both."""
-
-    frames: Frames | None
-    audio: AudioSamples | None
-
-
-AnySamples = Samples | FramesAndAudio
-
-
-def sample_times(sampling: FrameRate | FrameWindows, start_s: float, end_s: float) -> npt.NDArray[np.float64]:
-    """The wanted times of a clip: float64 (T,) for a `FrameRate`, (W, T) for `FrameWindows`.
-
-    Times of a `FrameRate` lie in [start_s, end_s), at least one. A window's times may run past end_s, where the clip
-    is shorter than the window.
-    """
-    length_s = end_s - start_s
-    if isinstance(sampling, FrameRate):
-        count = max(1, math.ceil((length_s - TIME_SLACK_S) * sampling.fps))
-        return start_s + np.arange(count, dtype=np.float64) / sampling.fps
-    window_s = sampling.frames / sampling.fps
-    windows = min(sampling.max_windows, max(1, math.floor((length_s + TIME_SLACK_S) / window_s)))
-    firsts = start_s + (np.arange(windows) + 0.5) * (length_s / windows) - window_s / 2
-    firsts = np.maximum(firsts, start_s)
-    within = np.arange(sampling.frames, dtype=np.float64) / sampling.fps
-    return np.asarray(firsts[:, None] + within[None, :], dtype=np.float64)
-
-
-def sample_count(sampling: Audio, start_s: float, end_s: float) -> int:
-    """How many samples of audio a clip has."""
-    return max(1, round((end_s - start_s) * sampling.sample_rate))
-
-
 def longest_s(size_bytes: int) -> float:
     """The longest duration that is believed of a file: an hour, or ten bytes a second up to a month.
 
@@ -291,31 +146,3 @@ def longest_s(size_bytes: int) -> float:
     silence or of a frame that stands still, and the container's bytes around them, come to more than that.
     """
     return min(_LONGEST_S, max(_ALWAYS_BELIEVED_S, size_bytes / _FEWEST_BYTES_PER_S))
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What one clip gave.
-
-    Attributes:
-        samples: For each sampling its samples; None where the clip has nothing of the kind (no audio, or no frame in
-            this span); a DecodeError where it should have had something.
-        warning: One line on what was damaged, None if nothing was.
-    """
-
-    samples: Mapping[Sampling, Samples | DecodeError | None]
-    warning: str | None
-
-    def of(self, sampling: AnySampling) -> AnySamples | DecodeError | None:
-        """The same for what an extractor wants; of frames and audio together, an error of either is one of both."""
-        if not isinstance(sampling, AudioVisual):
-            return self.samples[sampling]
-        frames, audio = self.samples[sampling.frames], self.samples[sampling.audio]
-        for part in (frames, audio):
-            if isinstance(part, DecodeError):
-                return part
-        if frames is None and audio is None:
-            return None
-        assert not isinstance(frames, DecodeError | Windows | AudioSamples)
-        assert audio is None or isinstance(audio, AudioSamples)
-        return FramesAndAudio(frames=frames, audio=audio)

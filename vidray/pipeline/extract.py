@@ -7,15 +7,17 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-from vidray.corpus import list_corpus
+from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, UsageError, VidrayError
-from vidray.extractors import describe, resolve, slug
+from vidray.extractors import resolve, slug, table_of
+from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
-from vidray.pipeline.changes import take_back_failed
 from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_sources, ship_weights
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
+from vidray.pipeline.levels import Bindings, bind, describe_all, with_missing
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress
@@ -25,6 +27,7 @@ from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import FixedStride, Planner
 from vidray.store import SliceKey, Store
+from vidray.store.changes import begin_outdated, take_back_failed
 from vidray.store.lease import Lease
 
 WAVE_BLOCKS = 4096
@@ -69,18 +72,20 @@ def extract(
         ClusterError: The cluster does not do the work.
     """
     progress = progress or Progress(quiet=True)
-    tables = name_tables(extractors)
     target = Store(store)
     planner = planner or FixedStride()
-    run = RunRecord(target, corpus=corpus, tables=tables, planner=planner)
-    specs = {table: describe(extractor) for table, extractor in tables.items()}
-    for table, spec in specs.items():
-        target.check_spec(table, spec)
-    target.check_plan(planner.config)
+    bindings = bind(target, name_tables(extractors), progress.say)
+    run = RunRecord(target, corpus=corpus, tables=bindings.extractors, planner=planner)
+    stale = check_store(target, bindings, planner, refresh=refresh)
     known = frozenset[str]() if refresh else known_uris(target, retry_failed=retry_failed)
     listing = list_corpus(corpus, limit=limit, known=known)
     with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
         try:
+            # another run may have written while this one waited
+            stale = check_store(target, bindings, planner, refresh=refresh)
+            for table in stale:
+                progress.say(f"{table} was made from what was made anew since; it is made again")
+                target.remove_table(table)
             settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
             plan_listing(
                 listing,
@@ -91,16 +96,13 @@ def extract(
                 progress=progress,
                 meanwhile=connection.connect,
             )
+            bindings = with_missing(target, bindings, progress.say)
+            run.takes(bindings.extractors)
             if retry_failed:
-                take_back_failed(target, tables)
-            staged = {table: target.staged(table) for table in tables}
-            missing = missing_parts(target, list(tables))
-            if missing:
-                for table, spec in specs.items():
-                    target.write_spec(table, spec)
-                connection.connect()
-                connection.check_nodes(target.folder, next((v.uri for v in listing.videos if v.is_seen), None))
-                _Filling(target, tables, connection, device, progress, run, lease).fill(missing, staged)
+                take_back_failed(target, bindings.extractors)
+            specs = describe_all(target, bindings)
+            for tables in bindings.levels():
+                _fill(target, bindings, specs, tables, connection, listing, device, progress, run, lease)
             lease.check()
             target.clear_staging()
             return run.finish()
@@ -111,6 +113,48 @@ def extract(
             progress.close()
 
 
+def check_store(store: Store, bindings: Bindings, planner: Planner, *, refresh: bool) -> list[str]:
+    """Refuse another plan, and other extractors, than the store has. Returns the tables that are to be made again.
+
+    Raises SpecMismatchError.
+    """
+    store.check_plan(planner.config)
+    specs = describe_all(store, bindings)
+    stale = [table for table, spec in specs.items() if store.is_stale(table, spec)] if refresh else []
+    for table, spec in specs.items():
+        if table not in stale:
+            store.check_spec(table, spec)
+    return stale
+
+
+def _fill(
+    store: Store,
+    bindings: Bindings,
+    specs: Mapping[str, Mapping[str, Any]],
+    tables: Sequence[str],
+    connection: Cluster,
+    listing: Listing,
+    device: Device,
+    progress: Progress,
+    run: RunRecord,
+    lease: Lease,
+) -> None:
+    """Fill the tables of one level; those that they are made from are whole by now."""
+    derived = {table: bindings.bound[table] for table in tables if bindings.bound[table]}
+    for table, bound in derived.items():
+        begin_outdated(store, table, bound)
+    staged = {table: store.staged(table) for table in tables}
+    missing = missing_parts(store, tables)
+    if not missing:
+        return
+    for table in tables:
+        store.write_spec(table, specs[table])
+    connection.connect()
+    connection.check_nodes(store.folder, next((v.uri for v in listing.videos if v.is_seen), None))
+    extractors = {table: bindings.extractors[table] for table in tables}
+    _Filling(store, extractors, bindings.bound, connection, device, progress, run, lease).fill(missing, staged)
+
+
 def name_tables(
     extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
 ) -> dict[str, Extractor]:
@@ -119,12 +163,18 @@ def name_tables(
         return {slug(name): resolve(extractor) for name, extractor in extractors.items()}
     if isinstance(extractors, str):
         raise UsageError(f"extractors must be a list, got the text {extractors!r}")
-    resolved = [resolve(extractor) for extractor in extractors]
-    tables = {slug(extractor.name): extractor for extractor in resolved}
-    if not resolved:
+    if not extractors:
         raise UsageError("no extractor was named; `vidray models` lists them")
-    if len(tables) < len(resolved):
-        raise UsageError("two extractors would write the same table; give one a name of its own with --as NAME")
+    tables: dict[str, Extractor] = {}
+    for extractor in extractors:
+        resolved = resolve(extractor)
+        table = slug(table_of(extractor) or resolved.name)
+        if table in tables:
+            raise UsageError(
+                f"two extractors would write the table {table}; give one a name of its own, with --as NAME or "
+                f"-x '{resolved.name}?name=NAME'"
+            )
+        tables[table] = resolved
     return tables
 
 
@@ -134,6 +184,7 @@ class _Filling:
 
     store: Store
     extractors: dict[str, Extractor]
+    bound: Mapping[str, Bound]
     cluster: Cluster
     device: Device
     progress: Progress
@@ -156,7 +207,7 @@ class _Filling:
         )
         with ThreadPoolExecutor(PUBLISHING_HERE) as threads:
             publisher = Publisher(self.store, self.extractors, threads=threads if self.cluster.local else None)
-            with Pool(placement, self.store.url, self.extractors) as pool:
+            with Pool(placement, self.store.url, self.extractors, self.bound) as pool:
                 for wave in _waves(works):
                     self.lease.check()
                     self._run_wave(wave, placement, pool, publisher)
@@ -189,7 +240,7 @@ class _Filling:
         self.progress.say(f"{clips} clips went missing {PASSES} times; trying them one by one")
         self.run.count("clips_isolated", clips)
         pool.close()
-        for receipt in isolate(blocks, self.store, self.extractors, placement):
+        for receipt in isolate(blocks, self.store, self.extractors, self.bound, placement):
             self._received(receipt, publisher)
 
     def _received(self, receipt: Receipt, publisher: Publisher) -> None:
@@ -231,7 +282,7 @@ class _Filling:
             return
         try:
             if placement.decoders:
-                yield from receipts(tasks, placement, self.store.url, self.extractors)
+                yield from receipts(tasks, placement, self.store.url, self.extractors, self.bound)
             else:
                 yield from pool.receipts(tasks)
         except ray.exceptions.RayError as e:

@@ -11,17 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement, data_context
 from vidray.pipeline.pool import TASK_RETRIES, WORKER_RESTARTS
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare
-from vidray.pipeline.worker import DecodedSlice, Receipt, SliceExtractor, decode_task
+from vidray.pipeline.worker import DecodedSlice, Receipt, Samplings, SliceExtractor, decode_task, samplings
 from vidray.sandbox import Sandbox
 
 
 def receipts(
-    tasks: Sequence[Task], placement: Placement, store_url: str, extractors: Mapping[str, Extractor]
+    tasks: Sequence[Task],
+    placement: Placement,
+    store_url: str,
+    extractors: Mapping[str, Extractor],
+    bound: Mapping[str, Bound],
 ) -> Iterator[Receipt]:
     """Run a wave, and yield what is staged as it comes in.
 
@@ -29,7 +34,7 @@ def receipts(
         VidrayError: What keeps all of the work from being done, such as weights that cannot be had or a full disk.
         RayError: A worker was lost more often than it is started again.
     """
-    data = build_graph(tasks, placement, store_url, extractors)
+    data = build_graph(tasks, placement, store_url, extractors, bound)
     for batch in data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
         for row in batch["receipt"].to_pylist():
             found = pickle.loads(row)
@@ -39,7 +44,11 @@ def receipts(
 
 
 def build_graph(
-    tasks: Sequence[Task], placement: Placement, store_url: str, extractors: Mapping[str, Extractor]
+    tasks: Sequence[Task],
+    placement: Placement,
+    store_url: str,
+    extractors: Mapping[str, Extractor],
+    bound: Mapping[str, Bound],
 ) -> Any:
     """The stages of a wave as a Ray Dataset of receipts: one row is one task, one row a Ray block."""
     import ray.data
@@ -47,11 +56,10 @@ def build_graph(
     data_context()
     rows = [pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())}) for task in tasks]
     data = ray.data.from_arrow(rows)
-    samplings = {table: extractor.sampling for table, extractor in extractors.items()}
     decoded = _stage(
         data,
         _decode,
-        fn_args=(samplings,),
+        fn_args=(samplings(extractors),),
         compute=ray.data.TaskPoolStrategy(size=min(placement.decoders, len(tasks))),
         num_cpus=1,
         max_retries=TASK_RETRIES,
@@ -63,7 +71,7 @@ def build_graph(
     return _stage(
         decoded,
         _Extract,
-        fn_constructor_args=(store_url, dict(extractors), placement.device),
+        fn_constructor_args=(store_url, dict(extractors), placement.device, dict(bound)),
         compute=pool,
         num_gpus=placement.gpus,
         memory=placement.memory_bytes,
@@ -79,22 +87,24 @@ def _stage(data: Any, work: Any, **options: Any) -> Any:
         return data.map_batches(work, batch_size=None, batch_format="pyarrow", **options)
 
 
-def _decode(batch: pa.Table, samplings: Mapping[str, Any]) -> Iterator[pa.Table]:
+def _decode(batch: pa.Table, wanted: Samplings) -> Iterator[pa.Table]:
     for task in batch["task"].to_pylist():
-        for decoded in spare(partial(_decoded, pickle.loads(task), samplings)):
+        for decoded in spare(partial(_decoded, pickle.loads(task), wanted)):
             yield _row("slice", decoded)
 
 
-def _decoded(task: Task, samplings: Mapping[str, Any]) -> Iterator[DecodedSlice]:
+def _decoded(task: Task, wanted: Samplings) -> Iterator[DecodedSlice]:
     with contextlib.closing(Sandbox()) as sandbox:
-        yield from decode_task(task, samplings, sandbox)
+        yield from decode_task(task, wanted, sandbox)
 
 
 class _Extract:
     """The networks of one worker. Trouble that concerns all work is handed on: raised here, it would be tried again."""
 
-    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
-        self._extractor = SliceExtractor(store_url, extractors, device)
+    def __init__(
+        self, store_url: str, extractors: Mapping[str, Extractor], device: str, bound: Mapping[str, Bound]
+    ) -> None:
+        self._extractor = SliceExtractor(store_url, extractors, device, bound)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for data in batch["slice"].to_pylist():

@@ -16,15 +16,15 @@ import pyarrow as pa
 
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
-from vidray.media import Clip, Span, Video, VideoInfo
-from vidray.pipeline.changes import find_changes, finish_retirement, human_labels_of, retire
+from vidray.media import Clip, Video, VideoInfo
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
-from vidray.pipeline.cuts import check_planner, find_cuts
 from vidray.pipeline.progress import Progress
-from vidray.planning import FixedStride, Part, Planner, Shots, blocks_of, clips_of, parts_of
+from vidray.pipeline.survey import find_cuts
+from vidray.planning import FixedStride, Part, Planner, blocks_of, clips_of, parts_of, survey_of
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
+from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.lease import Lease
 
 LOCAL_PROBES_AT_ONCE = 2
@@ -96,7 +96,7 @@ def estimate(
     for warning in listing.warnings:
         progress.say(warning)
     planner = planner or FixedStride()
-    check_planner(planner)
+    _check_survey(planner)
     parts = parts_of(listing.videos, itertools.count())
     found = []
     with cluster(ray_address) as connection:
@@ -164,11 +164,11 @@ def plan_listing(
     fresh = [video for video in listing.videos if video.uri not in known]
     if not fresh:
         return
-    check_planner(planner)
+    _check_survey(planner)
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
     target = Target(store.url, listing.corpus, _settle_config(store, planner, fresh))
-    if len(parts) == 1 and not isinstance(planner, Shots):
+    if len(parts) == 1 and survey_of(planner) is None:
         with ThreadPoolExecutor(1, "plan") as beside:
             planned = beside.submit(plan_part, parts[0], planner, target)
             meanwhile()
@@ -222,14 +222,17 @@ def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:
     results = _probe_part(part.videos)
     cuts: Sequence[Sequence[float]] = [()] * len(results)
     uncut: Sequence[tuple[str, str]] = ()
-    if isinstance(planner, Shots):
-        cuts, uncut = find_cuts(part.videos, results, planner)
+    survey = survey_of(planner)
+    if survey is not None:
+        cuts, uncut = find_cuts(part.videos, results, survey)
+    unseen = {uri for uri, _ in uncut}
     clips: list[Clip] = []
     notes: list[Mapping[str, object]] = []
     pixels = 0.0
     for video, info, cuts_s in zip(part.videos, results, cuts, strict=True):
         if isinstance(info, VideoInfo):
-            mine = clips_of(video, _spans(info.duration_s, cuts_s, planner))
+            is_seen = survey is not None and not video.spans and video.uri not in unseen
+            mine = clips_of(video, planner.spans(info.duration_s, cuts_s), cuts_s if is_seen else None)
             clips += mine
             notes += [video.metadata[i if video.spans else 0] if video.metadata else {} for i in range(len(mine))]
             pixels += info.duration_s * (info.fps or 0.0) * (info.width or 0) * (info.height or 0)
@@ -246,8 +249,11 @@ def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:
     )
 
 
-def _spans(duration_s: float, cuts_s: Sequence[float], planner: Planner) -> list[Span]:
-    return planner.spans(duration_s, cuts_s) if isinstance(planner, Shots) else planner.spans(duration_s)
+def _check_survey(planner: Planner) -> None:
+    """Refuse to begin without what the planner's survey needs: MissingExtraError, WeightsError."""
+    survey = survey_of(planner)
+    if survey is not None:
+        survey.check()
 
 
 def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:

@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from vidray.arrow import without_pandas
+from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare, trouble_of
-from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
+from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task, samplings
 from vidray.sandbox import Sandbox
 
 WORKER_RESTARTS = 3
@@ -30,9 +31,15 @@ class Pool:
         stood: Whether any worker has been ready for work so far.
     """
 
-    def __init__(self, placement: Placement, store_url: str, extractors: Mapping[str, Extractor]) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        store_url: str,
+        extractors: Mapping[str, Extractor],
+        bound: Mapping[str, Bound],
+    ) -> None:
         self._placement = placement
-        self._held = (store_url, dict(extractors))
+        self._held = (store_url, dict(extractors), dict(bound))
         self._workers: list[Any] = []
         self.stood = False
 
@@ -109,11 +116,11 @@ class Pool:
 class _Worker:
     """Decodes in a sandbox of its own and extracts, one after the other on one core."""
 
-    def __init__(self, store_url: str, extractors: Mapping[str, Extractor]) -> None:
+    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound]) -> None:
         if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
             without_pandas()
-        self._samplings = {table: extractor.sampling for table, extractor in extractors.items()}
-        self._extractor = SliceExtractor(store_url, extractors, "cpu")
+        self._samplings = samplings(extractors)
+        self._extractor = SliceExtractor(store_url, extractors, "cpu", bound)
         self._sandbox = Sandbox()
 
     def ready(self) -> Trouble | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import replace
 
 import pyarrow as pa
 
 from vidray.errors import ClusterError, StoreError
+from vidray.extractors.inputs import video_schema_of
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import raise_as_said
 from vidray.pipeline.tasks import BlockWork, PartWork
@@ -31,7 +33,7 @@ class Publisher:
     def __init__(self, store: Store, extractors: Mapping[str, Extractor], *, threads: Executor | None = None) -> None:
         self._store = store
         self._threads = threads
-        self._columns = {table: extractor.schema for table, extractor in extractors.items()}
+        self._columns = {table: (e.schema, video_schema_of(e)) for table, e in extractors.items()}
         self._expected: dict[_Awaited, tuple[SliceKey, ...]] = {}
         self._waiting: dict[_Awaited, set[SliceKey]] = {}
         self._running: dict[Future[None], _Awaited] = {}
@@ -85,11 +87,11 @@ class Publisher:
     def _commit(self, table: str, part: int, slices: Sequence[SliceKey]) -> Future[None]:
         columns = self._columns[table]
         if self._threads is not None:
-            return self._threads.submit(_publish, self._store.url, table, part, slices, columns)
+            return self._threads.submit(_publish, self._store.url, table, part, slices, *columns)
         import ray
 
         job = ray.remote(num_cpus=0, max_retries=3)(_publish)
-        task: Future[None] = job.remote(self._store.url, table, part, slices, columns).future()
+        task: Future[None] = job.remote(self._store.url, table, part, slices, *columns).future()
         return task
 
 
@@ -99,9 +101,16 @@ def unstaged(blocks: Sequence[BlockWork], publisher: Publisher) -> list[BlockWor
     for block in blocks:
         slices = tuple(item for item in block.slices if publisher.is_waiting_for(item.table, item.key))
         if slices:
-            left.append(BlockWork(block.clips, block.sizes, block.durations_s, slices))
+            left.append(replace(block, slices=slices))
     return left
 
 
-def _publish(store_url: str, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> None:
-    Store(store_url).publish(table, part, slices, columns)
+def _publish(
+    store_url: str,
+    table: str,
+    part: int,
+    slices: Sequence[SliceKey],
+    columns: pa.Schema,
+    video_columns: pa.Schema | None,
+) -> None:
+    Store(store_url).publish(table, part, slices, columns, video_columns)

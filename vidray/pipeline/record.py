@@ -73,6 +73,11 @@ class RunRecord:
             "extractors": {table: extractor.name for table, extractor in tables.items()},
         }
 
+    def takes(self, tables: Mapping[str, Extractor]) -> None:
+        """The run's tables, those that were added too."""
+        self._tables = list(tables)
+        self.settings["extractors"] = {table: extractor.name for table, extractor in tables.items()}
+
     def count(self, what: str, number: int) -> None:
         """Add to one of the record's own counts: what was lost and tried again."""
         attempts = self.settings.setdefault("attempts", {})

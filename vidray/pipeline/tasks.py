@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from sys import intern
 
+from vidray.extractors.inputs import scope_of
 from vidray.extractors.protocol import Extractor
-from vidray.media import AnySampling, Clip, FrameSize
-from vidray.planning.units import Slice, slices_of
+from vidray.media import Clip, FrameSize
 from vidray.store import SliceKey, Store
+from vidray.store.plan import PlannedBlock, extractor_slices, plan_blocks, video_blocks
 
 BLOCKS_A_TASK = 8
 
@@ -34,12 +33,14 @@ class BlockWork:
         clips: All clips of the block, in plan order.
         sizes: (height, width) of each clip's video as displayed, (0, 0) without a frame.
         durations_s: Of each clip's video.
+        previous_ends_s: The latest end of the video's clips before each clip, None for the first.
         slices: What is missing, by table and place.
     """
 
     clips: tuple[Clip, ...]
     sizes: tuple[FrameSize, ...]
     durations_s: tuple[float, ...]
+    previous_ends_s: tuple[float | None, ...]
     slices: tuple[SliceWork, ...]
 
     def seconds_of(self, work: SliceWork) -> float:
@@ -69,16 +70,6 @@ class PartWork:
     blocks: tuple[BlockWork, ...]
 
 
-@dataclass(frozen=True)
-class PlannedBlock:
-    """One block of the plan, with what is known of each clip's video; attributes as of `BlockWork`."""
-
-    number: int
-    clips: tuple[Clip, ...]
-    sizes: tuple[FrameSize, ...]
-    durations_s: tuple[float, ...]
-
-
 def missing_parts(store: Store, tables: Sequence[str]) -> dict[int, list[str]]:
     """The parts that some tables lack, or are to do again, in order, with these tables: two listings a table."""
     planned = store.parts("clips")
@@ -95,37 +86,23 @@ def part_work(
 ) -> PartWork:
     """What the given tables lack in one part, given what is staged."""
     expected: dict[str, list[SliceKey]] = {table: [] for table in extractors}
-    blocks = []
-    for block in plan_blocks(store, part):
-        works = []
-        for table, extractor in extractors.items():
-            for key, cut in slice_keys(part, block, extractor.sampling):
-                expected[table].append(key)
-                if key not in staged[table]:
-                    works.append(SliceWork(table, key, cut.first, cut.stop))
-        if works:
-            blocks.append(BlockWork(block.clips, block.sizes, block.durations_s, tuple(works)))
+    blocks: list[BlockWork] = []
+    for scope, planned in (("clip", plan_blocks), ("video", video_blocks)):
+        some = {table: extractor for table, extractor in extractors.items() if scope_of(extractor) == scope}
+        for block in planned(store, part) if some else ():
+            works = []
+            for table, extractor in some.items():
+                for key, cut in extractor_slices(part, block, extractor):
+                    expected[table].append(key)
+                    if key not in staged[table]:
+                        works.append(SliceWork(table, key, cut.first, cut.stop))
+            if works:
+                blocks.append(_work(block, works))
     return PartWork(part, {table: tuple(keys) for table, keys in expected.items()}, tuple(blocks))
 
 
-def plan_blocks(store: Store, part: int) -> Iterator[PlannedBlock]:
-    """The blocks of one part, in order."""
-    info = store.read("videos", part, ["video_id", "height", "width", "duration_s"]).to_pylist()
-    videos = {row["video_id"]: ((row["height"] or 0, row["width"] or 0), row["duration_s"]) for row in info}
-    columns = ["clip_id", "video_id", "uri", "clip_index", "start_s", "end_s", "block"]
-    rows = store.read("clips", part, columns).to_pylist()
-    for number, run in groupby(rows, key=lambda row: row.pop("block")):
-        # a wave holds many clips: those of a video share what names it
-        clips = tuple(Clip(**{**row, "video_id": intern(row["video_id"]), "uri": intern(row["uri"])}) for row in run)
-        known = [videos[clip.video_id] for clip in clips]
-        yield PlannedBlock(number, clips, tuple(size for size, _ in known), tuple(length_s for _, length_s in known))
-
-
-def slice_keys(part: int, block: PlannedBlock, sampling: AnySampling) -> Iterator[tuple[SliceKey, Slice]]:
-    """The slices of one block for one sampling, each with the name of its staged file."""
-    spans = [(clip.start_s, clip.end_s) for clip in block.clips]
-    for cut in slices_of(spans, sampling, block.sizes):
-        yield SliceKey(part, block.number, cut.index, cut.count), cut
+def _work(block: PlannedBlock, slices: Sequence[SliceWork]) -> BlockWork:
+    return BlockWork(block.clips, block.sizes, block.durations_s, block.previous_ends_s, tuple(slices))
 
 
 def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:

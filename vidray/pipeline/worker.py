@@ -10,36 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import DecodeError, ExtractError, MediaError
-from vidray.extractors.protocol import Columns, ExtractFn, Extractor
-from vidray.media import (
-    AnySamples,
-    AnySampling,
-    Audio,
-    AudioSamples,
-    AudioVisual,
-    Clip,
-    Decoded,
-    FrameRate,
-    Frames,
-    FramesAndAudio,
-    FrameSize,
-    Samples,
-    Sampling,
-    Windows,
-    sample_count,
-    sample_times,
-    single,
-)
+from vidray.extractors.inputs import Bound, columns_of, has_context, samplings_of
+from vidray.extractors.protocol import ExtractFn, Extractor
+from vidray.media import Clip, ClipInput, Decoded, FrameSize, Request, Sampling, Span, with_context
 from vidray.models.batching import claim_core
+from vidray.pipeline.context import ContextAudio
+from vidray.pipeline.rows import Inputs, extract_rows
+from vidray.pipeline.tables import TableReader
 from vidray.pipeline.tasks import BlockWork, SliceWork, Task
-from vidray.planning.units import frame_size
 from vidray.sandbox import Sandbox
-from vidray.store import Store, staged_schema
+from vidray.store import Store
 
 
 @dataclass(frozen=True)
@@ -68,53 +52,209 @@ def receipt_of(work: SliceWork, rows: pa.Table, video_s: float, started_at: floa
 
 @dataclass(frozen=True)
 class DecodedSlice:
-    """The samples of one slice, and what went wrong: one entry a clip."""
+    """The samples of one slice, and what went wrong: one entry a clip.
+
+    Attributes:
+        samples: Of each clip, by the name of the input: samples, None where there are none, or what went wrong.
+    """
 
     work: SliceWork
     clips: tuple[Clip, ...]
     sizes: tuple[FrameSize, ...]
+    durations_s: tuple[float, ...]
+    previous_ends_s: tuple[float | None, ...]
     video_s: float
     started_at: float
-    samples: list[AnySamples | MediaError | None] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str | None] = field(default_factory=list)
 
 
-def decode_task(task: Task, samplings: Mapping[str, AnySampling], sandbox: Sandbox) -> Iterator[DecodedSlice]:
-    """Decode a task's clips in one pass, each once for all slices that want it; hand a slice on when it is full."""
+Samplings = Mapping[str, Mapping[str, Sampling]]
+"""Of each table the inputs that are decoded."""
+
+
+def samplings(extractors: Mapping[str, Extractor]) -> Samplings:
+    """What decoding needs to know of extractors."""
+    return {table: samplings_of(extractor) for table, extractor in extractors.items()}
+
+
+def decode_task(task: Task, wanted: Samplings, sandbox: Sandbox, *, only: Clip | None = None) -> Iterator[DecodedSlice]:
+    """Decode a task's clips in one pass, each once for all slices that want it; hand a slice on when it is full.
+
+    With `only`, the other clips of its slices are left without samples.
+    """
     started_at = time.time()
     for block in task:
-        yield from _decode_block(block, samplings, sandbox, started_at)
+        yield from _Block(block, wanted, sandbox, started_at, only).decoded()
 
 
-def _decode_block(
-    block: BlockWork, samplings: Mapping[str, AnySampling], sandbox: Sandbox, started_at: float
-) -> Iterator[DecodedSlice]:
-    filling: dict[SliceWork, DecodedSlice] = {}
-    for index, clip in enumerate(block.clips):
-        works = [work for work in block.slices if work.first <= index < work.stop]
-        if not works:
-            continue
-        wanted = tuple(dict.fromkeys(part for work in works for part in single(samplings[work.table])))
-        decoded = _decode_clip(sandbox, clip, block.durations_s[index], block.sizes[index], wanted)
+class _Block:
+    """The decoding of one block: clip after clip, and at the end of a video what is wanted behind its last clip."""
+
+    def __init__(
+        self, block: BlockWork, wanted: Samplings, sandbox: Sandbox, started_at: float, only: Clip | None
+    ) -> None:
+        self._block = block
+        self._only = only
+        self._wanted = wanted
+        self._sandbox = sandbox
+        self._started_at = started_at
+        self._filling: dict[SliceWork, DecodedSlice] = {}
+        self._contexts = dict(_contexts(block, wanted, only))
+
+    def decoded(self) -> Iterator[DecodedSlice]:
+        clips = self._block.clips
+        for index, clip in enumerate(clips):
+            works = [work for work in self._block.slices if work.first <= index < work.stop]
+            if works:
+                self._read_clip(index, works)
+            if index + 1 == len(clips) or clips[index + 1].video_id != clip.video_id:
+                self._read_behind(index)
+            yield from self._full()
+
+    def _read_clip(self, index: int, works: Sequence[SliceWork]) -> None:
+        block = self._block
+        is_left_out = self._only is not None and block.clips[index] != self._only
+        plain = {
+            (work, name): sampling.request(*self._span(index, sampling))
+            for work in ([] if is_left_out else works)
+            for name, sampling in self._wanted[work.table].items()
+            if not _is_joined(sampling)
+        }
+        around = [] if is_left_out else self._around(index, works)
+        read = self._read(index, list(dict.fromkeys(plain.values())), around)
         for work in works:
-            if index == work.first:
-                span = slice(work.first, work.stop)
-                clips, sizes = block.clips[span], block.sizes[span]
-                filling[work] = DecodedSlice(work, clips, sizes, block.seconds_of(work), started_at)
-            filling[work].samples.append(decoded.of(samplings[work.table]))
-            filling[work].warnings.append(decoded.warning)
-            if index == work.stop - 1:
-                yield filling.pop(work)
+            found = {
+                name: _collected(sampling, read.samples[plain[work, name]], self._span(index, sampling))
+                if (work, name) in plain
+                else None
+                for name, sampling in self._wanted[work.table].items()
+            }
+            held = self._filling.setdefault(work, self._empty(work))
+            held.samples.append(found)
+            held.warnings.append(read.warning)
+
+    def _empty(self, work: SliceWork) -> DecodedSlice:
+        block, span = self._block, slice(work.first, work.stop)
+        return DecodedSlice(
+            work=work,
+            clips=block.clips[span],
+            sizes=block.sizes[span],
+            durations_s=block.durations_s[span],
+            previous_ends_s=block.previous_ends_s[span],
+            video_s=block.seconds_of(work),
+            started_at=self._started_at,
+        )
+
+    def _read(self, index: int, requests: Sequence[Request], around: Sequence[ContextAudio]) -> Decoded:
+        """The answers for a clip, and before them, or with them, the pieces of context up to its end."""
+        block, clip = self._block, self._block.clips[index]
+        if clip.start_s >= block.durations_s[index]:
+            message = f"the video ends at {block.durations_s[index]:.3f} s, before this clip"
+            error = DecodeError("empty", message, clip.uri, clip.start_s)
+            for context in around:
+                _answer_all(context, context.wanted(self._place(context, index)), error)
+            return Decoded(samples=dict.fromkeys(requests, error), warning=None)
+        keep = self._modalities(clip.video_id)
+        size = block.sizes[index]
+        with_clip: list[tuple[ContextAudio, Request]] = []
+        for context in around:
+            asked = context.wanted(self._place(context, index))
+            for request, span in asked[:-1]:
+                context.received(request, self._sandbox.read(clip.uri, [request], *span, size, keep=keep))
+            with_clip += [(context, request) for request, _ in asked[-1:]]
+        together = list(dict.fromkeys([*requests, *(request for _, request in with_clip)]))
+        if not together:
+            return Decoded(samples={}, warning=None)
+        decoded = self._sandbox.read(clip.uri, together, clip.start_s, clip.end_s, size, keep=keep)
+        for context, request in with_clip:
+            context.received(request, decoded)
+        return decoded
+
+    def _read_behind(self, index: int) -> None:
+        """What clips of a video want behind the last of them that the block has."""
+        clip, keep = self._block.clips[index], self._modalities(self._block.clips[index].video_id)
+        for (_, video_id), context in self._contexts.items():
+            if video_id == clip.video_id:
+                for request, span in context.rest():
+                    size = self._block.sizes[index]
+                    context.received(request, self._sandbox.read(clip.uri, [request], *span, size, keep=keep))
+
+    def _full(self) -> Iterator[DecodedSlice]:
+        """The slices whose clips are all decoded, with their context."""
+        for work, held in list(self._filling.items()):
+            if len(held.samples) < work.stop - work.first:
+                continue
+            joined = list(self._contexts_of(work))
+            if not all(context.is_complete(place) for _, _, context, place in joined):
+                continue
+            for index, name, context, place in joined:
+                held.samples[index - work.first][name], warning = context.samples(place)
+                held.warnings[index - work.first] = held.warnings[index - work.first] or warning
+            yield self._filling.pop(work)
+
+    def _contexts_of(self, work: SliceWork) -> Iterator[tuple[int, str, ContextAudio, int]]:
+        """Each clip of a slice with each input that has context, where that is, and the clip's place there."""
+        for index in range(work.first, work.stop):
+            clip = self._block.clips[index]
+            for name, sampling in self._wanted[work.table].items():
+                context = self._contexts.get((sampling, clip.video_id)) if _is_joined(sampling) else None
+                if context is not None and clip in context.clips:
+                    yield index, name, context, context.clips.index(clip)
+
+    def _span(self, index: int, sampling: Sampling) -> Span:
+        clip = self._block.clips[index]
+        return with_context(sampling, clip.start_s, clip.end_s, self._block.durations_s[index])
+
+    def _around(self, index: int, works: Sequence[SliceWork]) -> list[ContextAudio]:
+        """The context that slices want around a clip."""
+        clip = self._block.clips[index]
+        found = (sampling for work in works for sampling in self._wanted[work.table].values() if _is_joined(sampling))
+        return [self._contexts[sampling, clip.video_id] for sampling in dict.fromkeys(found)]
+
+    def _place(self, context: ContextAudio, index: int) -> int:
+        return context.clips.index(self._block.clips[index])
+
+    def _modalities(self, video_id: str) -> frozenset[str]:
+        """What is read of a video in this block, where context is read apart from its clips; nothing is said else."""
+        if not any(video == video_id for _, video in self._contexts):
+            return frozenset()
+        return frozenset(
+            sampling.modality
+            for work in self._block.slices
+            if any(clip.video_id == video_id for clip in self._block.clips[work.first : work.stop])
+            for sampling in self._wanted[work.table].values()
+        )
 
 
-def _decode_clip(
-    sandbox: Sandbox, clip: Clip, duration_s: float, size: FrameSize, wanted: tuple[Sampling, ...]
-) -> Decoded:
-    if clip.start_s < duration_s:
-        return sandbox.read(clip.uri, wanted, clip.start_s, clip.end_s, size)
-    message = f"the video ends at {duration_s:.3f} s, before this clip"
-    error = DecodeError("empty", message, clip.uri, clip.start_s)
-    return Decoded(samples=dict.fromkeys(wanted, error), warning=None)
+def _contexts(
+    block: BlockWork, wanted: Samplings, only: Clip | None
+) -> Iterator[tuple[tuple[Sampling, str], ContextAudio]]:
+    """For each sampling with context and each video, the audio that the clips of the block want of it."""
+    asking: dict[tuple[Sampling, str], dict[Clip, float]] = {}
+    for work in block.slices:
+        for sampling in wanted[work.table].values():
+            for index in range(work.first, work.stop) if _is_joined(sampling) else ():
+                clip = block.clips[index]
+                if only is None or clip == only:
+                    asking.setdefault((sampling, clip.video_id), {})[clip] = block.durations_s[index]
+    for key, clips in asking.items():
+        order = sorted(clips, key=lambda clip: clip.clip_index)
+        yield key, ContextAudio(key[0], order, clips[order[0]])
+
+
+def _is_joined(sampling: Sampling) -> bool:
+    """Whether a sampling's context is shared between neighbouring clips: frames are asked for one by one anyway."""
+    return sampling.modality == "audio" and has_context(sampling)
+
+
+def _answer_all(context: ContextAudio, asked: Sequence[tuple[Request, Span]], error: DecodeError) -> None:
+    for request, _ in asked:
+        context.received(request, Decoded({request: error}, None))
+
+
+def _collected(sampling: Sampling, answer: Any, span: Span) -> Any:
+    return answer if answer is None or isinstance(answer, MediaError) else sampling.collect(answer, *span)
 
 
 def load(extractor: Extractor, device: str) -> ExtractFn:
@@ -124,9 +264,9 @@ def load(extractor: Extractor, device: str) -> ExtractFn:
     if device == "cpu":
         return extract
 
-    def guarded(batch: Sequence[Samples]) -> Columns:
+    def guarded(items: Sequence[ClipInput]) -> Any:
         try:
-            return extract(batch)
+            return extract(items)
         except Exception as e:
             if _is_lost(device):
                 sys.stderr.write(f"vidray: {extractor.name} leaves {device} unusable: {e}\n")
@@ -153,9 +293,17 @@ def _is_lost(device: str) -> bool:
 class SliceExtractor:
     """The extractors of one worker, which load in the background; turns decoded slices into staged files."""
 
-    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], device: str) -> None:
+    def __init__(
+        self,
+        store_url: str,
+        extractors: Mapping[str, Extractor],
+        device: str,
+        bound: Mapping[str, Bound] | None = None,
+    ) -> None:
         self._store = Store(store_url)
         self._extractors = extractors
+        self._bound = bound or {}
+        self._tables = TableReader(self._store)
         self._device = device
         loader = ThreadPoolExecutor(1, "load")
         self._functions = loader.submit(self._load)
@@ -183,7 +331,9 @@ class SliceExtractor:
 
     def stage(self, decoded: DecodedSlice) -> Receipt:
         work = decoded.work
-        rows = extract_rows(decoded, self._extractors[work.table], self._functions.result()[work.table])
+        extractor = self._extractors[work.table]
+        inputs = inputs_of(decoded, extractor, self._tables, self._bound.get(work.table, {}))
+        rows = extract_rows(inputs, extractor, self._functions.result()[work.table])
         self._store.stage(work.table, work.key, rows)
         return receipt_of(work, rows, decoded.video_s, decoded.started_at)
 
@@ -193,101 +343,24 @@ class SliceExtractor:
         return {table: load(extractor, self._device) for table, extractor in self._extractors.items()}
 
 
-def extract_rows(decoded: DecodedSlice, extractor: Extractor, extract: ExtractFn) -> pa.Table:
-    """One row a clip in plan order, by `store.staged_schema`: columns, or what went wrong."""
-    samples = list(decoded.samples)
-    present = [index for index, sample in enumerate(samples) if isinstance(sample, AnySamples)]
-    # a clip too large to decode is alone in its slice, and its zeros would be as large
-    batch = [
-        sample if isinstance(sample, AnySamples) else blank(extractor.sampling, clip, size)
-        for sample, clip, size in zip(samples, decoded.clips, decoded.sizes, strict=True)
-        if present
+def inputs_of(decoded: DecodedSlice, extractor: Extractor, tables: TableReader, bound: Bound) -> Inputs:
+    """What an extractor is given of a slice: what was decoded, and its rows of other tables."""
+    values = [dict(samples) for samples in decoded.samples]
+    failures: list[MediaError | None] = [
+        next((value for value in samples.values() if isinstance(value, MediaError)), None) for samples in values
     ]
-    count = len(samples)
-    try:
-        columns = _arrays(extract(batch) if present else {}, extractor.schema, count, present)
-    except Exception:
-        # whichever clip it was, the others keep their rows
-        columns, failures = _one_by_one(batch, extractor, extract, present, decoded.clips)
-        for index, error in failures.items():
-            samples[index] = error
-    failures_of = [sample if isinstance(sample, MediaError) else None for sample in samples]
-    stages = ["extract" if isinstance(error, ExtractError) else "decode" for error in failures_of]
-    identity = {
-        name: [getattr(clip, name) for clip in decoded.clips]
-        for name in ("clip_id", "video_id", "uri", "start_s", "end_s")
-    }
-    failure = {
-        "stage": [stage if error else None for stage, error in zip(stages, failures_of, strict=True)],
-        "kind": [error.kind if error else None for error in failures_of],
-        "message": [error.message if error else None for error in failures_of],
-    }
-    schema = staged_schema(extractor.schema)
-    return pa.table({**identity, **columns, "decode_warning": decoded.warnings, **failure}, schema=schema)
-
-
-def blank(sampling: AnySampling, clip: Clip, size: FrameSize) -> AnySamples:
-    """Zeros in the shape that a clip's samples would have."""
-    if isinstance(sampling, AudioVisual):
-        frames, audio = (_blank(part, clip, size) for part in single(sampling))
-        assert isinstance(frames, Frames)
-        assert isinstance(audio, AudioSamples)
-        return FramesAndAudio(frames=frames, audio=audio)
-    return _blank(sampling, clip, size)
-
-
-def _blank(sampling: Sampling, clip: Clip, size: FrameSize) -> Samples:
-    span = (clip.start_s, clip.end_s)
-    if isinstance(sampling, Audio):
-        silence = np.zeros(sample_count(sampling, *span), np.float32)
-        return AudioSamples(samples=silence, sample_rate=sampling.sample_rate)
-    times_s = sample_times(sampling, *span)
-    height, width = frame_size(sampling, size)
-    frames = np.zeros((*times_s.shape, max(1, height), max(1, width), 3), np.uint8)
-    kind = Frames if isinstance(sampling, FrameRate) else Windows
-    return kind(times_s=times_s, frames=frames)
-
-
-def _one_by_one(
-    batch: Sequence[AnySamples],
-    extractor: Extractor,
-    extract: ExtractFn,
-    present: Sequence[int],
-    clips: Sequence[Clip],
-) -> tuple[dict[str, pa.Array], dict[int, ExtractError]]:
-    parts: list[dict[str, pa.Array]] = []
-    failures: dict[int, ExtractError] = {}
-    for index, sample in enumerate(batch):
-        held = [0] if index in present else []
-        try:
-            parts.append(_arrays(extract([sample]) if held else {}, extractor.schema, 1, held))
-        except Exception as e:
-            reason = " ".join(str(e).split())[:500]
-            failures[index] = ExtractError("extractor", f"{type(e).__name__}: {reason}", clips[index].uri)
-            parts.append(_arrays({}, extractor.schema, 1, []))
-    return {name: pa.concat_arrays([part[name] for part in parts]) for name in extractor.schema.names}, failures
-
-
-def _arrays(columns: Columns, schema: pa.Schema, count: int, present: Sequence[int]) -> dict[str, pa.Array]:
-    """The extractor's answer as Arrow arrays of the schema's types, null where a clip had no samples."""
-    if not present:
-        return {field.name: pa.nulls(count, field.type) for field in schema}
-    if set(columns) != set(schema.names):
-        raise ValueError(f"columns {sorted(columns)} were extracted, the schema says {sorted(schema.names)}")
-    kept = set(present)
-    rows = pa.array([index if index in kept else None for index in range(count)], pa.int64())
-    return {field.name: _array(columns[field.name], field.type, count).take(rows) for field in schema}
-
-
-def _array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if isinstance(values, np.ndarray) and values.ndim == 2 and pa.types.is_fixed_size_list(kind):
-        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-        values = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    if isinstance(values, np.ndarray) and values.ndim > 1:
-        values = values.tolist()
-    array = values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
-    if len(array) != count:
-        raise ValueError(f"{len(array)} values were extracted for {count} clips")
-    return array
+    for name, wanted in columns_of(extractor).items():
+        found = tables.read(bound[name], decoded.work.key.part, wanted.columns, decoded.clips)
+        for place, value in enumerate(found):
+            error = value if isinstance(value, ExtractError) else None
+            values[place][name] = None if error is not None else value
+            failures[place] = failures[place] or error
+    return Inputs(
+        clips=decoded.clips,
+        sizes=decoded.sizes,
+        durations_s=decoded.durations_s,
+        previous_ends_s=decoded.previous_ends_s,
+        values=values,
+        failures=failures,
+        warnings=decoded.warnings,
+    )

@@ -1,21 +1,60 @@
-"""Planners: how a video becomes clips, and how clips become units of work."""
+"""Planners: how a video becomes clips, and how clips become units of work. A new planner is one file, or a user's."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vidray.errors import UsageError
+from vidray.media import Span, VideoInfo
 from vidray.planning.fixed_stride import FixedStride, clip_id, clips_of
+from vidray.planning.protocol import FramesOf, Planner, Survey, survey_of
 from vidray.planning.shots import Shots
 from vidray.planning.units import Block, Part, Slice, blocks_of, parts_of, slices_of
-
-Planner = FixedStride | Shots
 
 __all__ = [
     "Block",
     "FixedStride",
+    "FramesOf",
     "Part",
     "Planner",
     "Shots",
     "Slice",
+    "Survey",
     "blocks_of",
     "clip_id",
     "clips_of",
+    "cut_alike",
     "parts_of",
+    "planner_of",
     "slices_of",
+    "survey_of",
 ]
+
+_BUILT_IN: Mapping[str, Any] = {"fixed_stride": FixedStride, "shots": Shots}
+"""By what `config` calls them."""
+
+
+def planner_of(config: Mapping[str, Any]) -> Planner:
+    """The planner that a store was planned with, by what the store keeps of it.
+
+    Raises UsageError for one that does not come with vidray: a store does not decide what is imported.
+    """
+    kind = config.get("planner", "fixed_stride")
+    if kind not in _BUILT_IN:
+        raise UsageError(
+            f"the store was planned by '{kind}', which is not vidray's; say what is meant by a span (--at)"
+        )
+    planner: Planner = _BUILT_IN[kind].of(config)
+    return planner
+
+
+def cut_alike(config: Mapping[str, Any], info: VideoInfo, frames_of: FramesOf) -> list[Span]:
+    """The spans of another video, cut as a store's own videos are. Raises as `planner_of`, and DecodeError."""
+    planner = planner_of(config)
+    survey = survey_of(planner)
+    if survey is None:
+        return planner.spans(info.duration_s)
+    survey.check()
+    found = [number for piece in survey.pieces(info) for number in survey.look(info, *piece, frames_of)]
+    return planner.spans(info.duration_s, survey.cuts_s(info, found))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidray.errors import UsageError
-from vidray.media import Clip, Span, Video
+from vidray.media import TIME_SLACK_S, Clip, Span, Video
 
 SHORTEST_CLIP_S = 0.1
 """What is left at the end of a video and shorter than this belongs to the clip before it."""
@@ -32,8 +32,13 @@ class FixedStride:
         stride_s = self.length_s if self.stride_s is None else self.stride_s
         return {"planner": "fixed_stride", "clip_length_s": self.length_s, "stride_s": stride_s}
 
-    def spans(self, duration_s: float) -> list[Span]:
-        """The spans of a video that lasts `duration_s` seconds; at least one."""
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> FixedStride:
+        """The planner that a store was planned with."""
+        return cls(config["clip_length_s"], config["stride_s"])
+
+    def spans(self, duration_s: float, cuts_s: Sequence[float] = ()) -> list[Span]:
+        """The spans of a video that lasts `duration_s` seconds, wherever it cuts; at least one."""
         stride_s = self.length_s if self.stride_s is None else self.stride_s
         spans: list[Span] = []
         for index in range(max(1, int(duration_s / stride_s) + 1)):
@@ -54,8 +59,11 @@ def clip_id(video_id: str, start_s: float, end_s: float) -> str:
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
-def clips_of(video: Video, planned: Sequence[Span]) -> list[Clip]:
-    """The clips of one video in order of time: a manifest's own spans as they stand there, else the planner's."""
+def clips_of(video: Video, planned: Sequence[Span], cuts_s: Sequence[float] | None = None) -> list[Clip]:
+    """The clips of one video in order of time: a manifest's own spans as they stand there, else the planner's.
+
+    Where somebody looked for cuts, `cuts_s` says at which clips a shot begins; the first one begins with the video.
+    """
     spans = list(video.spans) or planned
     return [
         Clip(
@@ -65,6 +73,11 @@ def clips_of(video: Video, planned: Sequence[Span]) -> list[Clip]:
             clip_index=index,
             start_s=start_s,
             end_s=end_s,
+            starts_shot=None if cuts_s is None else _is_among(start_s, (0.0, *cuts_s)),
         )
         for index, (start_s, end_s) in enumerate(spans)
     ]
+
+
+def _is_among(time_s: float, times_s: Sequence[float]) -> bool:
+    return any(abs(time_s - other_s) <= TIME_SLACK_S for other_s in times_s)

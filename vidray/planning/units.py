@@ -11,20 +11,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TypeVar
 
-from vidray.media import (
-    AnySampling,
-    Audio,
-    AudioVisual,
-    Clip,
-    FrameRate,
-    FrameSize,
-    FrameWindows,
-    Span,
-    Video,
-    sample_count,
-    sample_times,
-    single,
-)
+from vidray.media import Clip, Video
 
 T = TypeVar("T")
 
@@ -106,15 +93,8 @@ def _length_s(clip: Clip) -> float:
     return clip.end_s - clip.start_s
 
 
-def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[FrameSize]) -> list[Slice]:
-    """Cut a block into slices of at most 64 MB decoded, at least one clip each.
-
-    Args:
-        spans: Of the block's clips.
-        sampling: The extractor's.
-        sizes: (height, width) of each clip's video.
-    """
-    costs = [decoded_bytes(sampling, span, size) for span, size in zip(spans, sizes, strict=True)]
+def slices_of(costs: Sequence[int]) -> list[Slice]:
+    """Cut a block into slices of at most 64 MB decoded, at least one clip each, by the bytes of each clip's samples."""
     cuts = [0]
     held = 0
     for index, cost in enumerate(costs):
@@ -125,24 +105,6 @@ def slices_of(spans: Sequence[Span], sampling: AnySampling, sizes: Sequence[Fram
     cuts.append(len(costs))
     count = len(cuts) - 1
     return [Slice(index, count, first, stop) for index, (first, stop) in enumerate(pairwise(cuts))]
-
-
-def decoded_bytes(sampling: AnySampling, span: Span, size: FrameSize) -> int:
-    """How many bytes the samples of one clip take, at most."""
-    if isinstance(sampling, AudioVisual):
-        return sum(decoded_bytes(part, span, size) for part in single(sampling))
-    if isinstance(sampling, Audio):
-        return 4 * sample_count(sampling, *span)
-    height, width = frame_size(sampling, size)
-    return sample_times(sampling, *span).size * height * width * 3
-
-
-def frame_size(sampling: FrameRate | FrameWindows, size: FrameSize) -> FrameSize:
-    """(height, width) of the frames that a sampling delivers from frames of this size."""
-    resize = sampling.resize
-    if resize is None:
-        return size
-    return resize.crop or resize.scaled(*size)
 
 
 def _listed_bytes(video: Video) -> float:

@@ -7,7 +7,7 @@ text tower of a joint model, or else compared with the classes that a network fo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -16,37 +16,31 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray import index as indexes
-from vidray.errors import DecodeError, ExtractError, MediaError, UsageError
+from vidray.errors import DecodeError, ExtractError, MediaError, UsageError, one_line
 from vidray.extractors import ExtractFn, Extractor, restore, slug
-from vidray.extractors.spec import has_classes, hears
+from vidray.extractors.answers import matrix_of, to_arrow
+from vidray.extractors.inputs import samplings_of
+from vidray.extractors.registry import origin_of
+from vidray.extractors.spec import given_for, has_classes, hears, modalities, suitability
 from vidray.index import Index, IndexInfo, Matches
 from vidray.index.files import CURRENT
 from vidray.labels.class_names import ClassNames
 from vidray.labels.joint import JointModel
 from vidray.labels.zero_shot import zero_shot
-from vidray.media import Audio, AudioVisual, Span, VideoInfo, single
-from vidray.planning import FixedStride
+from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, with_context
+from vidray.planning import FixedStride, cut_alike
 from vidray.retrieval.by_text import best_clips
-from vidray.sandbox import Sandbox
+from vidray.sandbox import Sandbox, frames_of
 from vidray.storage import open_uri
 from vidray.store import Store, spec_sha256
 from vidray.store.tables import features_table, named, text_table
 
-DEFAULT_CLIP_LENGTH_S = 10.0
+DEFAULT_PLAN = FixedStride().config
 ROUNDED_S = 0.5
 """A span may end this far behind its video, and is cut: who types 8-10 of a video of 9.96 s means its end."""
 
-FRAMES = ("FrameRate", "FrameWindows")
 UNLIKELY = 0.1
 """Below such a score a text is wrong for nine clips of ten and more: docs/labels.md."""
-FITTING: Mapping[str, Sequence[Sequence[str]]] = {
-    "image": [("FrameRate",), ("FrameWindows",)],
-    "audio": [("Audio",)],
-    "video": [FRAMES, ("Audio",), ("AudioVisual",)],
-    "clip": [],
-}
-"""The kinds of sampling that suit a query, the better ones first; a clip suits all alike."""
-
 Vectors = npt.NDArray[np.float32]
 
 
@@ -112,7 +106,7 @@ def search(
     image: str | None = None,
     audio: str | None = None,
     text: str | None = None,
-    extractor: str | None = None,
+    extractor: str | Extractor | None = None,
     k: int = 10,
     where: str | None = None,
 ) -> SearchResult:
@@ -131,7 +125,8 @@ def search(
         image: A path or URL of a frame, which answers as a video of this one frame would.
         audio: A path or URL of a sound, or of a video whose audio is meant; cut into clips as `video` is.
         text: What to look for, in words: "a dog", "people talking".
-        extractor: Whose index, or table for a text. By default the only one there is, or the only one that suits the
+        extractor: Whose index, or table for a text; the object or `module:Class` that made it, where it is your own.
+            By default the only one there is, or the only one that suits the
             query: frames for an image or a video, audio for a sound; for a text a joint model, else classes of
             frames or of sounds, whichever answer better.
         k: How many hits; fewer come back where the store, or the filter, has fewer.
@@ -157,7 +152,8 @@ def search(
     else:
         table = _indexed_table(held, extractor) if extractor is not None else _suiting(held, kind)
         index = _open(held, table)
-        vectors, notes = (None, ()) if kind == "clip" else _embed(held, table, index, kind, value, at)
+        own = given_for(held.spec(table) or {}, extractor)
+        vectors, notes = (None, ()) if kind == "clip" else _embed(held, table, own, index, kind, value, at)
         matches = _like_clip(index, value, k, where) if vectors is None else index.search(vectors, k, where)
         hits, notes = _hits(index, matches, k), (*notes, *_staleness(index, store, table))
     query = {**given, **({} if at is None else {"at": list(at)}), **({} if where is None else {"where": where})}
@@ -166,7 +162,7 @@ def search(
 
 
 def _by_text(
-    store: Store, text: str, extractor: str | None, k: int, where: str | None
+    store: Store, text: str, extractor: str | Extractor | None, k: int, where: str | None
 ) -> tuple[str, list[Hit], tuple[str, ...]]:
     """The table that answers, the clips that a text fits best, and notes for a person.
 
@@ -175,7 +171,7 @@ def _by_text(
     """
     table = text_table(store, extractor)
     spec = store.spec(table) or {}
-    labeler = zero_shot(table, spec, [text])
+    labeler = zero_shot(table, spec, [text], given_for(spec, extractor))
     if isinstance(labeler, JointModel):
         index = _open(store, _indexed_table(store, table))
         _check_same(store, table, index)
@@ -201,7 +197,8 @@ def _by_classes(store: Store, labeler: ClassNames, k: int, where: str | None) ->
     return [Hit(**row) for row in best_clips(store, labeler, k, where).to_pylist()]
 
 
-def _indexed_table(store: Store, extractor: str) -> str:
+def _indexed_table(store: Store, extractor: str | Extractor) -> str:
+    extractor = extractor if isinstance(extractor, str) else origin_of(extractor)
     names = _indexed(store)
     table = named(store, names, extractor)
     if table is not None:
@@ -222,14 +219,12 @@ def _suiting(store: Store, kind: str) -> str:
         raise UsageError(f"{store.url}: no index yet; run vidray index STORE -x NAME")
     if len(names) == 1:
         return names[0]
-    samplings = {name: ((store.spec(name) or {}).get("sampling") or {}).get("kind") for name in names}
-    for kinds in FITTING[kind]:
-        fitting = [name for name in names if samplings[name] in kinds]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            names = fitting
-            break
+    ranks = {name: suitability(store.spec(name) or {}, kind) for name in names}
+    suiting = {name: rank for name, rank in ranks.items() if rank is not None}
+    if suiting:
+        names = [name for name, rank in suiting.items() if rank == min(suiting.values())]
+        if len(names) == 1:
+            return names[0]
     raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
 
 
@@ -268,29 +263,51 @@ def _hits(index: Index, matches: Matches, k: int) -> list[Hit]:
 
 
 def _embed(
-    store: Store, table: str, index: Index, kind: str, uri: str, at: Span | None
+    store: Store, table: str, given: Extractor | None, index: Index, kind: str, uri: str, at: Span | None
 ) -> tuple[Vectors, tuple[str, ...]]:
     """The embeddings of a query's clips, (Q, dim), and a note where some of them cannot be used."""
     spec = store.spec(table)
     if spec is None:
         raise UsageError(f"{store.url}/features/{table} does not say what made it; search it by clip")
     _check_same(store, table, index)
-    extractor = restore(spec)
-    sampling = extractor.sampling
-    if (kind == "audio") != isinstance(sampling, Audio) and kind != "video":
-        senses = "hears audio" if isinstance(sampling, Audio) else "sees frames"
-        raise UsageError(f"{extractor.name} {senses}, it cannot be asked by {kind}; name another index with -x")
-    if isinstance(sampling, AudioVisual) and kind != "video":
-        raise UsageError(f"{extractor.name} sees and hears, it cannot be asked by {kind}; name another index with -x")
+    extractor = restore(spec, given)
+    samplings = samplings_of(extractor)
+    if not samplings or suitability(spec, kind) is None:
+        about = " and ".join(sorted(modalities(spec)))
+        raise UsageError(f"{extractor.name} is about {about}, it cannot be asked by {kind}; name another index with -x")
     _opened(uri).close()
     with contextlib.closing(Sandbox()) as sandbox:
-        if kind == "image" and not isinstance(sampling, Audio | AudioVisual):
-            return _vectors(iter([sandbox.image(uri, sampling)]), extractor, uri)
+        if kind == "image":
+            ((name, sampling),) = samplings.items()
+            clip = _clip(uri, 0, (0.0, sampling.unit_s))
+            return _vectors(iter([_item(clip, {name: sandbox.image(uri, sampling)})]), extractor, uri)
         info = sandbox.probe(uri)
-        spans = _spans(store, info, extractor, uri, at)
-        size = (info.height or 0, info.width or 0)
-        decoded = (sandbox.read(uri, single(sampling), start_s, end_s, size) for start_s, end_s in spans)
-        return _vectors((clip.of(sampling) for clip in decoded), extractor, uri)
+        spans = _spans(store, info, extractor, uri, at, sandbox)
+        return _vectors((_read(sandbox, uri, i, span, info, samplings) for i, span in enumerate(spans)), extractor, uri)
+
+
+def _read(
+    sandbox: Sandbox, uri: str, index: int, span: Span, info: VideoInfo, samplings: Mapping[str, Sampling]
+) -> ClipInput | MediaError | None:
+    """What an extractor is given of one clip of a query; None where the clip has nothing of the kind."""
+    around = {name: with_context(sampling, *span, info.duration_s) for name, sampling in samplings.items()}
+    requests = {name: sampling.request(*around[name]) for name, sampling in samplings.items()}
+    decoded = sandbox.read(uri, list(requests.values()), *span, (info.height or 0, info.width or 0))
+    values: dict[str, Any] = {}
+    for name, sampling in samplings.items():
+        answer = decoded.samples[requests[name]]
+        if isinstance(answer, MediaError):
+            return answer
+        values[name] = None if answer is None else sampling.collect(answer, *around[name])
+    return None if all(value is None for value in values.values()) else _item(_clip(uri, index, span), values)
+
+
+def _clip(uri: str, index: int, span: Span) -> Clip:
+    return Clip(clip_id="", video_id="", uri=uri, clip_index=index, start_s=span[0], end_s=span[1])
+
+
+def _item(clip: Clip, values: Mapping[str, Any]) -> ClipInput:
+    return ClipInput(clip=clip, values=values)
 
 
 def _check_same(store: Store, table: str, index: Index) -> None:
@@ -309,22 +326,27 @@ def _opened(uri: str) -> BinaryIO:
         raise DecodeError("unreadable", " ".join(str(e).split())[:200], uri) from e
 
 
-def _spans(store: Store, info: VideoInfo, extractor: Extractor, uri: str, at: Span | None) -> list[Span]:
-    if isinstance(extractor.sampling, Audio) and info.audio_codec is None:
+def _spans(
+    store: Store, info: VideoInfo, extractor: Extractor, uri: str, at: Span | None, sandbox: Sandbox
+) -> list[Span]:
+    sees = {sampling.modality for sampling in samplings_of(extractor).values()}
+    if sees == {"audio"} and info.audio_codec is None:
         raise DecodeError("no_stream", f"no audio in this file, and {extractor.name} hears nothing else", uri)
-    if not isinstance(extractor.sampling, Audio) and info.video_codec is None:
-        raise DecodeError("no_stream", f"no frame in this file, and {extractor.name} sees nothing else", uri)
+    if "frames" in sees and info.video_codec is None:
+        raise DecodeError("no_stream", f"no frame in this file, which {extractor.name} needs", uri)
     if at is None:
-        plan = (store.config() or {}).get("plan") or {}
-        length_s = float(plan.get("clip_length_s") or DEFAULT_CLIP_LENGTH_S)
-        return FixedStride(length_s, stride_s=float(plan.get("stride_s") or length_s)).spans(info.duration_s)
+        # cut as the store's own videos were
+        plan = (store.config() or {}).get("plan") or DEFAULT_PLAN
+        return cut_alike(plan, info, frames_of(sandbox, uri, info))
     start_s, end_s = map(float, at)
     if not (0 <= start_s < min(end_s, info.duration_s) and end_s <= info.duration_s + ROUNDED_S):
         raise UsageError(f"{uri}: a span must lie in 0-{info.duration_s:.3f} s, got {start_s:g}-{end_s:g}")
     return [(start_s, min(end_s, info.duration_s))]
 
 
-def _vectors(samples: Iterator[object], extractor: Extractor, uri: str) -> tuple[Vectors, tuple[str, ...]]:
+def _vectors(
+    samples: Iterator[ClipInput | MediaError | None], extractor: Extractor, uri: str
+) -> tuple[Vectors, tuple[str, ...]]:
     """One clip at a time: a long query takes no more memory than a short one."""
     extract = extractor.load("cpu")
     vectors: list[Vectors] = []
@@ -336,7 +358,7 @@ def _vectors(samples: Iterator[object], extractor: Extractor, uri: str) -> tuple
             if isinstance(sample, MediaError):
                 raise sample
             if sample is not None:
-                vectors.append(_embedding(extract, sample, uri))
+                vectors.append(_embedding(extract, sample, extractor.schema, uri))
         except MediaError as e:
             errors.append(e)
     if not vectors:
@@ -346,14 +368,13 @@ def _vectors(samples: Iterator[object], extractor: Extractor, uri: str) -> tuple
     return np.stack(vectors), notes
 
 
-def _embedding(extract: ExtractFn, sample: object, uri: str) -> Vectors:
+def _embedding(extract: ExtractFn, item: ClipInput, schema: pa.Schema, uri: str) -> Vectors:
     try:
-        values = extract([sample])["embedding"]
+        rows, _ = matrix_of(to_arrow(extract([item]), schema, 1)["embedding"])
+        vector: Vectors = rows[0]
     except Exception as e:
-        reason = " ".join(str(e).split())[:300]
-        raise ExtractError("extractor", f"{type(e).__name__}: {reason}", uri) from e
-    first = values[0].as_py() if isinstance(values, pa.Array | pa.ChunkedArray) else values[0]
-    vector: Vectors = np.asarray(first, dtype=np.float32)
+        reason = f"{type(e).__name__}: {one_line(e)[:300]}"
+        raise ExtractError("extractor", reason, uri) from e
     if not np.isfinite(vector).all() or not vector.any():
         raise ExtractError("extractor", "its embedding is zero or not finite", uri)
     return vector

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidray.sandbox.limits import Limits
-    from vidray.sandbox.owner import Sandbox
+    from vidray.sandbox.owner import Sandbox, frames_of
 
-__all__ = ["Limits", "Sandbox"]
+__all__ = ["Limits", "Sandbox", "frames_of"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,8 +21,8 @@ def __getattr__(name: str) -> Any:
         from vidray.sandbox.limits import Limits
 
         return Limits
-    if name == "Sandbox":
-        from vidray.sandbox.owner import Sandbox
+    if name in ("Sandbox", "frames_of"):
+        from vidray.sandbox import owner
 
-        return Sandbox
+        return getattr(owner, name)
     raise AttributeError(f"module 'vidray.sandbox' has no attribute {name!r}")

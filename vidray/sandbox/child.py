@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 from vidray.decode import VideoReader, probe, read_image
 from vidray.errors import DecodeError, MediaError
-from vidray.media import Audio, Decoded, Sampling
+from vidray.media import Decoded, FrameRequest
 from vidray.memory import keep_memory
 from vidray.sandbox import wire
 from vidray.sandbox.confine import confine, die_with
@@ -77,12 +77,11 @@ class Decoder:
         self._channel = channel
         self._file: BinaryIO | None = None
         self._reader: VideoReader | None = None
-        self._samplings: tuple[Sampling, ...] = ()
 
-    def answer(self, request: Mapping[str, Any]) -> Answer:
+    def answer(self, request: Mapping[str, Any], payload: memoryview) -> Answer:
         """The answer to one request; what is wrong with the media is an answer too."""
         try:
-            return self._answer(request)
+            return self._answer(request, payload)
         except MediaError as e:
             return {"error": [e.kind, e.message, e.at_s]}, []
         except MemoryError:
@@ -94,31 +93,29 @@ class Decoder:
             self.close()
             return {"failed": f"{type(e).__name__}: {e}"}, []
 
-    def _answer(self, request: Mapping[str, Any]) -> Answer:
+    def _answer(self, request: Mapping[str, Any], payload: memoryview) -> Answer:
         if request["ask"] == "probe":
             return {"info": asdict(probe(self._open(request), request["uri"]))}, []
-        if request["ask"] in ("open", "image"):
-            file = self._open(request)
-            self._samplings = tuple(wire.unpack_sampling(packed) for packed in request["samplings"])
-            if request["ask"] == "image":
-                return self._image(file, request["uri"])
-            self._reader = VideoReader(file, request["uri"], self._samplings)
+        if request["ask"] == "image":
+            return self._image(self._open(request), request)
+        if request["ask"] == "open":
+            self._reader = VideoReader(self._open(request), request["uri"], **request["wants"])
             return {"opened": True}, []
         if self._reader is None:
             raise DecodeError("corrupt", "the file could not be opened again", request["uri"])
-        decoded = self._reader.read(request["start_s"], request["end_s"])
-        header, payload = wire.pack_decoded(decoded, self._samplings)
+        requests = wire.unpack_requests(request["requests"], payload)
+        decoded = self._reader.read(requests, request["start_s"], request["end_s"])
+        header, answer = wire.pack_decoded(decoded, requests)
         most = request["max_bytes"]
-        if sum(part.nbytes for part in payload) > most:
+        if sum(part.nbytes for part in answer) > most:
             message = f"its samples take more than {most >> 20} MiB: choose shorter clips or smaller frames"
             return {"error": ["memory", message, None]}, []
-        return header, payload
+        return header, answer
 
-    def _image(self, file: BinaryIO, uri: str) -> Answer:
-        (sampling,) = self._samplings
-        assert not isinstance(sampling, Audio)
-        frame = read_image(file, uri, sampling)
-        return wire.pack_decoded(Decoded({sampling: frame}, None), self._samplings)
+    def _image(self, file: BinaryIO, request: Mapping[str, Any]) -> Answer:
+        resize = wire.unpack_resize(request["resize"])
+        wanted = FrameRequest(times_s=(0.0,), end_s=0.0, resize=resize)
+        return wire.pack_decoded(Decoded({wanted: read_image(file, request["uri"], resize)}, None), [wanted])
 
     def _open(self, request: Mapping[str, Any]) -> BinaryIO:
         self.close()
@@ -160,8 +157,8 @@ def main(descriptor: int, lifeline: int, owner: int, *, from_main_thread: bool) 
         channel.send({"ready": True, "filtered": confine()})
         with contextlib.suppress(wire.WireError):
             while True:
-                request, _ = channel.receive(max_payload_bytes=0)
-                header, payload = decoder.answer(request)
+                request, times = channel.receive(max_payload_bytes=wire.MAX_TIMES_BYTES)
+                header, payload = decoder.answer(request, times)
                 channel.send(header, payload)
     os._exit(0)
 

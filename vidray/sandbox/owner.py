@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 from vidray.errors import DecodeError, ProbeError
 from vidray.media import (
     Decoded,
-    FrameRate,
-    Frames,
+    FrameRequest,
     FrameSize,
-    FrameWindows,
+    RawFrames,
+    Request,
+    Resize,
     Sampling,
+    Span,
     VideoInfo,
-    Windows,
     longest_s,
 )
 from vidray.sandbox import wire
@@ -40,7 +43,7 @@ class Sandbox:
         self.limits = limits or Limits()
         self._child: Child | None = None
         self._opened: Opened | None = None
-        self._reading: tuple[str, tuple[Sampling, ...]] | None = None
+        self._reading: tuple[str, frozenset[str]] | None = None
         self._refused: DecodeError | None = None
         self._read_s = 0.0
         self._waste = _Waste("")
@@ -58,25 +61,50 @@ class Sandbox:
         finally:
             self._let_go()
 
-    def read(self, uri: str, samplings: Sequence[Sampling], start_s: float, end_s: float, size: FrameSize) -> Decoded:
-        """The samples of one clip; whatever goes wrong is in the answer, as a DecodeError for each sampling.
+    def read(
+        self,
+        uri: str,
+        requests: Sequence[Request],
+        start_s: float,
+        end_s: float,
+        size: FrameSize,
+        *,
+        keep: frozenset[str] = frozenset(),
+    ) -> Decoded:
+        """The answers to some requests, all in one pass; whatever goes wrong is a DecodeError for each of them.
 
         Args:
+            uri: Of the video.
+            requests: What is wanted, of the span at hand.
+            start_s: Where the span begins; damage from here on is in the warning.
+            end_s: Where it ends.
             size: (height, width) of the video as displayed, by its headers: what decoding may cost.
+            keep: Modalities that other reads of the video want, so that it is not opened anew for them.
         """
-        wanted = tuple(dict.fromkeys(samplings))
+        wanted = tuple(dict.fromkeys(requests))
+        wants = keep | {"frames" if isinstance(request, FrameRequest) else "audio" for request in wanted}
         try:
-            return self._survive(uri, lambda: self._read(uri, wanted, start_s, end_s, size))
+            return self._survive(uri, lambda: self._read(uri, wanted, (start_s, end_s), size, wants))
         except DecodeError as e:
             at = DecodeError(e.kind, e.message, uri, start_s)
             return Decoded(samples=dict.fromkeys(wanted, at), warning=None)
 
-    def image(self, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
-        """A still image as a clip of one frame; raises DecodeError. Of a video the first frame counts."""
+    def image(self, uri: str, sampling: Sampling) -> Any:
+        """A still image as the samples of a clip that shows it and nothing else; raises DecodeError.
+
+        Of a video the first frame counts.
+        """
+        request = sampling.request(0.0, sampling.unit_s)
+        if not isinstance(request, FrameRequest):
+            raise TypeError(f"{type(sampling).__name__} is of no frames")
         try:
-            return self._survive(uri, lambda: self._image(uri, sampling))
+            shown = self._survive(uri, lambda: self._image(uri, request.resize))
         finally:
             self._let_go()
+        times_s = np.asarray(request.times_s)
+        nowhere = np.zeros(len(times_s), np.int64)
+        raw = RawFrames(times_s=times_s, frames=shown.frames, places=nowhere, is_over=nowhere.astype(np.bool_))
+        return sampling.collect(raw, 0.0, sampling.unit_s)
 
     def close(self) -> None:
         """End the child."""
@@ -119,7 +147,7 @@ class Sandbox:
                 raise error from died
 
     def _probe(self, uri: str) -> VideoInfo:
-        answer, _ = self._hand_over("probe", uri, ())
+        answer, _ = self._hand_over("probe", uri, {})
         info = wire.unpack_info(_checked(answer, uri))
         assert self._opened is not None
         size_bytes = self._opened.size_bytes
@@ -131,42 +159,49 @@ class Sandbox:
             raise DecodeError("corrupt", message, uri)
         return info
 
-    def _read(self, uri: str, wanted: tuple[Sampling, ...], start_s: float, end_s: float, size: FrameSize) -> Decoded:
-        if self._reading != (uri, wanted):
-            answer, _ = self._hand_over("open", uri, wanted)
-            self._reading, self._read_s = (uri, wanted), 0.0
+    def _read(
+        self, uri: str, requests: Sequence[Request], span: Span, size: FrameSize, wants: frozenset[str]
+    ) -> Decoded:
+        start_s, end_s = span
+        if self._reading != (uri, wants):
+            # what is opened and not wanted would pile up
+            asked = {"wants": {name: name in wants for name in ("frames", "audio")}}
+            answer, _ = self._hand_over("open", uri, asked)
+            self._reading, self._read_s = (uri, wants), 0.0
             self._refused = _refusal(answer, uri)
         if self._refused is not None:
             raise self._refused
         assert self._child is not None
         most = self.limits.answer_bytes
-        request = {"ask": "decode", "start_s": start_s, "end_s": end_s, "max_bytes": most}
+        entries, times = wire.pack_requests(requests)
+        request = {"ask": "decode", "start_s": start_s, "end_s": end_s, "max_bytes": most, "requests": entries}
         skipped_s = start_s - self._read_s if start_s >= self._read_s else start_s
-        limit_s = self.limits.for_clip(end_s - start_s, size, skipped_s=skipped_s)
-        answer, payload = self._child.ask(request, self._opened, limit_s=limit_s, max_payload_bytes=most)
+        limit_s = self.limits.for_clip(_longest_s(requests, start_s, end_s), size, skipped_s=skipped_s)
+        answer, payload = self._child.ask(request, self._opened, limit_s=limit_s, payload=times, max_payload_bytes=most)
         if "failed" in answer:
             # the child has let go of the file
             self._let_go()
-        decoded = wire.unpack_decoded(_checked(answer, uri), payload, wanted, (start_s, end_s), uri)
+        decoded = wire.unpack_decoded(_checked(answer, uri), payload, requests, uri)
         self._read_s = end_s
         return decoded
 
-    def _image(self, uri: str, sampling: FrameRate | FrameWindows) -> Frames | Windows:
-        span = (0.0, (sampling.frames if isinstance(sampling, FrameWindows) else 1) / sampling.fps)
-        answer, payload = self._hand_over("image", uri, (sampling,), max_payload_bytes=self.limits.answer_bytes)
-        found = wire.unpack_decoded(_checked(answer, uri), payload, (sampling,), span, uri).samples[sampling]
-        if not isinstance(found, Frames | Windows):
+    def _image(self, uri: str, resize: Resize | None) -> RawFrames:
+        wanted = FrameRequest(times_s=(0.0,), end_s=0.0, resize=resize)
+        asked = {"resize": wire.pack_resize(resize)}
+        answer, payload = self._hand_over("image", uri, asked, max_payload_bytes=self.limits.answer_bytes)
+        found = wire.unpack_decoded(_checked(answer, uri), payload, [wanted], uri).samples[wanted]
+        if not isinstance(found, RawFrames):
             raise wire.WireError("no frame and no error")
         return found
 
-    def _hand_over(self, ask: str, uri: str, wanted: Sequence[Sampling], *, max_payload_bytes: int = 0) -> wire.Message:
+    def _hand_over(self, ask: str, uri: str, asked: Mapping[str, Any], *, max_payload_bytes: int = 0) -> wire.Message:
         self._let_go()
         if self._child is not None and self._child.is_spent():
             self._child.end()
             self._child = None
         child = self._started()
         self._opened = open_media(uri)
-        request = {"ask": ask, "uri": uri, "samplings": [wire.pack_sampling(sampling) for sampling in wanted]}
+        request = {"ask": ask, "uri": uri, **asked}
         return child.ask_about(request, self._opened, limit_s=self.limits.probe_s, max_payload_bytes=max_payload_bytes)
 
     def _started(self) -> Child:
@@ -177,6 +212,20 @@ class Sandbox:
         if self._opened is not None:
             self._opened.close()
         self._opened = self._reading = self._refused = None
+
+
+def frames_of(sandbox: Sandbox, uri: str, info: VideoInfo) -> Callable[[Sampling, float, float], Any]:
+    """A function to the samples of spans of one video, None where there are none; it raises DecodeError."""
+
+    def read(sampling: Sampling, start_s: float, end_s: float) -> Any:
+        request = sampling.request(start_s, end_s)
+        size = (info.height or 0, info.width or 0)
+        answer = sandbox.read(uri, [request], start_s, end_s, size).samples[request]
+        if isinstance(answer, DecodeError):
+            raise answer
+        return None if answer is None else sampling.collect(answer, start_s, end_s)
+
+    return read
 
 
 class _Waste:
@@ -196,6 +245,11 @@ class _Waste:
         if self._last is not None and self._seconds > most_s:
             message = f"not tried after {self._seconds:.0f} s without result for other clips: {self._last.message}"
             raise DecodeError(self._last.kind, message, self.uri)
+
+
+def _longest_s(requests: Sequence[Request], start_s: float, end_s: float) -> float:
+    """Seconds of the longest span that is asked for: context is decoded too."""
+    return max([end_s - start_s, *(stop_s - first_s for first_s, stop_s in (request.span for request in requests))])
 
 
 def _checked(answer: dict[str, Any], uri: str) -> dict[str, Any]:

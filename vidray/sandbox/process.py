@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -126,12 +126,18 @@ class Child:
         self._held.callback(os.close, self._stat)
 
     def ask(
-        self, request: Mapping[str, Any], opened: Opened | None, *, limit_s: float, max_payload_bytes: int = 0
+        self,
+        request: Mapping[str, Any],
+        opened: Opened | None,
+        *,
+        limit_s: float,
+        payload: Sequence[memoryview] = (),
+        max_payload_bytes: int = 0,
     ) -> wire.Message:
         """The answer to one request, within a number of seconds; serves its reads of the file meanwhile."""
         self._budget = _Budget(limit_s, limit_s * self._limits.idle_factor, self.status().processor_s)
         try:
-            self._channel.send(request)
+            self._channel.send(request, payload)
         except OSError as e:
             raise self._death() from e
         answer = self._receive(opened, max_payload_bytes=max_payload_bytes)

@@ -19,31 +19,26 @@ import numpy.typing as npt
 
 from vidray.errors import DecodeError
 from vidray.media import (
-    Audio,
+    AudioRequest,
     AudioSamples,
     Decoded,
-    FrameRate,
-    Frames,
-    FrameWindows,
+    FrameRequest,
+    RawFrames,
+    RawSamples,
+    Request,
     Resize,
-    Samples,
-    Sampling,
-    Span,
     VideoInfo,
-    Windows,
-    sample_count,
-    sample_times,
 )
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_TEXT = 500
 MAX_READ_BYTES = 1 << 26
+MAX_TIMES_BYTES = 1 << 26
 WATCH_EVERY_S = 0.05
 KINDS = frozenset({"unreadable", "not_media", "no_stream", "unsupported", "corrupt", "empty", "memory"})
 """What a child may say of a file; that it crashed, hung or grew is for the owner to say."""
 
 _LENGTHS = struct.Struct("!IQ")
-_SAMPLINGS: Mapping[str, type[Sampling]] = {"FrameRate": FrameRate, "FrameWindows": FrameWindows, "Audio": Audio}
 _INTEGERS = {"width": 1 << 20, "height": 1 << 20, "sample_rate": 1 << 30}
 
 Message = tuple[dict[str, Any], memoryview]
@@ -121,58 +116,89 @@ class Channel:
             self._watch()
 
 
-def pack_sampling(sampling: Sampling) -> dict[str, Any]:
-    return {"kind": type(sampling).__name__, **asdict(sampling)}
+def pack_requests(requests: Sequence[Request]) -> tuple[list[dict[str, Any]], list[memoryview]]:
+    """One entry a request, and the bytes of the wanted times behind each other."""
+    entries: list[dict[str, Any]] = []
+    payload: list[memoryview] = []
+    for request in requests:
+        values = {field.name: getattr(request, field.name) for field in fields(request)}
+        if isinstance(request, FrameRequest):
+            times_s = np.asarray(values.pop("times_s"), np.float64)
+            values["times"] = len(times_s)
+            values["resize"] = pack_resize(request.resize)
+            payload += [times_s.view(np.uint8).data]
+        entries.append(values)
+    return entries, payload
 
 
-def unpack_sampling(packed: Mapping[str, Any]) -> Sampling:
-    fields = {name: value for name, value in packed.items() if name != "kind"}
-    if isinstance(fields.get("resize"), dict):
-        fields["resize"] = Resize(**{name: _frozen(value) for name, value in fields["resize"].items()})
-    return _SAMPLINGS[packed["kind"]](**fields)
+def unpack_requests(entries: Sequence[Mapping[str, Any]], payload: memoryview) -> list[Request]:
+    """The inverse, in the child, which trusts its owner."""
+    requests: list[Request] = []
+    offset = 0
+    for entry in entries:
+        values = dict(entry)
+        if "times" in values:
+            times_s = _array(payload, np.float64, (values.pop("times"),), offset)
+            offset += times_s.nbytes
+            values["resize"] = unpack_resize(values["resize"])
+            requests.append(FrameRequest(times_s=tuple(times_s.tolist()), **values))
+        else:
+            requests.append(AudioRequest(**values))
+    return requests
 
 
-def pack_decoded(decoded: Decoded, samplings: Sequence[Sampling]) -> tuple[dict[str, Any], list[memoryview]]:
-    """One entry a sampling, in their order, and the arrays' bytes behind each other."""
+def pack_resize(resize: Resize | None) -> dict[str, Any] | None:
+    return None if resize is None else asdict(resize)
+
+
+def unpack_resize(packed: Mapping[str, Any] | None) -> Resize | None:
+    return None if packed is None else Resize(**{name: _frozen(value) for name, value in packed.items()})
+
+
+def pack_decoded(decoded: Decoded, requests: Sequence[Request]) -> tuple[dict[str, Any], list[memoryview]]:
+    """One entry a request, in their order, and the arrays' bytes behind each other."""
     entries: list[dict[str, Any] | None] = []
     payload: list[memoryview] = []
-    for sampling in samplings:
-        samples = decoded.samples[sampling]
+    for request in requests:
+        samples = decoded.samples[request]
         if samples is None:
             entries.append(None)
         elif isinstance(samples, DecodeError):
             entries.append({"error": pack_error(samples)})
         else:
-            arrays: list[npt.NDArray[Any]]
-            arrays = [samples.samples] if isinstance(samples, AudioSamples) else [samples.times_s, samples.frames]
+            arrays = _arrays(samples)
             entries.append({"shapes": [array.shape for array in arrays]})
             payload += [np.ascontiguousarray(a).reshape(-1).view(np.uint8).data for a in arrays if a.size]
     return {"samples": entries, "warning": decoded.warning}, payload
+
+
+def _arrays(samples: RawSamples) -> list[npt.NDArray[Any]]:
+    if isinstance(samples, AudioSamples):
+        return [samples.samples]
+    # all eight-byte numbers first, so that each array lies on a multiple of its own size
+    return [samples.times_s, samples.places, samples.frames, samples.is_over]
 
 
 def pack_error(error: DecodeError) -> list[Any]:
     return [error.kind, error.message[: 4 * MAX_TEXT], error.at_s]
 
 
-def unpack_decoded(
-    header: Mapping[str, Any], payload: memoryview, samplings: Sequence[Sampling], span: Span, uri: str
-) -> Decoded:
+def unpack_decoded(header: Mapping[str, Any], payload: memoryview, requests: Sequence[Request], uri: str) -> Decoded:
     """The inverse. Raises WireError where the answer is not one to the question; the arrays are views of the payload.
 
     Args:
-        span: [start_s, end_s) of the clip that was asked for.
-        uri: Of its file.
+        uri: Of the clip's file.
     """
     try:
         offset = 0
-        samples: dict[Sampling, Samples | DecodeError | None] = {}
-        for sampling, entry in zip(samplings, header["samples"], strict=True):
+        samples: dict[Request, RawSamples | DecodeError | None] = {}
+        for request, entry in zip(requests, header["samples"], strict=True):
             if entry is None:
-                samples[sampling] = None
+                samples[request] = None
             elif "error" in entry:
-                samples[sampling] = unpack_error(entry["error"], uri)
+                samples[request] = unpack_error(entry["error"], uri)
             else:
-                samples[sampling], offset = _unpack_samples(sampling, entry["shapes"], span, payload, offset)
+                samples[request], offset = _unpack_samples(request, entry["shapes"], payload, offset)
         if offset != payload.nbytes:
             raise ValueError(f"{payload.nbytes - offset} bytes too many")
         warning = header["warning"]
@@ -232,28 +258,42 @@ def plain_text(text: Any) -> str:
 
 
 def _unpack_samples(
-    sampling: Sampling, shapes: Sequence[Sequence[Any]], span: Span, payload: memoryview, offset: int
-) -> tuple[Samples, int]:
-    if isinstance(sampling, Audio):
-        ((count,),) = shapes
-        if _integer(count) != sample_count(sampling, *span):
-            raise ValueError(f"{count} samples of audio")
-        heard = _array(payload, np.float32, (count,), offset)
-        return AudioSamples(samples=heard, sample_rate=sampling.sample_rate), offset + heard.nbytes
-    times_shape, frames_shape = (tuple(map(_integer, shape)) for shape in shapes)
-    wanted = sample_times(sampling, *span).shape
-    height, width, channels = frames_shape[len(wanted) :]
-    most = wanted if isinstance(sampling, FrameWindows) else (min(times_shape[0], wanted[0]),)
-    if times_shape != most or frames_shape[: len(wanted)] != times_shape or channels != 3:
-        raise ValueError(f"frames {frames_shape} at {times_shape} times, where {wanted} were wanted")
-    if min(*times_shape, height, width) < 1:
-        raise ValueError(f"frames {frames_shape}")
-    times_s = _array(payload, np.float64, times_shape, offset)
-    frames = _array(payload, np.uint8, frames_shape, offset + times_s.nbytes)
-    offset += times_s.nbytes + frames.nbytes
-    if isinstance(sampling, FrameRate):
-        return Frames(times_s=times_s, frames=frames), offset
-    return Windows(times_s=times_s, frames=frames), offset
+    request: Request, shapes: Sequence[Sequence[Any]], payload: memoryview, offset: int
+) -> tuple[RawSamples, int]:
+    sizes = [tuple(map(_integer, shape)) for shape in shapes]
+    if isinstance(request, AudioRequest):
+        return _unpack_audio(request, sizes, payload, offset)
+    return _unpack_frames(request, sizes, payload, offset)
+
+
+def _unpack_audio(
+    request: AudioRequest, sizes: Sequence[tuple[int, ...]], payload: memoryview, offset: int
+) -> tuple[AudioSamples, int]:
+    (shape,) = sizes
+    if len(shape) != (1 if request.channels == "mono" else 2) or shape[-1] != request.count or not min(shape):
+        raise ValueError(f"audio {shape}, where {request.count} samples were wanted")
+    heard = _array(payload, np.float32, shape, offset)
+    start_s = request.first / request.sample_rate
+    return AudioSamples(samples=heard, sample_rate=request.sample_rate, start_s=start_s), offset + heard.nbytes
+
+
+def _unpack_frames(
+    request: FrameRequest, sizes: Sequence[tuple[int, ...]], payload: memoryview, offset: int
+) -> tuple[RawFrames, int]:
+    (count,), places_shape, (kept, height, width, channels), over_shape = sizes
+    wanted = len(request.times_s)
+    if not (places_shape == over_shape == (count,) and (count == wanted or (request.keyframes and count <= wanted))):
+        raise ValueError(f"{count} times, where {wanted} were wanted")
+    if channels != 3 or min(count, kept, height, width) < 1 or kept > count:
+        raise ValueError(f"frames {sizes[2]} at {count} times")
+    times_s = _array(payload, np.float64, (count,), offset)
+    places = _array(payload, np.int64, (count,), offset + times_s.nbytes)
+    frames = _array(payload, np.uint8, sizes[2], offset + 2 * times_s.nbytes)
+    flags = _array(payload, np.uint8, (count,), offset + 2 * times_s.nbytes + frames.nbytes)
+    if places.min() < -1 or places.max() not in range(kept) or not np.isfinite(times_s).all():
+        raise ValueError(f"frames {places.min()} to {places.max()} of {kept}")
+    found = RawFrames(times_s=times_s, frames=frames, places=places, is_over=flags.astype(np.bool_))
+    return found, offset + 2 * times_s.nbytes + frames.nbytes + flags.nbytes
 
 
 def _array(payload: memoryview, kind: type[Any], shape: tuple[int, ...], offset: int) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The store: the only owner of the layout and the schemas on disk. Plain Parquet on any fsspec URL.
+"""A store: its plan, tables, staging and publishing.
 
 Law, per extractor: rows(features) + rows(errors) == rows(clips). A part's features file is written last and never
 changes: it is the commit. What is staged is a checkpoint that no reader looks at.
@@ -9,117 +9,41 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vidray.errors import SpecMismatchError, StoreError
+from vidray.extractors.spec import current, unbound
 from vidray.storage import Folder
-
-FORMAT = 1
-PROBE = "_probe"
-INTENT = "_intent.json"
-AGAIN = "again"
-ROW_GROUP_ROWS = 8192
-STREAM_ROWS = 1024
-
-VIDEOS = pa.schema(
-    [
-        ("video_id", pa.string()),
-        ("uri", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("fingerprint", pa.string()),
-        ("status", pa.string()),
-        ("duration_s", pa.float64()),
-        ("fps", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("rotation", pa.int32()),
-        ("video_codec", pa.string()),
-        ("audio_codec", pa.string()),
-        ("sample_rate", pa.int32()),
-        ("corpus", pa.string()),
-    ]
+from vidray.store.layout import (
+    AGAIN,
+    ERRORS,
+    FORMAT,
+    INPUTS,
+    INTENT,
+    PROBE,
+    ROW_GROUP_BYTES,
+    ROW_GROUP_ROWS,
+    SLICE_FILE,
+    STAGED_FILE,
+    STREAM_ROWS,
+    VIDEO_IDENTITY,
+    VIDEO_ROW,
+    SliceKey,
+    features_schema,
+    inputs_file,
+    part_file,
+    parts_in,
+    spec_sha256,
+    staging_of,
+    video_features_schema,
 )
-CLIPS = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("video_id", pa.string()),
-        ("uri", pa.string()),
-        ("clip_index", pa.int32()),
-        ("start_s", pa.float64()),
-        ("end_s", pa.float64()),
-        ("part", pa.int32()),
-        ("block", pa.int32()),
-    ]
-)
-IDENTITY = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("video_id", pa.string()),
-        ("uri", pa.string()),
-        ("start_s", pa.float64()),
-        ("end_s", pa.float64()),
-    ]
-)
-FAILURE = pa.schema([("stage", pa.string()), ("kind", pa.string()), ("message", pa.string())])
-ERRORS = pa.schema([*IDENTITY, *FAILURE])
-PROBE_ERRORS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *FAILURE])
-WARNING = pa.field("decode_warning", pa.string())
-SCORED = pa.schema([("label", pa.string()), ("score", pa.float32()), ("source", pa.string())])
-LABELS = pa.schema([*IDENTITY, *SCORED])
-VIDEO_LABELS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *SCORED])
-HUMAN = "human"
-"""The `source` of labels that a person gave; a model's have the kind of its labeler."""
-
-_PART = re.compile(r"part-(\d{5,})\.parquet$")
-_STAGED = re.compile(r"_staging/([^/]+)/part-(\d{5,})/([^/]+)")
-_SLICE = re.compile(r"part-(\d{5,})/block-(\d{4,})\.s(\d+)of(\d+)\.parquet$")
-
-
-@dataclass(frozen=True, order=True)
-class SliceKey:
-    """One staged file: a run of clips inside a block, for one extractor."""
-
-    part: int
-    block: int
-    index: int
-    count: int
-
-    @property
-    def file(self) -> str:
-        return f"part-{self.part:05d}/block-{self.block:04d}.s{self.index:02d}of{self.count:02d}.parquet"
-
-
-def part_file(table: str, part: int) -> str:
-    """The name of one part of a table, relative to the store: `clips/part-00000.parquet`."""
-    return f"{table}/part-{part:05d}.parquet"
-
-
-def spec_sha256(features: Folder) -> str | None:
-    """The hash of what made the table in a folder, None where it does not say."""
-    try:
-        return hashlib.sha256(features.read_bytes("_spec.json")).hexdigest()
-    except FileNotFoundError:
-        return None
-
-
-def staging_of(table: str, part: int) -> str:
-    """Where the slices of one part are staged, relative to the store."""
-    return f"_staging/{table}/part-{part:05d}"
-
-
-def features_schema(columns: pa.Schema) -> pa.Schema:
-    return pa.schema([*IDENTITY, *columns, WARNING])
-
-
-def staged_schema(columns: pa.Schema) -> pa.Schema:
-    """A staged slice holds successes and failures in plan order; `kind` tells them apart."""
-    return pa.schema([*features_schema(columns), *FAILURE])
 
 
 class Store:
@@ -157,24 +81,45 @@ class Store:
         return self._json(name) if self.folder.exists(name) else None
 
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
-        """Refuse an extractor that is not the one that made the table."""
+        """Refuse an extractor that did not make the table, and a table whose inputs were made anew since."""
         different = self.spec_differences(table, spec)
-        if different is not None:
+        if different is None:
+            return
+        if self.is_stale(table, spec):
             raise SpecMismatchError(
-                f"{self.url}/features/{table} was made with {different}; "
-                f"give the new table a name of its own with --as NAME"
+                f"{self.url}/features/{table} is stale: what it was made from was made anew since ({different}); "
+                "--refresh makes it again"
             )
+        raise SpecMismatchError(
+            f"{self.url}/features/{table} was made with {different}; "
+            "give the new table a name of its own with --as NAME"
+        )
 
     def spec_differences(self, table: str, spec: Mapping[str, Any]) -> str | None:
         """How what made a table differs from a spec; None where it does not, or the table does not say."""
         known = self.spec(table)
-        if known is None or _by_content(known) == _by_content(spec):
+        if known is None:
             return None
-        return _differences(known, spec)
+        known, asked = current(known), current(spec)
+        return None if _by_content(known) == _by_content(asked) else _differences(known, asked)
+
+    def is_stale(self, table: str, spec: Mapping[str, Any]) -> bool:
+        """Whether a table was made by this extractor, but from other inputs than those that there are now."""
+        known = self.spec(table)
+        if known is None:
+            return False
+        known, asked = current(known), current(spec)
+        same = _by_content(unbound(known)) == _by_content(unbound(asked))
+        return same and _by_content(known) != _by_content(asked)
 
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         if self.spec(table) is None:
-            self._write_json(f"features/{table}/_spec.json", spec)
+            self.folder.write_bytes(f"features/{table}/_spec.json", spec_bytes(spec))
+
+    def remove_table(self, table: str) -> None:
+        """Remove a feature table with its errors, rows of videos and staged slices; its commit goes first."""
+        for name in (f"features/{table}", f"video_features/{table}", f"errors/{table}", f"_staging/{table}"):
+            self.folder.remove_tree(name)
 
     def spec_sha256(self, table: str) -> str | None:
         """The hash of what made a feature table, None where it does not say."""
@@ -245,7 +190,7 @@ class Store:
             self.folder.writing(part_file(table, part)) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
-            for group in _row_groups(tables, schema):
+            for group in row_groups(tables, schema):
                 rows += group.num_rows
                 writer.write_table(group)
         return rows
@@ -255,14 +200,14 @@ class Store:
         count for nothing, unless the part is to be done again."""
         keys = set()
         for name in self.folder.sizes(f"_staging/{table}" if part is None else staging_of(table, part)):
-            if match := _SLICE.search(name):
+            if match := SLICE_FILE.search(name):
                 keys.add(SliceKey(*map(int, match.groups())))
         return keys
 
     def again(self, table: str) -> set[int]:
         """The published parts of one extractor that are to be done again; one listing."""
         names = self.folder.sizes(f"_staging/{table}")
-        return {int(match[2]) for match in map(_STAGED.fullmatch, names) if match and match[3] == AGAIN}
+        return {int(match[2]) for match in map(STAGED_FILE.fullmatch, names) if match and match[3] == AGAIN}
 
     def mark_again(self, table: str, part: int) -> None:
         """Have a published part count as missing, but for what is staged of it; readers keep it until then."""
@@ -288,20 +233,34 @@ class Store:
         self.unstage(table, key)
         return StoreError(f"{self.url}/_staging/{table}/{key.file}: {what}; it is removed, run again to do it anew")
 
-    def publish(self, table: str, part: int, slices: Sequence[SliceKey], columns: pa.Schema) -> tuple[int, int]:
+    def publish(
+        self,
+        table: str,
+        part: int,
+        slices: Sequence[SliceKey],
+        columns: pa.Schema,
+        video_columns: pa.Schema | None = None,
+    ) -> tuple[int, int]:
         """Commit one part of one extractor from its staged slices: errors first, then features, then clean up.
 
+        Rows of videos, where the extractor has such, come between; before all what a derived part was made from.
         Returns the rows of features and of errors. Done twice, it writes the same bytes. Raises StoreError, and
         publishes nothing, where the slices are not the plan's clips in its order.
         """
         errors: list[pa.Table] = []
+        videos: list[pa.Table] = []
 
         def features() -> Iterator[pa.Table]:
             for rows in self._planned_rows(table, part, slices):
                 errors.append(rows.select(ERRORS.names).filter(rows["kind"].is_valid()))
+                if video_columns is not None:
+                    videos.append(_video_rows(rows, video_columns))
                 yield rows.filter(rows["kind"].is_null())
             # the file of features appears once this ends
             self.write(f"errors/{table}", part, errors, ERRORS)
+            if video_columns is not None:
+                self.write(f"video_features/{table}", part, videos, video_features_schema(video_columns))
+            self._keep_inputs(table, part)
 
         try:
             done = self.write(f"features/{table}", part, features(), features_schema(columns))
@@ -315,12 +274,42 @@ class Store:
         self.clear_staged(part, table)
         return done, failed
 
+    def begin_derived(self, table: str, part: int, made_from: Mapping[str, str]) -> None:
+        """Say of what a part of a derived table is being made; what was staged of other inputs is removed."""
+        name = f"{staging_of(table, part)}/{INPUTS}"
+        if self.folder.exists(name):
+            if self._json(name) == dict(made_from):
+                return
+            self.clear_staged(part, table)
+        self._write_json(name, made_from)
+
+    def made_from(self, table: str, part: int) -> dict[str, str] | None:
+        """The content hash of each table's part that a derived part was made from; None where it does not say."""
+        name = inputs_file(table, part)
+        return self._json(name) if self.folder.exists(name) else None
+
+    def write_made_from(self, table: str, part: int, made_from: Mapping[str, str]) -> None:
+        """Say of what a derived part is made."""
+        self._write_json(inputs_file(table, part), made_from)
+
+    def content_hash(self, table: str, part: int) -> str:
+        """The hash of all that one part of an extractor's table says: its features and its errors."""
+        found = hashlib.sha256()
+        for name in (part_file(f"features/{table}", part), part_file(f"errors/{table}", part)):
+            found.update(hashlib.sha256(self.folder.read_bytes(name)).digest())
+        return found.hexdigest()
+
+    def _keep_inputs(self, table: str, part: int) -> None:
+        staged = f"{staging_of(table, part)}/{INPUTS}"
+        if self.folder.exists(staged):
+            self.write_made_from(table, part, self._json(staged))
+
     def clear_staging(self) -> None:
         """Remove what is staged and of no use: of parts that are published, and files that were never finished.
 
         What is staged of other parts is a checkpoint, whichever run needs it.
         """
-        places = [(name, _STAGED.fullmatch(name)) for name in self.folder.sizes("_staging")]
+        places = [(name, STAGED_FILE.fullmatch(name)) for name in self.folder.sizes("_staging")]
         tables = {match[1] for _, match in places if match}
         settled = {table: set(self.parts(f"features/{table}")) - self.again(table) for table in tables}
         for name, match in places:
@@ -332,15 +321,22 @@ class Store:
         self.folder.remove_tree(staging_of(table, part))
 
     def remove(self, table: str, part: int) -> None:
-        """Remove one part of a table, if it is there."""
+        """Remove one part of a table, if it is there, and what it says that it was made from."""
         self.folder.remove(part_file(table, part))
+        kind, _, name = table.partition("/")
+        if kind == "features":
+            self.folder.remove(inputs_file(name, part))
 
     def intent(self) -> list[str]:
         """The videos whose retirement has begun and not ended."""
         return list(self._json(INTENT)["retire"]) if self.folder.exists(INTENT) else []
 
-    def write_intent(self, video_ids: Sequence[str]) -> None:
-        self._write_json(INTENT, {"retire": list(video_ids)})
+    def intended_current(self) -> dict[str, list[int]]:
+        """The parts of derived tables that were made from what there was when the retirement began."""
+        return dict(self._json(INTENT).get("current", {})) if self.folder.exists(INTENT) else {}
+
+    def write_intent(self, video_ids: Sequence[str], current: Mapping[str, Sequence[int]] | None = None) -> None:
+        self._write_json(INTENT, {"retire": list(video_ids), "current": dict(current or {})})
 
     def clear_intent(self) -> None:
         self.folder.remove(INTENT)
@@ -368,29 +364,75 @@ class Store:
         return value
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        self.folder.write_bytes(name, (json.dumps(value, indent=2) + "\n").encode())
+        self.folder.write_bytes(name, spec_bytes(value))
 
 
-def parts_in(names: Iterable[str], table: str) -> set[int]:
-    """The part numbers among file names relative to the store."""
-    found = (_PART.fullmatch(name.removeprefix(f"{table}/")) for name in names)
-    return {int(match[1]) for match in found if match}
+def spec_bytes(value: Mapping[str, Any]) -> bytes:
+    """A JSON file as it is written."""
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Rows regrouped, so that the bytes of a part depend on its rows and not on how they were staged."""
+def row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Rows regrouped, so that the bytes of a part depend on its rows and not on how they were staged.
+
+    A group is closed after `ROW_GROUP_ROWS`, or when it comes to `ROW_GROUP_BYTES`.
+    """
     held: list[pa.Table] = []
-    count = 0
+    count, size = 0, 0
     for table in tables:
-        held.append(table.select(schema.names).cast(schema))
-        count += table.num_rows
-        while count >= ROW_GROUP_ROWS:
-            joined = pa.concat_tables(held).combine_chunks()
-            yield joined.slice(0, ROW_GROUP_ROWS)
-            held = [joined.slice(ROW_GROUP_ROWS)]
-            count -= ROW_GROUP_ROWS
+        left = table.select(schema.names).cast(schema)
+        while left.num_rows:
+            sizes = np.cumsum(row_bytes(left)) + size
+            room = min(ROW_GROUP_ROWS - count, int(np.searchsorted(sizes, ROW_GROUP_BYTES)) + 1, left.num_rows)
+            held.append(left.slice(0, room))
+            count, size = count + room, int(sizes[room - 1])
+            left = left.slice(room)
+            if count == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+                yield pa.concat_tables(held).combine_chunks()
+                held, count, size = [], 0, 0
     if count:
         yield pa.concat_tables(held).combine_chunks()
+
+
+def row_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """About how many bytes each row has, int64 (rows,): a function of its values alone."""
+    found = np.zeros(table.num_rows, np.int64)
+    for column in table.columns:
+        found += _value_bytes(column)
+    return found
+
+
+def _value_bytes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_string(kind):
+        return _filled(pc.binary_length(column))
+    if pa.types.is_list(kind):
+        return _filled(pc.list_value_length(column)) * _width(kind.value_type)
+    return np.full(len(column), _width(kind), np.int64)
+
+
+def _filled(lengths: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.fill_null(lengths, 0).to_numpy(), dtype=np.int64)
+
+
+def _width(kind: pa.DataType) -> int:
+    """The bytes of a value of a type; a guess for texts inside of lists."""
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size) * _width(kind.value_type)
+    if pa.types.is_struct(kind):
+        return sum(_width(field.type) for field in kind)
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return 64
+
+
+def _video_rows(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+    """The rows of videos that a staged slice holds."""
+    found = rows.filter(rows[VIDEO_ROW].is_valid())
+    values = found[VIDEO_ROW].combine_chunks()
+    held = [values.field(name) for name in columns.names]
+    return pa.table([*(found[name] for name in VIDEO_IDENTITY.names), *held], schema=video_features_schema(columns))
 
 
 def _by_content(spec: Mapping[str, Any]) -> dict[str, Any]:

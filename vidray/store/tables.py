@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from vidray.errors import UsageError
-from vidray.extractors import slug
+from vidray.extractors import Extractor, slug
+from vidray.extractors.registry import origin_of
 from vidray.extractors.spec import has_classes, hears, is_joint
-from vidray.store import Store
+from vidray.store.store import Store
 
 Spec = Mapping[str, Any]
 """What a table's `_spec.json` says."""
@@ -35,8 +36,9 @@ def named(store: Store, tables: Collection[str], extractor: str) -> str | None:
     return None
 
 
-def features_table(store: Store, extractor: str) -> str:
-    """The feature table of an extractor. Raises UsageError where there is none."""
+def features_table(store: Store, extractor: str | Extractor) -> str:
+    """The feature table of an extractor, by its name or itself. Raises UsageError where there is none."""
+    extractor = extractor if isinstance(extractor, str) else origin_of(extractor)
     tables = store.tables("features")
     table = named(store, tables, extractor)
     if table is not None:
@@ -47,7 +49,7 @@ def features_table(store: Store, extractor: str) -> str:
 
 def suiting_table(
     store: Store,
-    extractor: str | None,
+    extractor: str | Extractor | None,
     wanted: Mapping[str, Callable[[Spec], bool]],
     *,
     remedy: str = "-x efficientnet_lite0",
@@ -76,7 +78,7 @@ def suiting_table(
     raise UsageError(f"{store.url}: {there}; run vidray extract CORPUS STORE {remedy}")
 
 
-def text_table(store: Store, extractor: str | None) -> str:
+def text_table(store: Store, extractor: str | Extractor | None) -> str:
     """The table to compare texts with: one of a joint model, else one of frames with classes, else one of sounds.
 
     Raises UsageError as `suiting_table` does.

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import embedding_schema
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import Audio, AudioSamples
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
+from vidray.media import Audio, AudioSamples, ClipInput
 from vidray.models.batching import check_precision, dtype_of
 from vidray.models.weights import file_record, fill, load_state_dict
 
@@ -66,9 +66,9 @@ class TorchaudioBundle:
         return "1"
 
     @property
-    def sampling(self) -> Audio:
+    def inputs(self) -> Mapping[str, Audio]:
         """Audio as the network wants it."""
-        return Audio(sample_rate=int(_bundle(self.bundle).sample_rate))
+        return {"audio": Audio(sample_rate=int(_bundle(self.bundle).sample_rate))}
 
     @property
     def schema(self) -> pa.Schema:
@@ -92,14 +92,26 @@ class TorchaudioBundle:
         network = network.eval().to(device=device, dtype=dtype_of(self.precision))
         normalise = bool(_bundle(self.bundle)._normalize_waveform)
         shortest = _receptive_field(self.bundle)
-        longest = int(FORWARD_S * self.sampling.sample_rate)
+        longest = int(FORWARD_S * self.inputs["audio"].sample_rate)
 
-        def extract(clips: Sequence[AudioSamples]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[AudioSamples] = [item["audio"] for item in items]
             return {
                 "embedding": _embed(network, clips, normalise=normalise, shortest=shortest, longest=longest),
             }
 
         return extract
+
+
+def find(name: str) -> tuple[type[TorchaudioBundle], dict[str, str]] | None:
+    """The class of `torchaudio/<bundle>`."""
+    family, _, bundle = name.partition("/")
+    return (TorchaudioBundle, {"bundle": bundle}) if family == "torchaudio" and bundle in bundle_names() else None
+
+
+def names() -> list[str]:
+    """All names that `find` knows."""
+    return [f"torchaudio/{bundle}" for bundle in bundle_names()]
 
 
 def bundle_names() -> list[str]:

@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from vidray.errors import MissingExtraError, WeightsError
 from vidray.extractors.columns import embedding_schema, mean_of_parts, top_labels
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import Audio, AudioSamples
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
+from vidray.media import Audio, AudioSamples, ClipInput
 from vidray.models.batching import check_precision, dtype_of
 from vidray.models.weights import file_record, fill, load_state_dict, packaged_file, sha256_of
 
@@ -87,9 +87,9 @@ class Yamnet:
         return "2"
 
     @property
-    def sampling(self) -> Audio:
+    def inputs(self) -> Mapping[str, Audio]:
         """Audio as the network wants it."""
-        return Audio(sample_rate=SAMPLE_RATE)
+        return {"audio": Audio(sample_rate=SAMPLE_RATE)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -122,10 +122,26 @@ class Yamnet:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mel = torch.from_numpy(mel_matrix()).to(device)
 
-        def extract(clips: Sequence[AudioSamples]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[AudioSamples] = [item["audio"] for item in items]
             return _extract(network, mel, names, clips)
 
         return extract
+
+
+def find(name: str) -> tuple[type[Yamnet], dict[str, str]] | None:
+    """This extractor, by its name."""
+    return (Yamnet, {}) if name == NAME else None
+
+
+def names() -> list[str]:
+    """Its name."""
+    return [NAME]
+
+
+def infos() -> list[ModelInfo]:
+    """What `vidray models` says of this extractor."""
+    return [info()]
 
 
 def info() -> ModelInfo:
@@ -223,7 +239,7 @@ def class_names() -> list[str]:
         return [row["display_name"] for row in csv.DictReader(file)]
 
 
-def _extract(network: nn.ModuleDict, mel: Tensor, names: list[str], clips: Sequence[AudioSamples]) -> Columns:
+def _extract(network: nn.ModuleDict, mel: Tensor, names: list[str], clips: Sequence[AudioSamples]) -> Answer:
     import torch
 
     with torch.inference_mode():

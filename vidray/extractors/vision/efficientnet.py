@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from vidray.errors import MissingExtraError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.torchvision_import import torchvision_models
-from vidray.media import FrameRate, Frames, Resize
+from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps, check_precision, run_in_batches
 from vidray.models.weights import fill, load_state_dict, packaged_file, sha256_of
 
@@ -76,9 +76,9 @@ class EfficientNetLite0:
         return "2"
 
     @property
-    def sampling(self) -> FrameRate:
+    def inputs(self) -> Mapping[str, FrameRate]:
         """Frames as the network wants them."""
-        return FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)
+        return {"frames": FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -115,7 +115,8 @@ class EfficientNetLite0:
         network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision)
         classes = torchvision_models().ResNet50_Weights.DEFAULT.meta["categories"]
 
-        def extract(clips: Sequence[Frames]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Frames] = [item["frames"] for item in items]
             features, probabilities = run_in_batches(network, [clip.frames for clip in clips], device=device)
             columns = classifier_columns([len(clip.frames) for clip in clips], features, probabilities, classes)
             if self.per_frame:
@@ -123,6 +124,21 @@ class EfficientNetLite0:
             return columns
 
         return extract
+
+
+def find(name: str) -> tuple[type[EfficientNetLite0], dict[str, str]] | None:
+    """This extractor, by its name."""
+    return (EfficientNetLite0, {}) if name == NAME else None
+
+
+def names() -> list[str]:
+    """Its name."""
+    return [NAME]
+
+
+def infos() -> list[ModelInfo]:
+    """What `vidray models` says of this extractor."""
+    return [info()]
 
 
 def info() -> ModelInfo:

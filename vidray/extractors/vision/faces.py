@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from vidray.errors import UsageError
 from vidray.extractors.columns import LABELS_TYPE
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import COUNTS_TYPE, DETECTIONS_TYPE, Box, detection_columns
 from vidray.extractors.vision.torchvision_import import torchvision_models
-from vidray.media import FrameRate, Frames, Resize
+from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
 from vidray.models.weights import packaged_file, sha256_of
 
@@ -72,9 +72,9 @@ class Faces:
         return "1"
 
     @property
-    def sampling(self) -> FrameRate:
+    def inputs(self) -> Mapping[str, FrameRate]:
         """Frames of 1280x720 at most."""
-        return FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)
+        return {"frames": FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -103,7 +103,8 @@ class Faces:
 
         network = MTCNN(keep_all=True, select_largest=False, min_face_size=SMALLEST_FACE, device=device).eval()
 
-        def extract(clips: Sequence[Frames]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Frames] = [item["frames"] for item in items]
             boxes: list[list[Box]] = []
             landmarks: list[list[list[float]]] = []
             for clip in clips:
@@ -118,6 +119,21 @@ class Faces:
             return detection_columns(boxes) | {"landmarks": pa.array(landmarks, LANDMARKS_TYPE)}
 
         return extract
+
+
+def find(name: str) -> tuple[type[Faces], dict[str, str]] | None:
+    """This extractor, by its name."""
+    return (Faces, {}) if name == NAME else None
+
+
+def names() -> list[str]:
+    """Its name."""
+    return [NAME]
+
+
+def infos() -> list[ModelInfo]:
+    """What `vidray models` says of this extractor."""
+    return [info()]
 
 
 def info() -> ModelInfo:

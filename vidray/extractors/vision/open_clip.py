@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from vidray.errors import MissingExtraError, UsageError, WeightsError
 from vidray.extractors.columns import embedding_schema, frame_columns, mean_of_parts
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
-from vidray.media import FrameRate, Frames, Resize
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
+from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps, check_precision, dtype_of, run_in_batches
 from vidray.models.weights import file_record, fill, load_state_dict
 
@@ -35,14 +35,8 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTower:
-    """The half of a joint model that reads.
-
-    Attributes:
-        embed: Texts to unit vectors, float32 (N, dim).
-        scale: What a cosine is multiplied with to be a logit of the model's training.
-        bias: What is added then; None for a model that was trained to tell texts from each other, and knows no zero.
-    """
+class Tower:
+    """The half of a joint model that reads, as `vidray.extractors.protocol.TextTower` says."""
 
     embed: Callable[[Sequence[str]], Floats]
     scale: float
@@ -85,20 +79,22 @@ class OpenClip:
         return "1"
 
     @property
-    def sampling(self) -> FrameRate:
+    def inputs(self) -> Mapping[str, FrameRate]:
         """Frames as the network wants them."""
         preset = _preset(self.model)
         height, width = _frame_size(_config(self.model))
         squash = preset["resize_mode"] == "squash"
-        return FrameRate(
-            fps=self.fps,
-            resize=Resize(
-                size=(height, width) if squash else min(height, width),
-                crop=None if squash else (height, width),
-                interpolation=preset["interpolation"],
-            ),
-            keyframes=self.keyframes,
-        )
+        return {
+            "frames": FrameRate(
+                fps=self.fps,
+                resize=Resize(
+                    size=(height, width) if squash else min(height, width),
+                    crop=None if squash else (height, width),
+                    interpolation=preset["interpolation"],
+                ),
+                keyframes=self.keyframes,
+            )
+        }
 
     @property
     def schema(self) -> pa.Schema:
@@ -131,7 +127,8 @@ class OpenClip:
             vectors = network.encode_image(shown, normalize=True)
             return vectors, vectors[:, :0]
 
-        def extract(clips: Sequence[Frames]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Frames] = [item["frames"] for item in items]
             vectors, _ = run_in_batches(run, [clip.frames for clip in clips], device=device)
             columns: dict[str, Any] = {"embedding": mean_of_parts(vectors, [len(clip.frames) for clip in clips])}
             if self.per_frame:
@@ -140,7 +137,7 @@ class OpenClip:
 
         return extract
 
-    def load_text(self) -> TextTower:
+    def load_text(self) -> Tower:
         """The text tower of the same weights, on the CPU. Raises WeightsError."""
         import torch
         from open_clip import get_tokenizer
@@ -162,7 +159,7 @@ class OpenClip:
 
         bias: Any = getattr(network, "logit_bias", None)
         scale: Any = network.logit_scale
-        return TextTower(embed=embed, scale=float(scale.exp()), bias=None if bias is None else float(bias))
+        return Tower(embed=embed, scale=float(scale.exp()), bias=None if bias is None else float(bias))
 
     def _build(self) -> nn.Module:
         import open_clip
@@ -182,6 +179,17 @@ class OpenClip:
         if self.weights is not None:
             fill(network, load_state_dict(self.weights), f"{self.name} from {self.weights}")
         return network.eval().requires_grad_(False)
+
+
+def find(name: str) -> tuple[type[OpenClip], dict[str, str]] | None:
+    """The class of `open_clip/<model>`. Raises UsageError for a model that open_clip does not know."""
+    family, _, model = name.partition("/")
+    return (OpenClip, {"model": check_model(model)}) if family == "open_clip" and model else None
+
+
+def names() -> list[str]:
+    """All names of models, without their tags."""
+    return [f"open_clip/{model}" for model in model_names()]
 
 
 def model_names() -> list[str]:

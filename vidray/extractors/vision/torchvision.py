@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.torchvision_import import torchvision_models
 from vidray.extractors.vision.torchvision_layers import LAST_LAYERS
-from vidray.media import FrameRate, Frames, FrameWindows, Resize, Windows
+from vidray.media import ClipInput, FrameRate, Frames, FrameWindows, Resize, Windows
 from vidray.models.batching import FrameFn, check_fps, check_precision, reserved_bytes, run_in_batches
 from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
@@ -118,9 +118,9 @@ class TorchvisionFrames:
         return reserved_bytes(recipe(self.model, "frame").size_mb)
 
     @property
-    def sampling(self) -> FrameRate:
+    def inputs(self) -> Mapping[str, FrameRate]:
         """Frames as the network wants them."""
-        return FrameRate(fps=self.fps, resize=recipe(self.model, "frame").resize, keyframes=self.keyframes)
+        return {"frames": FrameRate(fps=self.fps, resize=recipe(self.model, "frame").resize, keyframes=self.keyframes)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -140,7 +140,8 @@ class TorchvisionFrames:
         classes = _class_names(known, self.weights)
         network = _network(known, self.weights, device=device, precision=self.precision)
 
-        def extract(clips: Sequence[Frames]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Frames] = [item["frames"] for item in items]
             features, probabilities = run_in_batches(network, [clip.frames for clip in clips], device=device)
             columns = classifier_columns([len(clip.frames) for clip in clips], features, probabilities, classes)
             if self.per_frame:
@@ -208,11 +209,27 @@ class TorchvisionVideo:
         classes = _class_names(known, self.weights)
         network = _network(known, self.weights, device=device, precision=self.precision)
 
-        def extract(clips: Sequence[Windows]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Windows] = [item["frames"] for item in items]
             features, probabilities = run_in_batches(network, [clip.frames for clip in clips], device=device)
             return classifier_columns([len(clip.frames) for clip in clips], features, probabilities, classes)
 
         return extract
+
+
+def find(name: str) -> tuple[type[TorchvisionFrames | TorchvisionVideo], dict[str, str]] | None:
+    """The class of `torchvision/<model>`, for classification models of images and of video."""
+    family, _, model = name.partition("/")
+    if family != "torchvision":
+        return None
+    if model in model_names("frame"):
+        return TorchvisionFrames, {"model": model}
+    return (TorchvisionVideo, {"model": model}) if model in model_names("video") else None
+
+
+def names() -> list[str]:
+    """All names that `find` knows."""
+    return [f"torchvision/{model}" for model in (*model_names("frame"), *model_names("video"))]
 
 
 def model_names(kind: Literal["frame", "video"]) -> list[str]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors.columns import LABELS_TYPE
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import (
     AREAS_TYPE,
     COUNTS_TYPE,
@@ -36,7 +36,7 @@ from vidray.extractors.vision.regions import (
 )
 from vidray.extractors.vision.torchvision import PREFIX, download, weights_text
 from vidray.extractors.vision.torchvision_import import torchvision_models
-from vidray.media import FrameRate, Frames, Resize
+from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
 from vidray.models.weights import file_record, fill, load_state_dict, sha256_of, shapes
 
@@ -138,9 +138,9 @@ class TorchvisionDetector:
         return (2 if recipe(self.model).has_masks else 1) << 30
 
     @property
-    def sampling(self) -> FrameRate:
+    def inputs(self) -> Mapping[str, FrameRate]:
         """Frames no larger than the network works with."""
-        return FrameRate(fps=self.fps, resize=recipe(self.model).resize, keyframes=self.keyframes)
+        return {"frames": FrameRate(fps=self.fps, resize=recipe(self.model).resize, keyframes=self.keyframes)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -166,7 +166,8 @@ class TorchvisionDetector:
         getattr(model, "roi_heads", model).score_thresh = self.min_score
         detect = detector(model, device)
 
-        def extract(clips: Sequence[Frames]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Frames] = [item["frames"] for item in items]
             found = [
                 _found(zip(clip.times_s.tolist(), detect(clip.frames), strict=True), classes, keep_masks=self.masks)
                 for clip in clips
@@ -179,6 +180,17 @@ class TorchvisionDetector:
             return columns
 
         return extract
+
+
+def find(name: str) -> tuple[type[TorchvisionDetector], dict[str, str]] | None:
+    """The class of `torchvision/<model>`, for models of this family."""
+    family, _, model = name.partition("/")
+    return (TorchvisionDetector, {"model": model}) if family == "torchvision" and model in model_names() else None
+
+
+def names() -> list[str]:
+    """All names that `find` knows."""
+    return [f"torchvision/{model}" for model in model_names()]
 
 
 def model_names() -> list[str]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.errors import UsageError, WeightsError
-from vidray.extractors.protocol import Columns, ExtractFn, ModelInfo
+from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import (
     AREAS_TYPE,
     MASKS_TYPE,
@@ -29,7 +29,7 @@ from vidray.extractors.vision.regions import (
 )
 from vidray.extractors.vision.torchvision import PREFIX, download, weights_text
 from vidray.extractors.vision.torchvision_import import torchvision_models
-from vidray.media import FrameRate, Frames, Resize
+from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
 from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
@@ -105,9 +105,10 @@ class TorchvisionSegmenter:
         return 1 << 30
 
     @property
-    def sampling(self) -> FrameRate:
+    def inputs(self) -> Mapping[str, FrameRate]:
         """Frames as the network wants them."""
-        return FrameRate(fps=self.fps, resize=Resize(size=recipe(self.model).size), keyframes=self.keyframes)
+        resize = Resize(size=recipe(self.model).size)
+        return {"frames": FrameRate(fps=self.fps, resize=resize, keyframes=self.keyframes)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -129,7 +130,8 @@ class TorchvisionSegmenter:
         model = download(self.model, known.weights_url) if self.weights is None else _from_file(known, self.weights)
         segment = segmenter(model, mean=known.mean, std=known.std, device=device)
 
-        def extract(clips: Sequence[Frames]) -> Columns:
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            clips: list[Frames] = [item["frames"] for item in items]
             areas: list[list[Area]] = []
             masks: list[list[Mask]] = []
             for clip in clips:
@@ -142,6 +144,17 @@ class TorchvisionSegmenter:
             return columns | ({"masks": mask_column(masks)} if self.masks else {})
 
         return extract
+
+
+def find(name: str) -> tuple[type[TorchvisionSegmenter], dict[str, str]] | None:
+    """The class of `torchvision/<model>`, for models of this family."""
+    family, _, model = name.partition("/")
+    return (TorchvisionSegmenter, {"model": model}) if family == "torchvision" and model in model_names() else None
+
+
+def names() -> list[str]:
+    """All names that `find` knows."""
+    return [f"torchvision/{model}" for model in model_names()]
 
 
 def model_names() -> list[str]:

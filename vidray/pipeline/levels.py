@@ -1,0 +1,122 @@
+"""Extractors that take each other's tables: which table each input is, what has to be added, what made what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vidray.errors import UsageError
+from vidray.extractors import describe, resolve, slug
+from vidray.extractors.inputs import Bound, columns_of, fitting, levels
+from vidray.extractors.protocol import Extractor
+from vidray.extractors.spec import bound_in, column_names, current, restore
+from vidray.media import Columns
+from vidray.store import Store, check_columns
+from vidray.store.store import spec_bytes
+from vidray.store.tables import named
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """The tables of a run, and what each is made from.
+
+    Attributes:
+        extractors: By table: those that were asked for, and those that these need and nobody has.
+        bound: Of each of them the tables that its inputs are.
+        borrowed: Tables that are inputs and stand in the store, made by who is not asked for.
+    """
+
+    extractors: dict[str, Extractor]
+    bound: dict[str, Bound]
+    borrowed: tuple[str, ...]
+
+    def levels(self) -> list[list[str]]:
+        """The tables in the order in which they are filled."""
+        return levels(self.bound)
+
+
+def bind(store: Store, extractors: Mapping[str, Extractor], say: Callable[[str], None]) -> Bindings:
+    """Find the table of every input that is a table, and add the extractors that are lacking.
+
+    Raises:
+        UsageError: No table has the columns of an input, or several have; or a table would have a column that every
+            table has.
+    """
+    held = dict(extractors)
+    bound: dict[str, Bound] = {}
+    borrowed: dict[str, None] = {}
+    waiting = list(held)
+    while waiting:
+        table = waiting.pop(0)
+        check_columns(table, held[table].schema, getattr(held[table], "video_schema", None))
+        found: dict[str, str] = {}
+        for name, wanted in columns_of(held[table]).items():
+            source = _table(store, held, table, name, wanted)
+            if source is None:
+                source, extractor = _added(held[table], wanted)
+                say(f"{table} needs {source}, which is extracted too")
+                held[source] = extractor
+                waiting.append(source)
+            if source not in held:
+                borrowed[source] = None
+            found[name] = source
+        bound[table] = found
+    return Bindings(held, bound, tuple(borrowed))
+
+
+def with_missing(store: Store, bindings: Bindings, say: Callable[[str], None]) -> Bindings:
+    """The same with the extractors of borrowed tables that lack parts of the plan.
+
+    Raises UsageError where such a table was made by an extractor that has to be named.
+    """
+    planned = set(store.parts("clips"))
+    lacking = [table for table in bindings.borrowed if planned - set(store.parts(f"features/{table}"))]
+    if not lacking:
+        return bindings
+    added = {table: restore(store.spec(table) or {}) for table in lacking}
+    say(f"new clips need {', '.join(lacking)} first, which are extracted too")
+    return bind(store, {**added, **bindings.extractors}, say)
+
+
+def describe_all(store: Store, bindings: Bindings) -> dict[str, dict[str, Any]]:
+    """What makes each table, with what made its inputs; in the order of levels."""
+    hashes = {table: store.spec_sha256(table) for table in bindings.borrowed}
+    specs: dict[str, dict[str, Any]] = {}
+    for table in (table for level in bindings.levels() for table in level):
+        spec = describe(bindings.extractors[table], bindings.bound[table], hashes)
+        is_as_it_was = store.spec(table) is not None and store.spec_differences(table, spec) is None
+        made = store.spec_sha256(table) if is_as_it_was else hashlib.sha256(spec_bytes(spec)).hexdigest()
+        specs[table], hashes[table] = spec, made
+    return specs
+
+
+def _table(store: Store, held: Mapping[str, Extractor], table: str, name: str, wanted: Columns) -> str | None:
+    """The table that an input is; None where an extractor has to be added for it."""
+    there = store.tables("features")
+    if wanted.table is not None:
+        by_name = next((key for key, e in held.items() if wanted.table in (key, e.name, slug(e.name))), None)
+        return by_name or named(store, there, wanted.table)
+    known = bound_in(current(store.spec(table) or {})).get(name)
+    if known is not None and (known in held or known in there):
+        return known
+    columns = {other: column_names(store.spec(other) or {}) for other in there}
+    columns |= {other: set(extractor.schema.names) for other, extractor in held.items()}
+    choices = fitting({other: names for other, names in columns.items() if other != table}, wanted)
+    if len(choices) > 1:
+        raise UsageError(
+            f"{table} takes {', '.join(wanted.columns)} of one table, and {', '.join(sorted(choices))} have it; "
+            f"say which, as in -x '{held[table].name}?of={sorted(choices)[0]}'"
+        )
+    return choices[0] if choices else None
+
+
+def _added(extractor: Extractor, wanted: Columns) -> tuple[str, Extractor]:
+    name = wanted.table or wanted.default
+    if name is None:
+        raise UsageError(
+            f"{extractor.name} takes {', '.join(wanted.columns)} of another table, and none has it; extract one first"
+        )
+    added = resolve(name)
+    return slug(added.name), added

@@ -1,0 +1,223 @@
+"""What changed since videos were planned: retire videos with all their rows, take failed slices back to staging.
+
+Both survive being killed: a retirement leaves its intent, which the next run finishes; a part that is taken back is
+marked when all is staged, counts as missing from then on, and is published again. Knows no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidray.corpus import Listing
+from vidray.extractors.inputs import levels, video_schema_of
+from vidray.extractors.protocol import Extractor
+from vidray.extractors.spec import bound_in, current
+from vidray.store.layout import HUMAN, KINDS, PROBE, VIDEO_ROW, SliceKey, staged_schema
+from vidray.store.plan import extractor_blocks, extractor_slices
+from vidray.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """The videos of one corpus in the store that a new listing shows otherwise, as their ids.
+
+    Attributes:
+        changed: Listed with another fingerprint.
+        deleted: No longer listed.
+        failed: Listed, and could not be read when they were planned.
+    """
+
+    changed: frozenset[str]
+    deleted: frozenset[str]
+    failed: frozenset[str]
+
+
+def find_changes(store: Store, listing: Listing) -> Changes:
+    """Compare the store's videos with a listing of their corpus."""
+    listed = {video.uri: video for video in listing.videos}
+    changed, deleted, failed = set(), set(), set()
+    columns = ["video_id", "uri", "fingerprint", "status", "corpus"]
+    for part in store.parts("clips"):
+        for row in store.read("videos", part, columns).to_pylist():
+            video = listed.get(row["uri"])
+            if video is None:
+                if row["corpus"] == listing.corpus and listing.is_whole:
+                    deleted.add(row["video_id"])
+                continue
+            if video.is_seen and video.fingerprint != row["fingerprint"]:
+                changed.add(row["video_id"])
+            if row["status"] == "failed":
+                failed.add(row["video_id"])
+    return Changes(changed=frozenset(changed), deleted=frozenset(deleted), failed=frozenset(failed))
+
+
+def human_labels_of(store: Store, video_ids: Collection[str]) -> int:
+    """How many labels people gave to clips of videos."""
+    if not video_ids:
+        return 0
+    videos, count = pa.array(list(video_ids), pa.string()), 0
+    for table in (f"labels/{name}" for name in store.tables("labels")):
+        for part in store.parts(table):
+            rows = store.read(table, part, ["video_id", "source"])
+            is_theirs = pc.and_(pc.equal(rows["source"], HUMAN), pc.is_in(rows["video_id"], value_set=videos))
+            count += is_theirs.to_pylist().count(True)
+    return count
+
+
+def retire(store: Store, video_ids: Collection[str]) -> None:
+    """Remove videos and every row of theirs, in the order labels, derived tables, errors, features, clips, videos."""
+    if video_ids:
+        store.write_intent(sorted(video_ids), {table: list(parts) for table, parts in _current_parts(store)})
+        finish_retirement(store)
+
+
+def finish_retirement(store: Store) -> None:
+    """Go on with a retirement that was interrupted, if there is one."""
+    retired = store.intent()
+    if not retired:
+        return
+    gone = pa.array(retired, pa.string())
+    tables = list(_named_tables(store))
+    for part in store.parts("videos"):
+        if not _holds(store.read("videos", part, ["video_id"]), gone):
+            continue
+        if part in store.parts("clips") and _holds(store.read("clips", part, ["video_id"]), gone):
+            for table in store.tables("_staging"):
+                store.clear_staged(part, table)
+        is_emptied = not len(_without(store.read("videos", part, ["video_id"]), gone))
+        for table in (*tables, "clips", f"errors/{PROBE}", "videos"):
+            if is_emptied:
+                # its number is free again: a run that is interrupted here and repeated must not take another one
+                store.remove(table, part)
+            elif part in store.parts(table):
+                rows = store.read(table, part)
+                if _holds(rows, gone):
+                    store.write(table, part, _without(rows, gone), rows.schema)
+    _keep_current(store)
+    store.clear_intent()
+
+
+def derived_tables(store: Store) -> dict[str, dict[str, str]]:
+    """The tables that are made from others, with these by the names of the inputs."""
+    specs = {table: current(store.spec(table) or {}) for table in store.tables("features")}
+    return {table: bound for table, spec in specs.items() if (bound := bound_in(spec))}
+
+
+def made_from_now(store: Store, bound: Collection[str], part: int) -> dict[str, str]:
+    """The content hash of a part of each of some tables, as it is now."""
+    return {table: store.content_hash(table, part) for table in sorted(set(bound))}
+
+
+def outdated(store: Store, table: str, bound: Collection[str]) -> list[int]:
+    """The published parts of a derived table that were made from other rows than its inputs have now."""
+    there = set(store.parts(f"features/{table}"))
+    whole = there.intersection(*(store.parts(f"features/{name}") for name in bound))
+    return sorted(
+        part for part in there if part not in whole or store.made_from(table, part) != made_from_now(store, bound, part)
+    )
+
+
+def begin_outdated(store: Store, table: str, bound: Mapping[str, str]) -> None:
+    """Say of what each part of a derived table is made that is missing; have those that are outdated made again whole.
+
+    What is staged of other rows than the inputs have now is removed.
+    """
+    old = set(outdated(store, table, bound.values()))
+    settled = set(store.parts(f"features/{table}")) - old - store.again(table)
+    for part in store.parts("clips"):
+        if part in settled:
+            continue
+        store.begin_derived(table, part, made_from_now(store, bound.values(), part))
+        if part in old:
+            store.mark_again(table, part)
+
+
+def _named_tables(store: Store) -> Iterator[str]:
+    """All tables with rows of videos, in the order in which these are removed: what is derived before its inputs."""
+    derived = derived_tables(store)
+    order = {table: place for place, level in enumerate(levels(_all_bound(store, derived))) for table in level}
+    features = ("errors", "video_features", "features")
+    for kind in KINDS:
+        if kind.name not in features:
+            yield from (f"{kind.name}/{name}" for name in store.tables(kind.name))
+    names = sorted({name for kind in features for name in store.tables(kind)}, key=lambda name: -order.get(name, 0))
+    for name in names:
+        yield from (f"{kind}/{name}" for kind in features)
+
+
+def _all_bound(store: Store, derived: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    return {table: derived.get(table, {}) for table in store.tables("features")}
+
+
+def _current_parts(store: Store) -> Iterator[tuple[str, list[int]]]:
+    """Of each derived table the parts that were made from what there is: they will be so without some videos, too."""
+    for table, bound in derived_tables(store).items():
+        old = outdated(store, table, bound.values())
+        yield table, [part for part in store.parts(f"features/{table}") if part not in old]
+
+
+def _keep_current(store: Store) -> None:
+    """Say of the derived parts that were made from what there was that they are of what there is."""
+    derived = derived_tables(store)
+    for table, parts in store.intended_current().items():
+        for part in parts:
+            if table in derived and part in store.parts(f"features/{table}"):
+                store.write_made_from(table, part, made_from_now(store, derived[table].values(), part))
+
+
+def take_back_failed(store: Store, extractors: Mapping[str, Extractor]) -> None:
+    """Stage the published slices of all parts with failures again, but for the slices that have failures.
+
+    Parts that an interrupted run has taken back are left to go on from where it was.
+    """
+    for table, extractor in extractors.items():
+        again = store.again(table)
+        for part in store.parts(f"features/{table}"):
+            if part not in again and store.rows(f"errors/{table}", part):
+                _take_back(store, table, part, extractor)
+
+
+def _take_back(store: Store, table: str, part: int, extractor: Extractor) -> None:
+    schema = staged_schema(extractor.schema, video_schema_of(extractor))
+    done, failed = store.read(f"features/{table}", part), store.read(f"errors/{table}", part)
+    rows = pa.concat_tables([done, failed], promote_options="default")
+    if VIDEO_ROW in schema.names:
+        rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
+    rows = rows.select(schema.names).cast(schema)
+    places = {clip_id: index for index, clip_id in enumerate(rows["clip_id"].to_pylist())}
+    failed_ids = set(failed["clip_id"].to_pylist())
+    kept: dict[SliceKey, list[int]] = {}
+    for block in extractor_blocks(store, part, extractor):
+        for key, cut in extractor_slices(part, block, extractor):
+            ids = [clip.clip_id for clip in block.clips[cut.first : cut.stop]]
+            if not failed_ids.intersection(ids):
+                kept[key] = [places[clip_id] for clip_id in ids]
+    store.clear_staged(part, table)
+    made_from = store.made_from(table, part)
+    if made_from is not None:
+        store.begin_derived(table, part, made_from)
+    for key, indices in kept.items():
+        store.stage(table, key, rows.take(indices))
+    store.mark_again(table, part)
+
+
+def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.DataType) -> pa.Table:
+    """The rows of videos beside the first clip of each, as they are staged."""
+    videos = store.read(f"video_features/{table}", part)
+    clips = store.read("clips", part, ["clip_id", "video_id"]).to_pylist()
+    first = {row["video_id"]: row["clip_id"] for row in reversed(clips)}
+    by_clip = {first[row["video_id"]]: {name: row[name] for name in kind.names} for row in videos.to_pylist()}
+    values = [by_clip.get(clip_id) for clip_id in rows["clip_id"].to_pylist()]
+    return rows.append_column(VIDEO_ROW, pa.array(values, kind))
+
+
+def _without(rows: pa.Table, video_ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=video_ids)))
+
+
+def _holds(rows: pa.Table, video_ids: pa.Array) -> bool:
+    return bool(pc.any(pc.is_in(rows["video_id"], value_set=video_ids)).as_py())
