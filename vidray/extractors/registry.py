@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from vidray.errors import UsageError
-from vidray.extractors import catalog, options
+from vidray.extractors import inventory, options
 from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
 from vidray.media import Columns, Sampling
@@ -97,7 +97,7 @@ def origin_of(extractor: Extractor) -> str:
     if is_built_in(extractor):
         name = str(getattr(extractor, "family", extractor.name))
         return f"{name}@{weights}" if weights else name
-    installed = next((name for name, entry in catalog.installed().items() if _names(entry, cls)), None)
+    installed = next((name for name, entry in inventory.installed().items() if _names(entry, cls)), None)
     return installed or f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -199,10 +199,10 @@ def _class_of(name: str) -> tuple[Any, dict[str, Any], bool]:
     """The class of a name, the arguments that the name stands for, and whether it comes with vidray."""
     if ":" in name:
         return import_class(name), {}, False
-    found = catalog.find(name)
+    found = inventory.find(name)
     if found is not None:
         return *found, True
-    entry = catalog.installed().get(name)
+    entry = inventory.installed().get(name)
     if entry is not None:
         return _loaded(entry), {}, False
     raise UsageError(f"there is no extractor '{name}'; {_hint(name)}")
@@ -221,7 +221,7 @@ def _names(entry: Any, cls: type) -> bool:
 
 
 def _hint(name: str) -> str:
-    by_tail = {full.rpartition("/")[2].lower(): full for full in [*catalog.names(), *catalog.installed()]}
+    by_tail = {full.rpartition("/")[2].lower(): full for full in [*inventory.names(), *inventory.installed()]}
     tail = name.rpartition("/")[2].lower()
     near = [by_tail[tail]] if tail in by_tail else []
     near += get_close_matches(name, by_tail.values(), n=NEAR_NAMES)
