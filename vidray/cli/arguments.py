@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+LABEL_COLUMNS = "a CSV file: clip_id,label or uri,label or uri,start_s,end_s,label"
+"""What people's labels come in."""
+
 
 def command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str

@@ -1,0 +1,32 @@
+"""What the commands that read a corpus share: where it is, where the tables go, and how videos become clips."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from vidray.cli.arguments import add_json, count
+from vidray.errors import UsageError
+
+
+def add_corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", metavar="CORPUS", help="a file, folder, glob or manifest; a path or URL")
+    parser.add_argument("store", metavar="STORE", help="a folder for the tables; a path or URL")
+    parser.add_argument("--clip-length", type=float, default=10.0, metavar="S", help="seconds (10)")
+    parser.add_argument("--shots", action="store_true", help="one clip a shot, of the clip length at most")
+    parser.add_argument("--stride", type=float, metavar="S", help="seconds from clip to clip (the clip length)")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N videos of the listing")
+    parser.add_argument("--refresh", action="store_true", help="look at every file again, take changed ones in anew")
+    parser.add_argument("--prune", action="store_true", help="remove the rows of videos that the corpus no longer has")
+    parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
+    add_json(parser)
+
+
+def planner_of(arguments: argparse.Namespace) -> Any:
+    from vidray.planning import FixedStride, Shots
+
+    if arguments.shots:
+        if arguments.stride is not None:
+            raise UsageError("--stride is for clips of one length; --shots cuts where the video does")
+        return Shots(arguments.clip_length)
+    return FixedStride(arguments.clip_length, stride_s=arguments.stride)

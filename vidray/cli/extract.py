@@ -1,0 +1,80 @@
+"""`vidray extract`: fill feature tables."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from vidray.cli.arguments import command, positive, print_json, say
+from vidray.cli.corpus import add_corpus, planner_of
+from vidray.cli.failures import say_failures
+from vidray.errors import UsageError
+
+
+def add(commands: Any) -> None:
+    parser = command(
+        commands, "extract", run_extract, "fill feature tables; run again to resume or to add an extractor"
+    )
+    add_corpus(parser)
+    parser.add_argument("-x", "--extractor", action="append", required=True, metavar="NAME", help="see `vidray models`")
+    parser.add_argument("--fps", type=positive, default=2.0, help="frames a second for frame extractors (2)")
+    parser.add_argument(
+        "--keyframes", action="store_true", help="decode keyframes alone for them, at most --fps a second"
+    )
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the networks")
+    parser.add_argument("--per-frame", action="store_true", help="keep each frame's embedding too")
+    parser.add_argument("--min-score", type=float, metavar="S", help="what boxes must have more of (0.5; faces 0.9)")
+    parser.add_argument("--masks", action="store_true", help="keep the masks of segmentation networks too")
+    parser.add_argument("--retry-failed", action="store_true", help="do what failed in earlier runs again")
+    parser.add_argument("--as", dest="table", metavar="NAME", help="the table's name, where not the extractor's")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the networks run")
+
+
+def run_extract(arguments: argparse.Namespace) -> int:
+    from vidray.extractors import resolve
+    from vidray.pipeline import Progress, extract, name_tables
+
+    names = ("fps", "keyframes", "precision", "per_frame", "min_score", "masks")
+    options = {name: getattr(arguments, name) for name in names}
+    extractors = [resolve(name, **options) for name in arguments.extractor]
+    defaults = {"keyframes": False, "precision": "float32", "per_frame": False, "min_score": None, "masks": False}
+    _say_unused(extractors, [name for name, default in defaults.items() if options[name] != default])
+    if arguments.table is not None and len(extractors) > 1:
+        raise UsageError("--as names one table: give one -x with it")
+    tables = name_tables(extractors if arguments.table is None else {arguments.table: extractors[0]})
+    summary = extract(
+        arguments.corpus,
+        arguments.store,
+        extractors=tables,
+        planner=planner_of(arguments),
+        limit=arguments.limit,
+        retry_failed=arguments.retry_failed,
+        refresh=arguments.refresh,
+        prune=arguments.prune,
+        device=arguments.device,
+        ray_address=arguments.ray_address,
+        progress=Progress(),
+    )
+    say_failures(arguments.store, list(tables))
+    _say_summary(summary, arguments.store)
+    if arguments.json:
+        print_json(dataclasses.asdict(summary))
+    return 0
+
+
+def _say_summary(summary: Any, store: str) -> None:
+    say(
+        f"{summary.videos:,} videos ({summary.videos_failed:,} unreadable), {summary.clips:,} clips: "
+        f"{summary.done:,} done, {summary.failed:,} failed, {summary.skipped:,} skipped as done before; "
+        f"{summary.wall_s:.1f} s, {summary.x_realtime:.1f}x real time; tables in {store}",
+    )
+
+
+def _say_unused(extractors: Sequence[Any], options: Sequence[str]) -> None:
+    """Name the extractors that do not have an option that was asked for."""
+    for option in options:
+        without = [extractor.name for extractor in extractors if not hasattr(extractor, option)]
+        if without:
+            say(f"vidray: --{option.replace('_', '-')} changes nothing for {', '.join(without)}")

@@ -1,0 +1,57 @@
+"""`vidray plan`: list and probe a corpus, and cut it into clips."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from vidray.cli.arguments import command, print_json
+from vidray.cli.corpus import add_corpus, planner_of
+from vidray.cli.failures import say_failures
+from vidray.errors import UsageError
+
+PIXELS_A_CPU_SECOND = 150e6
+"""A rough speed of decoding H.264 on one core, for the estimate of `plan --dry-run`."""
+
+
+def add(commands: Any) -> None:
+    parser = command(commands, "plan", run_plan, "list and probe a corpus; cut it into clips")
+    add_corpus(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what would be planned; write nothing")
+
+
+def run_plan(arguments: argparse.Namespace) -> int:
+    from vidray.pipeline import Progress, estimate, plan
+
+    options: dict[str, Any] = {
+        "planner": planner_of(arguments),
+        "limit": arguments.limit,
+        "ray_address": arguments.ray_address,
+        "progress": Progress(),
+    }
+    if arguments.dry_run and (arguments.refresh or arguments.prune):
+        raise UsageError("--dry-run writes nothing: leave --refresh and --prune out")
+    if not arguments.dry_run:
+        plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
+        say_failures(arguments.store, ())
+        if arguments.json:
+            print_json({"store": arguments.store})
+            return 0
+        print(
+            f"planned into {arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
+        )
+        return 0
+    found = estimate(arguments.corpus, **options)
+    cpu_s = found.decode_pixels / PIXELS_A_CPU_SECOND
+    if arguments.json:
+        counts = {"videos": found.videos, "videos_failed": len(found.failures), "clips": found.clips}
+        print_json({**counts, "video_s": found.video_s, "decode_cpu_s": cpu_s})
+        return 0
+    print(f"videos        {found.videos:,}")
+    print(f"hours         {found.video_s / 3600:,.2f}")
+    print(f"clips         {found.clips:,}")
+    print(f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({found.decode_pixels / 1e9:,.1f} gigapixels)")
+    print(f"unreadable    {len(found.failures):,}")
+    for uri, message in found.failures:
+        print(f"  {uri}: {message}")
+    return 0
