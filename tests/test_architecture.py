@@ -20,7 +20,7 @@ FACADE = "vidray"
 
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"errors": {"errors"}},
-    {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}, "memory": {"memory"}},
+    {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}, "memory": {"memory"}, "plugins": {"plugins"}},
     {"corpus": {"corpus"}, "decode": {"decode"}},
     {"sandbox": {"sandbox"}},
     {"models": {"models"}},
@@ -42,7 +42,7 @@ MUST_NOT_KNOW = {
     "extractors": {"corpus", "decode", "sandbox", "store"},
     "labels": {"corpus", "decode", "sandbox"},
     "index": {"corpus", "decode", "sandbox"},
-    "store": {"corpus", "decode", "sandbox"},
+    "store": {"decode", "sandbox"},
     "report": {"pipeline"},
 }
 """What a room leaves alone although it lies lower."""

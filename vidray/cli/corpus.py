@@ -14,6 +14,9 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="STORE", help="a folder for the tables; a path or URL")
     parser.add_argument("--clip-length", type=float, default=10.0, metavar="S", help="seconds (10)")
     parser.add_argument("--shots", action="store_true", help="one clip a shot, of the clip length at most")
+    parser.add_argument(
+        "--planner", metavar="NAME", help="a planner of your own, module:Class?option=value, or an installed package's"
+    )
     parser.add_argument("--stride", type=float, metavar="S", help="seconds from clip to clip (the clip length)")
     parser.add_argument("--limit", type=count, metavar="N", help="only the first N videos of the listing")
     parser.add_argument("--refresh", action="store_true", help="look at every file again, take changed ones in anew")
@@ -23,8 +26,12 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def planner_of(arguments: argparse.Namespace) -> Any:
-    from vidray.planning import FixedStride, Shots
+    from vidray.planning import FixedStride, Shots, resolve_planner
 
+    if arguments.planner is not None:
+        if arguments.shots or arguments.stride is not None:
+            raise UsageError("--planner cuts in its own way: leave --shots and --stride out")
+        return resolve_planner(arguments.planner)
     if arguments.shots:
         if arguments.stride is not None:
             raise UsageError("--stride is for clips of one length; --shots cuts where the video does")

@@ -33,17 +33,16 @@ def add(commands: Any) -> None:
 
 
 def run_extract(arguments: argparse.Namespace) -> int:
-    from vidray.extractors import resolve
     from vidray.pipeline import Progress, extract, name_tables
 
     names = ("fps", "keyframes", "precision", "per_frame", "min_score", "masks")
     options = {name: getattr(arguments, name) for name in names}
-    extractors = [resolve(name, **options) for name in arguments.extractor]
-    defaults = {"keyframes": False, "precision": "float32", "per_frame": False, "min_score": None, "masks": False}
-    _say_unused(extractors, [name for name, default in defaults.items() if options[name] != default])
-    if arguments.table is not None and len(extractors) > 1:
+    if arguments.table is not None and len(arguments.extractor) > 1:
         raise UsageError("--as names one table: give one -x with it")
-    tables = name_tables(extractors if arguments.table is None else {arguments.table: extractors[0]})
+    named = arguments.extractor if arguments.table is None else {arguments.table: arguments.extractor[0]}
+    tables = name_tables(named, **options)
+    defaults = {"keyframes": False, "precision": "float32", "per_frame": False, "min_score": None, "masks": False}
+    _say_unused(list(tables.values()), [name for name, default in defaults.items() if options[name] != default])
     summary = extract(
         arguments.corpus,
         arguments.store,

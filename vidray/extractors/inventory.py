@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from vidray.extractors.protocol import ModelInfo
+from vidray.plugins import entry_points_of
 
 MODULES = (
     "vision.efficientnet",
@@ -37,7 +38,7 @@ def names() -> list[str]:
 
 def installed() -> dict[str, EntryPoint]:
     """The extractors of installed packages, by the names of their entry points; imports none."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    return entry_points_of(GROUP)
 
 
 def catalog() -> list[ModelInfo]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import os
 import re
-import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -14,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from vidray.errors import UsageError
-from vidray.extractors import inventory, options
+from vidray.extractors import inventory
 from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
 from vidray.media import Columns, Sampling
 from vidray.models.batching import Precision, check_fps, check_precision
+from vidray.plugins import TABLE_OPTION, built, import_class, known_options, load_entry, parsed_options, split_options
 from vidray.storage import is_local, local_path
 
 NEAR_NAMES = 5
@@ -101,25 +99,6 @@ def origin_of(extractor: Extractor) -> str:
     return installed or f"{cls.__module__}:{cls.__qualname__}"
 
 
-def import_class(dotted: str) -> Any:
-    """The class that `module:Class` names; its file may lie in the working directory. Raises UsageError."""
-    module_name, _, class_name = dotted.partition(":")
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        importlib.invalidate_caches()
-        found: Any = importlib.import_module(module_name)
-        for part in class_name.split("."):
-            found = getattr(found, part)
-    except ImportError as e:
-        raise UsageError(f"'{dotted}' cannot be imported from {here} or the installed packages: {e}") from e
-    except (AttributeError, ValueError) as e:
-        raise UsageError(f"'{dotted}' must be module:Class: {e}") from e
-    finally:
-        sys.path.remove(here)
-    return found
-
-
 def check(extractor: Any, what: str, *, schema: bool = True) -> Extractor:
     """The same object, once it is seen to be an extractor.
 
@@ -178,10 +157,10 @@ class _Found:
 
 
 def _found(text: str) -> _Found:
-    head, typed = options.split(text)
+    head, typed = split_options(text)
     cls, arguments, comes_with = _class_of(head.partition("@")[0])
-    fields = options.known(cls, but=(*arguments, "weights") if "@" in head else arguments)
-    unknown = [option for option in typed if option not in fields and option != options.TABLE]
+    fields = known_options(cls, but=(*arguments, "weights") if "@" in head else arguments)
+    unknown = [option for option in typed if option not in fields and option != TABLE_OPTION]
     if unknown and "@" in head:
         # the question mark is the URL's
         head, typed, unknown = text, {}, []
@@ -191,8 +170,8 @@ def _found(text: str) -> _Found:
     if at and not weights:
         raise UsageError(f"'{text}' names no file after the @")
     file = {"weights": local_path(weights) if is_local(weights) else weights} if weights else {}
-    table = typed.pop(options.TABLE, None)
-    return _Found(cls, text, {**arguments, **file}, options.parsed(typed, fields, f"'{text}'"), table, comes_with)
+    table = typed.pop(TABLE_OPTION, None)
+    return _Found(cls, text, {**arguments, **file}, parsed_options(typed, fields, f"'{text}'"), table, comes_with)
 
 
 def _class_of(name: str) -> tuple[Any, dict[str, Any], bool]:
@@ -204,16 +183,8 @@ def _class_of(name: str) -> tuple[Any, dict[str, Any], bool]:
         return *found, True
     entry = inventory.installed().get(name)
     if entry is not None:
-        return _loaded(entry), {}, False
+        return load_entry(entry), {}, False
     raise UsageError(f"there is no extractor '{name}'; {_hint(name)}")
-
-
-def _loaded(entry: Any) -> Any:
-    try:
-        return entry.load()
-    except Exception as e:
-        # an installed package may fail in any way of its own
-        raise UsageError(f"the installed extractor '{entry.name}' cannot be loaded: {type(e).__name__}: {e}") from e
 
 
 def _names(entry: Any, cls: type) -> bool:
@@ -232,11 +203,6 @@ def _hint(name: str) -> str:
 
 def _build(found: _Found, given: Mapping[str, Any]) -> Any:
     cls = found.cls
-    if not callable(cls):
-        raise UsageError(f"'{found.text}' is a {type(cls).__name__}, not a class")
     fields = {field.name for field in dataclasses.fields(cls) if field.init} if dataclasses.is_dataclass(cls) else set()
     values = {name: value for name, value in given.items() if name in fields}
-    try:
-        return cls(**{**values, **found.arguments, **found.options})
-    except TypeError as e:
-        raise UsageError(f"'{found.text}' cannot be built without arguments: {e}") from e
+    return built(cls, found.text, {**values, **found.arguments, **found.options})

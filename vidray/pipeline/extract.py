@@ -156,23 +156,26 @@ def _fill(
 
 
 def name_tables(
-    extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
+    extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor], **options: Any
 ) -> dict[str, Extractor]:
-    """The table of each extractor: a path-safe slug of its name, or the name it is given."""
+    """The table of each extractor: a path-safe slug of its name, or the name it is given.
+
+    `options` are those of `resolve`.
+    """
     if isinstance(extractors, Mapping):
-        return {slug(name): resolve(extractor) for name, extractor in extractors.items()}
+        return {slug(name): resolve(extractor, **options) for name, extractor in extractors.items()}
     if isinstance(extractors, str):
         raise UsageError(f"extractors must be a list, got the text {extractors!r}")
     if not extractors:
         raise UsageError("no extractor was named; `vidray models` lists them")
     tables: dict[str, Extractor] = {}
     for extractor in extractors:
-        resolved = resolve(extractor)
+        resolved = resolve(extractor, **options)
         table = slug(table_of(extractor) or resolved.name)
         if table in tables:
             raise UsageError(
-                f"two extractors would write the table {table}; give one a name of its own, with --as NAME or "
-                f"-x '{resolved.name}?name=NAME'"
+                f"two extractors would write the same table, {table}; give one a name of its own with --as NAME, or "
+                f"with -x '{resolved.name}?name=NAME'"
             )
         tables[table] = resolved
     return tables

@@ -118,5 +118,8 @@ def _added(extractor: Extractor, wanted: Columns) -> tuple[str, Extractor]:
         raise UsageError(
             f"{extractor.name} takes {', '.join(wanted.columns)} of another table, and none has it; extract one first"
         )
-    added = resolve(name)
+    try:
+        added = resolve(name)
+    except UsageError as e:
+        raise UsageError(f"{extractor.name} needs a table of '{name}': {e}") from e
     return slug(added.name), added

@@ -11,6 +11,15 @@ from vidray.planning.fixed_stride import FixedStride, clip_id, clips_of
 from vidray.planning.protocol import FramesOf, Planner, Survey, survey_of
 from vidray.planning.shots import Shots
 from vidray.planning.units import Block, Part, Slice, blocks_of, parts_of, slices_of
+from vidray.plugins import (
+    built,
+    entry_points_of,
+    import_class,
+    known_options,
+    load_entry,
+    parsed_options,
+    split_options,
+)
 
 __all__ = [
     "Block",
@@ -27,9 +36,13 @@ __all__ = [
     "cut_alike",
     "parts_of",
     "planner_of",
+    "resolve_planner",
     "slices_of",
     "survey_of",
 ]
+
+GROUP = "vidray.planners"
+"""The group of entry points by which packages bring planners."""
 
 _BUILT_IN: Mapping[str, Any] = {"fixed_stride": FixedStride, "shots": Shots}
 """By what `config` calls them."""
@@ -46,6 +59,27 @@ def planner_of(config: Mapping[str, Any]) -> Planner:
             f"the store was planned by '{kind}', which is not vidray's; say what is meant by a span (--at)"
         )
     planner: Planner = _BUILT_IN[kind].of(config)
+    return planner
+
+
+def resolve_planner(text: str) -> Planner:
+    """The planner of `module:Class` or of an installed package's entry point, with options behind a `?`.
+
+    Raises UsageError: there is none, it has no such option, or it is no planner.
+    """
+    name, typed = split_options(text)
+    entry = entry_points_of(GROUP).get(name)
+    if entry is None and ":" not in name:
+        there = ", ".join(entry_points_of(GROUP)) or "none"
+        raise UsageError(f"there is no planner '{name}'; installed packages bring {there}, module:Class names your own")
+    cls = import_class(name) if entry is None else load_entry(entry)
+    fields = known_options(cls)
+    unknown = next((option for option in typed if option not in fields), None)
+    if unknown is not None:
+        raise UsageError(f"'{text}': no option {unknown}; it has {', '.join(sorted(fields)) or 'none'}")
+    planner = built(cls, text, parsed_options(typed, fields, f"'{text}'"))
+    if not isinstance(planner, Planner):
+        raise UsageError(f"'{text}' is no planner: it needs `config` and `spans(duration_s, cuts_s)`")
     return planner
 
 

@@ -1,22 +1,29 @@
-"""Options of an extractor, as users type them: `NAME[@WEIGHTS][?OPTION=VALUE&...]`. They are its dataclass's fields."""
+"""Classes of third parties by name: `module:Class`, entry points of installed packages, and options typed behind a `?`.
+
+`NAME?OPTION=VALUE&...` sets fields of the dataclass that a name means, as extractors and planners are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import os
+import sys
 import types
 import typing
 from collections.abc import Collection, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import unquote
 
 from vidray.errors import UsageError
 
-TABLE = "name"
+TABLE_OPTION = "name"
 """The option that every extractor has: what its table is called."""
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
-def split(text: str) -> tuple[str, dict[str, str]]:
+def split_options(text: str) -> tuple[str, dict[str, str]]:
     """What comes before the last `?`, and the options behind it; all of the text, and none, where these are no options.
 
     Values are percent-decoded.
@@ -28,15 +35,15 @@ def split(text: str) -> tuple[str, dict[str, str]]:
     return head, {name: unquote(value) for name, _, value in parts}
 
 
-def known(cls: Any, *, but: Collection[str] = ()) -> dict[str, Any]:
+def known_options(cls: Any, *, but: Collection[str] = ()) -> dict[str, Any]:
     """The options of an extractor's class, each with its type."""
     if not dataclasses.is_dataclass(cls):
         return {}
     hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init and f.name not in {*but, TABLE}}
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init and f.name not in {*but, TABLE_OPTION}}
 
 
-def parsed(values: Mapping[str, str], kinds: Mapping[str, Any], what: str) -> dict[str, Any]:
+def parsed_options(values: Mapping[str, str], kinds: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Typed texts as values of the fields' types. Raises UsageError with the option, its type and the value."""
     return {name: _value(text, kinds[name], f"{what}: option {name}") for name, text in values.items()}
 
@@ -83,3 +90,46 @@ def _first(kinds: Collection[Any], text: str, what: str) -> Any:
         except UsageError as e:
             errors.append(e)
     raise errors[0]
+
+
+def import_class(dotted: str) -> Any:
+    """The class that `module:Class` names; its file may lie in the working directory. Raises UsageError."""
+    module_name, _, class_name = dotted.partition(":")
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        importlib.invalidate_caches()
+        found: Any = importlib.import_module(module_name)
+        for part in class_name.split("."):
+            found = getattr(found, part)
+    except ImportError as e:
+        raise UsageError(f"'{dotted}' cannot be imported from {here} or the installed packages: {e}") from e
+    except (AttributeError, ValueError) as e:
+        raise UsageError(f"'{dotted}' must be module:Class: {e}") from e
+    finally:
+        sys.path.remove(here)
+    return found
+
+
+def entry_points_of(group: str) -> dict[str, EntryPoint]:
+    """What installed packages bring to a group, by the names of their entry points; imports none."""
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def load_entry(entry: EntryPoint) -> Any:
+    """The class of an entry point. Raises UsageError where its package fails."""
+    try:
+        return entry.load()
+    except Exception as e:
+        # an installed package may fail in any way of its own
+        raise UsageError(f"the installed '{entry.name}' cannot be loaded: {type(e).__name__}: {e}") from e
+
+
+def built(cls: Any, what: str, values: Mapping[str, Any]) -> Any:
+    """An object of a class. Raises UsageError where it cannot be built from these values alone."""
+    if not callable(cls):
+        raise UsageError(f"'{what}' is a {type(cls).__name__}, not a class")
+    try:
+        return cls(**values)
+    except TypeError as e:
+        raise UsageError(f"'{what}' cannot be built without arguments: {e}") from e
