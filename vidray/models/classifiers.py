@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from vidray.models.batching import FrameFn, dtype_of
 from vidray.models.fusion import CONVOLUTIONS, can_fuse, fold_batch_norms, fuse_layers
+from vidray.models.precision import in_precision, noise
 
 FIRST_VALUES = ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
 """With what `torch.nn.init` gives tensors their first values: methods of tensors and functions of its own."""
@@ -79,7 +80,14 @@ def last_layer(model: nn.Module) -> tuple[str, int]:
 
 
 def feature_network(
-    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], device: str, precision: str
+    model: nn.Module,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: str,
+    precision: str,
+    shape: Sequence[int] = (224, 224, 3),
+    what: str = "the network",
 ) -> FrameFn:
     """A function from uint8 frames (N, H, W, 3) or windows (N, T, H, W, 3) to features (N, dim) and logits.
 
@@ -91,8 +99,25 @@ def feature_network(
         mean: To be subtracted from channels in [0, 1].
         std: To divide them by after that.
         device: "cpu" or "cuda".
-        precision: Of the network; "float32" and "bfloat16" both run with batch norm folded.
+        precision: Of the network; "float32" and "bfloat16" both run with batch norm folded. What this processor
+            computes wrongly in bfloat16 runs in float32.
+        shape: Of a frame (H, W, 3) or a window (T, H, W, 3).
+        what: The network's name, for messages.
     """
+    is_twice = precision != "float32" and device.startswith("cpu")
+
+    def build(chosen: str) -> FrameFn:
+        network = copy.deepcopy(model) if is_twice else model
+        return _feature_network(network, mean=mean, std=std, device=device, precision=chosen)
+
+    return in_precision(
+        build, lambda run: run(noise(1, *shape))[0].float(), precision=precision, device=device, what=what
+    )
+
+
+def _feature_network(
+    model: nn.Module, *, mean: Sequence[float], std: Sequence[float], device: str, precision: str
+) -> FrameFn:
     name, dim = last_layer(model)
     model = fold_batch_norms(model.eval().requires_grad_(False))
     model.set_submodule(name, KeepInput(model.get_submodule(name)))

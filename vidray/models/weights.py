@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from vidray.errors import WeightsError
-from vidray.storage import filesystem, open_uri
+from vidray.storage import filesystem, is_local, local_path, open_uri
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,7 +43,7 @@ def load_state_dict(path_or_url: str) -> dict[str, Tensor]:
         WeightsError: The file is not there, is no weights file, or would run code when loaded.
     """
     if path_or_url.endswith(".safetensors"):
-        return _read(path_or_url, _safetensors_tensors)
+        return _read(path_or_url, lambda file: _safetensors_tensors(file, path_or_url))
     return _read(path_or_url, lambda file: _torch_tensors(file, path_or_url, device="cpu"))
 
 
@@ -162,9 +162,12 @@ def _unreadable(url: str, error: Exception) -> WeightsError:
     return WeightsError(f"weights {url} cannot be read: {reason}")
 
 
-def _safetensors_tensors(file: BinaryIO) -> dict[str, Tensor]:
+def _safetensors_tensors(file: BinaryIO, url: str) -> dict[str, Tensor]:
+    """A local file is mapped into memory: what no network takes of it is never read."""
     import safetensors.torch
 
+    if is_local(url):
+        return safetensors.torch.load_file(local_path(url))
     tensors: dict[str, Tensor] = safetensors.torch.load(file.read())
     return tensors
 

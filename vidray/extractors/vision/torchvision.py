@@ -355,7 +355,17 @@ def _network(known: Recipe, weights: str | None, *, device: str, precision: str)
     from vidray.models.classifiers import feature_network
 
     model = download(known.model, known.weights_url) if weights is None else _from_file(known, weights)
-    return feature_network(model, mean=known.mean, std=known.std, device=device, precision=precision)
+    height, width = known.resize.crop or (224, 224)
+    shape = (height, width, 3) if known.kind == "frame" else (window_of(known.model)[0], height, width, 3)
+    return feature_network(
+        model,
+        mean=known.mean,
+        std=known.std,
+        device=device,
+        precision=precision,
+        shape=shape,
+        what=PREFIX + known.model,
+    )
 
 
 def _from_file(known: Recipe, weights: str) -> nn.Module:
