@@ -44,6 +44,7 @@ from vidray.store.layout import (
     staging_of,
     video_features_schema,
 )
+from vidray.store.metadata import from_config, to_config
 
 
 class Store:
@@ -64,9 +65,14 @@ class Store:
             )
         return config
 
-    def write_config(self, plan: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
-        """Write down how videos become clips, and the Arrow types of a manifest's other columns."""
-        self._write_json("vidray.json", {"format": FORMAT, "plan": dict(plan), "metadata": dict(metadata or {})})
+    def write_config(self, plan: Mapping[str, Any], *, metadata: pa.Schema | None = None) -> None:
+        """Write down how videos become clips, and the types of a manifest's other columns."""
+        columns = to_config(pa.schema([]) if metadata is None else metadata)
+        self._write_json("vidray.json", {"format": FORMAT, "plan": dict(plan), **columns})
+
+    def metadata(self) -> pa.Schema:
+        """The columns that manifests brought."""
+        return from_config(self.config() or {})
 
     def check_plan(self, plan: Mapping[str, Any]) -> None:
         """Refuse another plan's configuration than the store has."""
