@@ -27,7 +27,7 @@ from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import FixedStride, Planner
 from vidray.store import SliceKey, Store
-from vidray.store.changes import begin_outdated, take_back_failed
+from vidray.store.changes import begin_outdated, take_back
 from vidray.store.lease import Lease
 
 WAVE_BLOCKS = 4096
@@ -100,8 +100,7 @@ def extract(
             )
             bindings = with_missing(target, bindings, progress.say)
             run.takes(bindings.extractors)
-            if retry_failed:
-                take_back_failed(target, bindings.extractors)
+            take_back(target, bindings.extractors, retry_failed=retry_failed)
             specs = describe_all(target, bindings)
             for tables in bindings.levels():
                 _fill(target, bindings, specs, tables, connection, listing, device, progress, run, lease)

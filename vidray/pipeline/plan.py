@@ -17,6 +17,7 @@ from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
 from vidray.media import Clip, Video, VideoInfo
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
+from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
 from vidray.pipeline.progress import Progress, counted
 from vidray.pipeline.survey import find_cuts
 from vidray.planning import FixedStride, Part, Planner, blocks_of, clips_of, parts_of, survey_of, with_spans_cut
@@ -30,8 +31,6 @@ LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16
 PARTS_AT_ONCE_A_CPU = 2
 UNCUT_NAMED = 10
-TAKEN = (*VIDEOS.names, *(name for name in CLIPS.names if name not in VIDEOS.names))
-"""Names that a manifest's columns cannot have in tables."""
 FILES_OF_A_STORAGE = 3
 """Where so many files of one storage, and no other, are asked for in vain, they are not to blame."""
 
@@ -131,6 +130,7 @@ def settle_changes(
     retry_failed: bool = False,
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
+    finish_move(store)
     finish_retirement(store)
     changes = find_changes(store, listing)
     retired: set[str] = set()
@@ -168,12 +168,17 @@ def plan_listing(
         progress.say(warning)
     known = known_uris(store)
     fresh = [video for video in listing.videos if video.uri not in known]
+    if fresh:
+        _check_survey(planner)
+    columns = _settle_config(store, planner, listing.metadata, progress) if fresh or known else pa.schema([])
+    if known:
+        lease.check()
+        take_in_growth(store, listing, columns, progress.say)
     if not fresh:
         return
-    _check_survey(planner)
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
-    target = Target(store.url, listing.corpus, _settle_config(store, planner, listing.metadata, progress))
+    target = Target(store.url, listing.corpus, columns)
     if len(parts) == 1 and survey_of(planner) is None:
         with ThreadPoolExecutor(1, "plan") as beside:
             planned = beside.submit(plan_part, parts[0], planner, target)

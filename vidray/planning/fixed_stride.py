@@ -60,7 +60,7 @@ def clip_id(video_id: str, start_s: float, end_s: float) -> str:
 
 
 def with_spans_cut(video: Video, duration_s: float) -> Video:
-    """The video with a manifest's spans cut at its end, each once; one that begins behind it stays, to fail with why."""
+    """The video with a manifest's spans cut at its end, each once; one that begins behind it stays, and fails."""
     cut = [(start_s, min(end_s, duration_s) if start_s < duration_s else end_s) for start_s, end_s in video.spans]
     first = {span: place for place, span in reversed(list(enumerate(cut)))}
     places = sorted(first.values())

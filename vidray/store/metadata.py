@@ -36,15 +36,16 @@ def from_config(config: Mapping[str, Any]) -> pa.Schema:
 def joined(known: pa.Schema, found: pa.Schema) -> pa.Schema:
     """The columns of a store once it takes in those of a manifest.
 
-    A column of nothing but nulls is text until a manifest says otherwise, and fits what is there.
+    A column of nothing but nulls has no type yet, and comes with its first value.
     """
     fields = {field.name: field for field in known}
     for field in found:
-        kind = pa.string() if pa.types.is_null(field.type) else field.type
         held = fields.get(field.name)
+        if pa.types.is_null(field.type):
+            continue
         if held is None:
-            fields[field.name] = pa.field(field.name, kind)
-        elif not (pa.types.is_null(field.type) or _is_json(held) or _fits(field.type, held.type)):
+            fields[field.name] = pa.field(field.name, field.type)
+        elif not (_is_json(held) or _fits(field.type, held.type)):
             fields[f"{field.name}_json"] = _json(f"{field.name}_json")
     return pa.schema(list(fields.values()))
 
