@@ -119,7 +119,7 @@ def write_plan(store_url: str, count: int, features: pa.Schema | None) -> None:
     from vidray.store import CLIPS, ERRORS, PROBE, PROBE_ERRORS, VIDEOS, Store, features_schema
 
     store = Store(store_url)
-    store.write_config(FixedStride(PLANNED_S).config, metadata={})
+    store.write_config(FixedStride(PLANNED_S).config)
     if features is not None:
         store.write_spec("nothing", describe(Nothing()))
     for part in range((count + 10 * PLANNED_PART - 1) // (10 * PLANNED_PART)):

@@ -21,7 +21,7 @@ FACADE = "vidray"
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"errors": {"errors"}},
     {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}, "memory": {"memory"}, "plugins": {"plugins"}},
-    {"corpus": {"corpus"}, "decode": {"decode"}},
+    {"corpus": {"corpus", "manifest"}, "decode": {"decode"}},
     {"sandbox": {"sandbox"}},
     {"models": {"models"}},
     {"planning": {"planning"}},

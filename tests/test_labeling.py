@@ -9,8 +9,8 @@ import pytest
 import vidray
 from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.labels.labeling import write_labels
-from vidray.store.changes import retire
 from vidray.store import CLIPS, HUMAN, LABELS, VIDEO_LABELS, VIDEOS, Store, features_schema
+from vidray.store.changes import retire
 from vidray.store.lease import Lease
 
 COLUMNS = pa.schema([("value", pa.float64())])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
+import decimal
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 from corpora import BROKEN, MIXED, WITH_AUDIO, write_mixed_corpus
@@ -394,7 +397,7 @@ def test_a_manifests_spans_and_metadata_are_kept(mixed, tmp_path):
     clips = rows(store, "clips")
     assert [(row["start_s"], row["end_s"], row["tag"], row["weight"]) for row in clips] == [
         (0.5, 1.25, "first", 1),
-        (2.0, 99.0, "last", 2),
+        (2.0, 3.0, "last", 2),
         (50.0, 60.0, "beyond", 3),
     ]
     (error,) = rows(store, "errors/mean_colour")
@@ -411,6 +414,24 @@ def test_metadata_whose_type_changes_is_kept_as_json(mixed, tmp_path):
         plan(str(manifest), str(store))
     videos = rows(store, "videos")
     assert [(row["mark"], row.get("mark_json")) for row in videos] == [(7, None), (None, '"seven"')]
+
+
+def test_a_manifests_types_are_those_of_the_tables(mixed, tmp_path, capsys):
+    path = next(mixed.rglob("h264.ts"))
+    day, moment = datetime.date(2024, 1, 1), datetime.datetime(2024, 1, 1, 12, 30, tzinfo=datetime.UTC)
+    row = {"uri": str(path), "recorded": day, "at": moment, "tags": ["a", "b"], "who": {"name": "x", "age": 3}}
+    row |= {"price": decimal.Decimal("1.50"), "status": "theirs"}
+    table = pa.Table.from_pylist([row])
+    pq.write_table(table, tmp_path / "m.parquet")
+    store = tmp_path / "store"
+    plan(str(tmp_path / "m.parquet"), str(store), progress=Progress())
+    for kind in ("videos", "clips"):
+        written = Store(str(store)).read(kind, 0)
+        for name in ("recorded", "at", "tags", "who", "price"):
+            assert written[name].type == table[name].type
+            assert written[name].to_pylist() == table[name].to_pylist()
+        assert written["meta_status"].to_pylist() == ["theirs"]
+    assert "column status is kept as meta_status" in capsys.readouterr().err
 
 
 def test_a_store_that_a_node_does_not_see_ends_the_run(mixed, tmp_path, monkeypatch):

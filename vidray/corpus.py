@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet as pq
 
 from vidray.errors import UsageError
+from vidray.manifest import RESERVED, SUFFIXES, metadata_schema, read_manifest
 from vidray.media import UNSEEN, Span, Video
 from vidray.storage import filesystem, find, is_local, to_uri
 
@@ -28,8 +26,6 @@ MEDIA_SUFFIXES = frozenset(
         ".opus", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wav", ".weba", ".webm", ".wma", ".wmv", ".y4m",
     }
 )  # fmt: skip
-MANIFEST_SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})
-RESERVED_COLUMNS = frozenset({"uri", "size_bytes", "etag", "start_s", "end_s"})
 LOOKUPS_AT_ONCE = 32
 ROWS_AT_ONCE = 10_000
 
@@ -44,6 +40,7 @@ class Listing:
         videos: Sorted by URI, each URI once.
         warnings: One line each, for a person.
         skipped_files: Files of a directory that are not media by their name.
+        metadata: The columns that a manifest has besides, with their types.
     """
 
     corpus: str
@@ -51,6 +48,7 @@ class Listing:
     videos: tuple[Video, ...]
     warnings: tuple[str, ...] = ()
     skipped_files: int = 0
+    metadata: pa.Schema = field(default_factory=lambda: pa.schema([]))
 
 
 @dataclass
@@ -62,10 +60,17 @@ class _Entry:
     rows: dict[Span | None, Mapping[str, object]] = field(default_factory=dict)
 
 
-def list_corpus(corpus: str, *, limit: int | None = None, known: frozenset[str] = frozenset()) -> Listing:
+def list_corpus(
+    corpus: str,
+    *,
+    limit: int | None = None,
+    known: frozenset[str] = frozenset(),
+    text_columns: Collection[str] = (),
+) -> Listing:
     """List the videos of a corpus, sorted by URI; at most `limit` of them.
 
-    URIs in `known` are listed without asking the storage about them.
+    URIs in `known` are listed without asking the storage about them. A manifest's `text_columns` are text, whatever
+    they look like.
 
     Raises:
         UsageError: There is no such corpus, its manifest is malformed, or it holds no media.
@@ -82,8 +87,11 @@ def list_corpus(corpus: str, *, limit: int | None = None, known: frozenset[str] 
         files = find(fs, path)
         media = {name: found for name, found in files.items() if _is_media(name, path)}
         return _of_files(fs, media, corpus, limit, skipped=len(files) - len(media))
-    if PurePosixPath(path).suffix.lower() in MANIFEST_SUFFIXES:
-        return _of_manifest(fs, path, corpus, limit, known)
+    if PurePosixPath(path).suffix.lower() in SUFFIXES:
+        table = read_manifest(fs, path, corpus, text_columns=text_columns)
+        return _of_manifest(table, fs, path, corpus, limit, known)
+    if text_columns:
+        raise UsageError(f"{corpus}: no manifest, so that it has no column '{min(text_columns)}' to be text")
     return _of_files(fs, {path: info}, corpus, limit)
 
 
@@ -136,10 +144,7 @@ def _etag(etag: object) -> str:
     return f"etag:{str(etag).strip(quotes)}"
 
 
-def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: frozenset[str]) -> Listing:
-    table = _read_manifest(fs, path, corpus)
-    if "uri" not in table.column_names:
-        raise UsageError(f"{corpus}: a manifest needs a column 'uri', found {', '.join(table.column_names)}")
+def _of_manifest(table: pa.Table, fs: Any, path: str, corpus: str, limit: int | None, known: frozenset[str]) -> Listing:
     base = "" if is_local(corpus) else to_uri(fs, path).rsplit("/", 1)[0]
     folder = path.rsplit("/", 1)[0]
     entries: dict[str, _Entry] = {}
@@ -153,7 +158,7 @@ def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: froz
         if span in entry.rows or (entry.rows and (span is None or None in entry.rows)):
             repeated += 1
             continue
-        entry.rows[span] = {name: value for name, value in row.items() if name not in RESERVED_COLUMNS}
+        entry.rows[span] = {name: value for name, value in row.items() if name not in RESERVED}
         if not isinstance(row.get("size_bytes"), int | None):
             raise UsageError(f"{where}: size_bytes must be a whole number, got {row['size_bytes']!r}")
         entry.size_bytes = row.get("size_bytes") if entry.size_bytes is None else entry.size_bytes
@@ -172,24 +177,13 @@ def _of_manifest(fs: Any, path: str, corpus: str, limit: int | None, known: froz
                 entries[uri].size_bytes = size_bytes if fingerprint != UNSEEN else entries[uri].size_bytes
     videos = [_listed(uri, entries.pop(uri)) for uri in wanted]
     warnings = (f"{corpus}: {repeated} rows name a video or span again; each counts once",) if repeated else ()
-    return Listing(corpus=_canonical(corpus), is_whole=whole, videos=tuple(videos), warnings=warnings)
-
-
-def _read_manifest(fs: Any, path: str, corpus: str) -> pa.Table:
-    suffix = PurePosixPath(path).suffix.lower()
-    try:
-        with fs.open(path, "rb") as file:
-            if suffix == ".parquet":
-                return pq.read_table(file)
-            if suffix == ".csv":
-                text = pa.csv.ConvertOptions(column_types={"uri": pa.string(), "etag": pa.string()})
-                return pa.csv.read_csv(file, convert_options=text)
-            if suffix == ".jsonl":
-                return pa.json.read_json(file)
-            lines = file.read().decode().splitlines()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"{corpus}: cannot be read as a {suffix} manifest: {_reason(e)}") from e
-    return pa.table({"uri": pa.array([line.strip() for line in lines if line.strip()], pa.string())})
+    return Listing(
+        corpus=_canonical(corpus),
+        is_whole=whole,
+        videos=tuple(videos),
+        warnings=warnings,
+        metadata=metadata_schema(table),
+    )
 
 
 def _absolute(uri: object, base: str, where: str) -> str:
@@ -235,8 +229,3 @@ def _listed(uri: str, entry: _Entry) -> Video:
         spans=tuple(spans),
         metadata=tuple(entry.rows[span] for span in spans) or tuple(entry.rows.values()),
     )
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__

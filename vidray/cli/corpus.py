@@ -21,6 +21,8 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=count, metavar="N", help="only the first N videos of the listing")
     parser.add_argument("--refresh", action="store_true", help="look at every file again, take changed ones in anew")
     parser.add_argument("--prune", action="store_true", help="remove the rows of videos that the corpus no longer has")
+    text = "this column of the manifest is text, whatever it looks like; may be repeated"
+    parser.add_argument("--text-column", action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
     add_json(parser)
 

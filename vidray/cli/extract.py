@@ -52,6 +52,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
         retry_failed=arguments.retry_failed,
         refresh=arguments.refresh,
         prune=arguments.prune,
+        text_columns=arguments.text_column,
         device=arguments.device,
         ray_address=arguments.ray_address,
         progress=Progress(),

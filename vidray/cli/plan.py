@@ -26,6 +26,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
     options: dict[str, Any] = {
         "planner": planner_of(arguments),
         "limit": arguments.limit,
+        "text_columns": arguments.text_column,
         "ray_address": arguments.ray_address,
         "progress": Progress(),
     }

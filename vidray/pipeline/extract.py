@@ -27,7 +27,7 @@ from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import FixedStride, Planner
 from vidray.store import SliceKey, Store
-from vidray.store.changes import begin_outdated, take_back_failed
+from vidray.store.changes import begin_outdated, take_back
 from vidray.store.lease import Lease
 
 WAVE_BLOCKS = 4096
@@ -47,6 +47,7 @@ def extract(
     retry_failed: bool = False,
     refresh: bool = False,
     prune: bool = False,
+    text_columns: Sequence[str] = (),
     device: Device = "auto",
     ray_address: str | None = None,
     progress: Progress | None = None,
@@ -62,6 +63,7 @@ def extract(
         retry_failed: Do what failed in earlier runs again.
         refresh: Ask about every file again, and take changed ones in as new videos; their old rows are removed.
         prune: Remove the rows of videos that this corpus no longer has.
+        text_columns: Columns of a manifest that are text, whatever they look like: ids of digits, say.
         device: Where the networks run; "auto" takes GPUs where the cluster has some.
         ray_address: Of a running cluster; by default `RAY_ADDRESS`, else one is started on this machine.
         progress: Where to show what goes on; by default nowhere.
@@ -78,7 +80,7 @@ def extract(
     run = RunRecord(target, corpus=corpus, tables=bindings.extractors, planner=planner)
     stale = check_store(target, bindings, planner, refresh=refresh)
     known = frozenset[str]() if refresh else known_uris(target, retry_failed=retry_failed)
-    listing = list_corpus(corpus, limit=limit, known=known)
+    listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns)
     with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
         try:
             # another run may have written while this one waited
@@ -98,8 +100,7 @@ def extract(
             )
             bindings = with_missing(target, bindings, progress.say)
             run.takes(bindings.extractors)
-            if retry_failed:
-                take_back_failed(target, bindings.extractors)
+            take_back(target, bindings.extractors, retry_failed=retry_failed)
             specs = describe_all(target, bindings)
             for tables in bindings.levels():
                 _fill(target, bindings, specs, tables, connection, listing, device, progress, run, lease)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +17,13 @@ from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
 from vidray.media import Clip, Video, VideoInfo
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
-from vidray.pipeline.progress import Progress
+from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
+from vidray.pipeline.progress import Progress, counted
 from vidray.pipeline.survey import find_cuts
-from vidray.planning import FixedStride, Part, Planner, blocks_of, clips_of, parts_of, survey_of
+from vidray.planning import FixedStride, Part, Planner, blocks_of, clips_of, parts_of, survey_of, with_spans_cut
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
-from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store
+from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.lease import Lease
 
@@ -46,6 +46,7 @@ class PartPlan:
         decode_pixels: Pixels of all their frames: what decoding has to go through, at most.
         failures: (URI, why) of the videos that cannot be read.
         uncut: (URI, why) of those whose shots could not be looked for to the end; these are cut evenly there.
+        spans_cut: How many of a manifest's spans went past the end of their video, and end there.
     """
 
     videos: int
@@ -54,6 +55,7 @@ class PartPlan:
     decode_pixels: float
     failures: tuple[tuple[str, str], ...]
     uncut: tuple[tuple[str, str], ...] = ()
+    spans_cut: int = 0
 
 
 def plan(
@@ -64,6 +66,7 @@ def plan(
     limit: int | None = None,
     refresh: bool = False,
     prune: bool = False,
+    text_columns: Sequence[str] = (),
     ray_address: str | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -72,7 +75,8 @@ def plan(
     planner = planner or FixedStride()
     target = Store(store)
     target.check_plan(planner.config)
-    listing = list_corpus(corpus, limit=limit, known=frozenset() if refresh else known_uris(target))
+    known = frozenset[str]() if refresh else known_uris(target)
+    listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns)
     with (
         Lease(target.folder, say=progress.say) as lease,
         cluster(ray_address) as connection,
@@ -87,12 +91,13 @@ def estimate(
     *,
     planner: Planner | None = None,
     limit: int | None = None,
+    text_columns: Sequence[str] = (),
     ray_address: str | None = None,
     progress: Progress | None = None,
 ) -> PartPlan:
     """Probe a corpus and add up what planning it would find; writes nothing."""
     progress = progress or Progress(quiet=True)
-    listing = list_corpus(corpus, limit=limit)
+    listing = list_corpus(corpus, limit=limit, text_columns=text_columns)
     for warning in listing.warnings:
         progress.say(warning)
     planner = planner or FixedStride()
@@ -125,6 +130,7 @@ def settle_changes(
     retry_failed: bool = False,
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
+    finish_move(store)
     finish_retirement(store)
     changes = find_changes(store, listing)
     retired: set[str] = set()
@@ -162,12 +168,17 @@ def plan_listing(
         progress.say(warning)
     known = known_uris(store)
     fresh = [video for video in listing.videos if video.uri not in known]
+    if fresh:
+        _check_survey(planner)
+    columns = _settle_config(store, planner, listing.metadata, progress) if fresh or known else pa.schema([])
+    if known:
+        lease.check()
+        take_in_growth(store, listing, columns, progress.say)
     if not fresh:
         return
-    _check_survey(planner)
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
-    target = Target(store.url, listing.corpus, _settle_config(store, planner, fresh))
+    target = Target(store.url, listing.corpus, columns)
     if len(parts) == 1 and survey_of(planner) is None:
         with ThreadPoolExecutor(1, "plan") as beside:
             planned = beside.submit(plan_part, parts[0], planner, target)
@@ -175,16 +186,22 @@ def plan_listing(
             progress.phase("probing", len(fresh))
             found = planned.result()
             lease.check()
-            progress.probed(found.videos, len(found.failures))
+            _say_part(found, progress)
         return
     cluster.connect()
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
     for part in run_parts(parts, planner, target):
         lease.check()
-        progress.probed(part.videos, len(part.failures))
-        for uri, why in part.uncut[:UNCUT_NAMED]:
-            progress.say(f"{uri}: not looked at for shots to its end, cut evenly there: {why}")
+        _say_part(part, progress)
+
+
+def _say_part(part: PartPlan, progress: Progress) -> None:
+    progress.probed(part.videos, len(part.failures))
+    if part.spans_cut:
+        progress.say(f"{counted(part.spans_cut, 'span')} of the manifest went past the end of the video, and end there")
+    for uri, why in part.uncut[:UNCUT_NAMED]:
+        progress.say(f"{uri}: not looked at for shots to its end, cut evenly there: {why}")
 
 
 @dataclass(frozen=True)
@@ -193,7 +210,7 @@ class Target:
 
     store_url: str
     corpus: str
-    metadata: Mapping[str, str]
+    metadata: pa.Schema
 
 
 def run_parts(parts: Sequence[Part], planner: Planner, target: Target | None) -> Iterator[PartPlan]:
@@ -228,9 +245,11 @@ def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:
     unseen = {uri for uri, _ in uncut}
     clips: list[Clip] = []
     notes: list[Mapping[str, object]] = []
-    pixels = 0.0
-    for video, info, cuts_s in zip(part.videos, results, cuts, strict=True):
+    pixels, cut = 0.0, 0
+    for listed, info, cuts_s in zip(part.videos, results, cuts, strict=True):
         if isinstance(info, VideoInfo):
+            video = with_spans_cut(listed, info.duration_s)
+            cut += len(set(listed.spans) - set(video.spans))
             is_seen = survey is not None and not video.spans and video.uri not in unseen
             mine = clips_of(video, planner.spans(info.duration_s, cuts_s), cuts_s if is_seen else None)
             clips += mine
@@ -246,6 +265,7 @@ def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:
         decode_pixels=pixels,
         failures=tuple((video.uri, error.message) for video, error in failures),
         uncut=tuple(uncut),
+        spans_cut=cut,
     )
 
 
@@ -359,56 +379,31 @@ def _write_with_metadata(
     rows: Sequence[Mapping[str, object]],
     notes: Sequence[Mapping[str, object]],
     schema: pa.Schema,
-    metadata: Mapping[str, str],
+    columns: pa.Schema,
 ) -> None:
     held = pa.Table.from_pylist(list(rows), schema)
-    for name, kind in metadata.items():
-        values = [note.get(name, note.get(name.removesuffix("_json"))) for note in notes]
-        if kind == "json":
-            column = pa.array([None if v is None else json.dumps(v, default=str) for v in values], pa.string())
-        else:
-            column = _fitting(values, pa.type_for_alias(kind))
-        shown = f"meta_{name}" if name in schema.names else name
-        held = held.append_column(shown, column)
+    for field in columns:
+        held = held.append_column(metadata.shown(field.name, TAKEN), metadata.column(field, notes))
     store.write(table, part, held, held.schema)
 
 
-def _fitting(values: Sequence[object], kind: pa.DataType) -> pa.Array:
-    """Values as a column of a known type; null where a later manifest's type does not fit."""
-    try:
-        return pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.nulls(len(values), kind)
+def _settle_config(store: Store, planner: Planner, found: pa.Schema, progress: Progress) -> pa.Schema:
+    """Write the store's configuration down; returns its metadata columns: those that it has, and those of a manifest.
 
-
-def _settle_config(store: Store, planner: Planner, videos: Sequence[Video]) -> dict[str, str]:
-    """Write the store's configuration down; returns its metadata columns, name to Arrow type.
-
-    They are those that the store has, and those that these videos bring.
-    A column that comes again with another type is kept as JSON text under `<name>_json`, since the parts of a table
-    must agree on their types.
+    Says which ones it keeps under another name.
     """
     config = store.config()
-    known: dict[str, str] = dict((config or {}).get("metadata", {}))
-    found: dict[str, list[object]] = {}
-    for video in videos:
-        for row in video.metadata:
-            for name, value in row.items():
-                found.setdefault(name, []).append(value)
-    for name, values in found.items():
-        kind = _alias(values)
-        if name not in known:
-            known[name] = kind
-        elif known[name] not in (kind, "json") and kind != "null":
-            known[f"{name}_json"] = "json"
-    if config is None or known != config["metadata"]:
-        store.write_config(planner.config, metadata=known)
-    return known
-
-
-def _alias(values: Sequence[object]) -> str:
-    kind = pa.infer_type(values)
-    for alias in ("bool", "int64", "float64", "string"):
-        if kind == pa.type_for_alias(alias):
-            return alias
-    return "string" if pa.types.is_null(kind) else "json"
+    known = store.metadata()
+    columns = metadata.joined(known, found)
+    for name in [name for name in columns.names if name not in known.names]:
+        if name in TAKEN:
+            progress.say(f"the manifest's column {name} is kept as meta_{name}: {name} is a column of vidray's own")
+        if name not in found.names:
+            was = name.removesuffix("_json")
+            progress.say(
+                f"the manifest's column {was} is {found.field(was).type}, and was {known.field(was).type}; "
+                f"it is kept as JSON text in {name}"
+            )
+    if config is None or not columns.equals(known, check_metadata=True):
+        store.write_config(planner.config, metadata=columns)
+    return columns

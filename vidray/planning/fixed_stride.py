@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vidray.errors import UsageError
@@ -57,6 +57,15 @@ def clip_id(video_id: str, start_s: float, end_s: float) -> str:
     """32 hexadecimal digits from the video and the span, to the microsecond."""
     key = f"{video_id}\0{round(start_s * 1e6)}\0{round(end_s * 1e6)}"
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def with_spans_cut(video: Video, duration_s: float) -> Video:
+    """The video with a manifest's spans cut at its end, each once; one that begins behind it stays, and fails."""
+    cut = [(start_s, min(end_s, duration_s) if start_s < duration_s else end_s) for start_s, end_s in video.spans]
+    first = {span: place for place, span in reversed(list(enumerate(cut)))}
+    places = sorted(first.values())
+    metadata = tuple(video.metadata[place] for place in places) if video.spans else video.metadata
+    return replace(video, spans=tuple(cut[place] for place in places), metadata=metadata)
 
 
 def clips_of(video: Video, planned: Sequence[Span], cuts_s: Sequence[float] | None = None) -> list[Clip]:

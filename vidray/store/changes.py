@@ -6,14 +6,14 @@ marked when all is staged, counts as missing from then on, and is published agai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.corpus import Listing
-from vidray.extractors.inputs import levels, video_schema_of
+from vidray.extractors.inputs import columns_of, has_context, levels, samplings_of, video_schema_of
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, current
 from vidray.store.layout import HUMAN, KINDS, PROBE, VIDEO_ROW, SliceKey, staged_schema
@@ -75,20 +75,33 @@ def retire(store: Store, video_ids: Collection[str]) -> None:
         finish_retirement(store)
 
 
+def move(store: Store, video_ids: Sequence[str], part: int) -> None:
+    """Say that videos move into a part of their own, from which on `vidray.pipeline.growth` ends or undoes it."""
+    store.write_move(part, video_ids, {table: list(parts) for table, parts in _current_parts(store)})
+
+
 def finish_retirement(store: Store) -> None:
     """Go on with a retirement that was interrupted, if there is one."""
     retired = store.intent()
     if not retired:
         return
-    gone = pa.array(retired, pa.string())
+    remove_rows(store, pa.array(retired, pa.string()))
+    store.clear_intent()
+
+
+def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None:
+    """Remove every row of videos from every part but one, in the order of `retire`; done twice, it does the same."""
     tables = list(_named_tables(store))
     for part in store.parts("videos"):
-        if not _holds(store.read("videos", part, ["video_id"]), gone):
+        if part == but or not _holds(store.read("videos", part, ["video_id"]), gone):
             continue
+        is_emptied = not len(_without(store.read("videos", part, ["video_id"]), gone))
         if part in store.parts("clips") and _holds(store.read("clips", part, ["video_id"]), gone):
             for table in store.tables("_staging"):
-                store.clear_staged(part, table)
-        is_emptied = not len(_without(store.read("videos", part, ["video_id"]), gone))
+                if is_emptied:
+                    store.clear_staged(part, table)
+                else:
+                    store.forget_slices(part, table)
         for table in (*tables, "clips", f"errors/{PROBE}", "videos"):
             if is_emptied:
                 # its number is free again: a run that is interrupted here and repeated must not take another one
@@ -98,7 +111,6 @@ def finish_retirement(store: Store) -> None:
                 if _holds(rows, gone):
                     store.write(table, part, _without(rows, gone), rows.schema)
     _keep_current(store)
-    store.clear_intent()
 
 
 def derived_tables(store: Store) -> dict[str, dict[str, str]]:
@@ -169,40 +181,58 @@ def _keep_current(store: Store) -> None:
                 store.write_made_from(table, part, made_from_now(store, derived[table].values(), part))
 
 
-def take_back_failed(store: Store, extractors: Mapping[str, Extractor]) -> None:
-    """Stage the published slices of all parts with failures again, but for the slices that have failures.
+def take_back(store: Store, extractors: Mapping[str, Extractor], *, retry_failed: bool) -> None:
+    """Stage the slices that parts which are not whole have again, so that the rest is done by this run.
 
-    Parts that an interrupted run has taken back are left to go on from where it was.
+    Parts that lack new clips keep all rows that they have, but where a row depends on the video's other clips: these
+    are made again whole. With `retry_failed`, slices with failures of any part are not staged; a part that an
+    interrupted run has taken back is left to go on from where it was.
     """
     for table, extractor in extractors.items():
-        again = store.again(table)
+        grown, again = store.grown(table), store.again(table)
         for part in store.parts(f"features/{table}"):
-            if part not in again and store.rows(f"errors/{table}", part):
-                _take_back(store, table, part, extractor)
+            is_retried = retry_failed and store.rows(f"errors/{table}", part) > 0
+            if part in grown or (is_retried and part not in again):
+                kept: dict[SliceKey, pa.Table] = {}
+                if part not in grown or is_each_for_itself(extractor):
+                    kept = dict(_published_slices(store, table, part, extractor, failed_too=not is_retried))
+                _stage_again(store, table, part, kept)
 
 
-def _take_back(store: Store, table: str, part: int, extractor: Extractor) -> None:
+def is_each_for_itself(extractor: Extractor) -> bool:
+    """Whether a clip's row is the same whatever other clips its video has."""
+    return not columns_of(extractor) and not any(map(has_context, samplings_of(extractor).values()))
+
+
+def _published_slices(
+    store: Store, table: str, part: int, extractor: Extractor, *, failed_too: bool
+) -> Iterator[tuple[SliceKey, pa.Table]]:
+    """The slices of which a published part has all rows, as they are staged."""
     schema = staged_schema(extractor.schema, video_schema_of(extractor))
-    done, failed = store.read(f"features/{table}", part), store.read(f"errors/{table}", part)
-    rows = pa.concat_tables([done, failed], promote_options="default")
+    failed, done = store.read(f"errors/{table}", part), store.read(f"features/{table}", part)
+    rows = pa.concat_tables([done, failed if failed_too else failed.slice(0, 0)], promote_options="default")
     if VIDEO_ROW in schema.names:
         rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
     rows = rows.select(schema.names).cast(schema)
     places = {clip_id: index for index, clip_id in enumerate(rows["clip_id"].to_pylist())}
-    failed_ids = set(failed["clip_id"].to_pylist())
-    kept: dict[SliceKey, list[int]] = {}
     for block in extractor_blocks(store, part, extractor):
         for key, cut in extractor_slices(part, block, extractor):
             ids = [clip.clip_id for clip in block.clips[cut.first : cut.stop]]
-            if not failed_ids.intersection(ids):
-                kept[key] = [places[clip_id] for clip_id in ids]
-    store.clear_staged(part, table)
+            if all(clip_id in places for clip_id in ids):
+                yield key, rows.take([places[clip_id] for clip_id in ids])
+
+
+def _stage_again(store: Store, table: str, part: int, slices: Mapping[SliceKey, pa.Table]) -> None:
+    # the mark of what it lacks goes last: a run that is killed here begins anew
+    is_grown = part in store.grown(table)
+    (store.forget_slices if is_grown else store.clear_staged)(part, table)
     made_from = store.made_from(table, part)
     if made_from is not None:
         store.begin_derived(table, part, made_from)
-    for key, indices in kept.items():
-        store.stage(table, key, rows.take(indices))
+    for key, rows in slices.items():
+        store.stage(table, key, rows)
     store.mark_again(table, part)
+    store.unmark_grown(table, part)
 
 
 def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.DataType) -> pa.Table:

@@ -17,6 +17,7 @@ FORMAT = 1
 PROBE = "_probe"
 INTENT = "_intent.json"
 AGAIN = "again"
+GROWN = "grown"
 INPUTS = "inputs.json"
 """Of what a part is being made, beside its staged slices."""
 ROW_GROUP_ROWS = 8192

@@ -25,6 +25,7 @@ from vidray.store.layout import (
     AGAIN,
     ERRORS,
     FORMAT,
+    GROWN,
     INPUTS,
     INTENT,
     PROBE,
@@ -44,6 +45,7 @@ from vidray.store.layout import (
     staging_of,
     video_features_schema,
 )
+from vidray.store.metadata import from_config, to_config
 
 
 class Store:
@@ -64,9 +66,14 @@ class Store:
             )
         return config
 
-    def write_config(self, plan: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
-        """Write down how videos become clips, and the Arrow types of a manifest's other columns."""
-        self._write_json("vidray.json", {"format": FORMAT, "plan": dict(plan), "metadata": dict(metadata or {})})
+    def write_config(self, plan: Mapping[str, Any], *, metadata: pa.Schema | None = None) -> None:
+        """Write down how videos become clips, and the types of a manifest's other columns."""
+        columns = to_config(pa.schema([]) if metadata is None else metadata)
+        self._write_json("vidray.json", {"format": FORMAT, "plan": dict(plan), **columns})
+
+    def metadata(self) -> pa.Schema:
+        """The columns that manifests brought."""
+        return from_config(self.config() or {})
 
     def check_plan(self, plan: Mapping[str, Any]) -> None:
         """Refuse another plan's configuration than the store has."""
@@ -205,9 +212,23 @@ class Store:
         return keys
 
     def again(self, table: str) -> set[int]:
-        """The published parts of one extractor that are to be done again; one listing."""
+        """The published parts of one extractor that are to be done again, or lack new clips; one listing."""
+        return self._marked(table, AGAIN, GROWN)
+
+    def grown(self, table: str) -> set[int]:
+        """The published parts of one extractor that lack clips that were planned later; one listing."""
+        return self._marked(table, GROWN)
+
+    def _marked(self, table: str, *marks: str) -> set[int]:
         names = self.folder.sizes(f"_staging/{table}")
-        return {int(match[2]) for match in map(STAGED_FILE.fullmatch, names) if match and match[3] == AGAIN}
+        return {int(match[2]) for match in map(STAGED_FILE.fullmatch, names) if match and match[3] in marks}
+
+    def mark_grown(self, table: str, part: int) -> None:
+        """Have a published part count as missing for the clips that it has no rows of; readers keep it until then."""
+        self.folder.write_bytes(f"{staging_of(table, part)}/{GROWN}", b"")
+
+    def unmark_grown(self, table: str, part: int) -> None:
+        self.folder.remove(f"{staging_of(table, part)}/{GROWN}")
 
     def mark_again(self, table: str, part: int) -> None:
         """Have a published part count as missing, but for what is staged of it; readers keep it until then."""
@@ -320,6 +341,14 @@ class Store:
         """Forget what is staged for one part of one extractor."""
         self.folder.remove_tree(staging_of(table, part))
 
+    def forget_slices(self, part: int, table: str) -> None:
+        """Forget the staged slices of a part whose plan changes; what it lacks it lacks still."""
+        if part in self.again(table):
+            self.mark_grown(table, part)
+        for name in self.folder.sizes(staging_of(table, part)):
+            if not name.endswith(f"/{GROWN}"):
+                self.folder.remove(name)
+
     def remove(self, table: str, part: int) -> None:
         """Remove one part of a table, if it is there, and what it says that it was made from."""
         self.folder.remove(part_file(table, part))
@@ -337,6 +366,15 @@ class Store:
 
     def write_intent(self, video_ids: Sequence[str], current: Mapping[str, Sequence[int]] | None = None) -> None:
         self._write_json(INTENT, {"retire": list(video_ids), "current": dict(current or {})})
+
+    def moving(self) -> tuple[int, list[str]] | None:
+        """The videos whose move into a part of their own has begun and not ended, and this part."""
+        move = self._json(INTENT).get("move") if self.folder.exists(INTENT) else None
+        return None if move is None else (int(move["part"]), list(move["videos"]))
+
+    def write_move(self, part: int, video_ids: Sequence[str], current: Mapping[str, Sequence[int]]) -> None:
+        move = {"part": part, "videos": list(video_ids)}
+        self._write_json(INTENT, {"retire": [], "current": dict(current), "move": move})
 
     def clear_intent(self) -> None:
         self.folder.remove(INTENT)
