@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from vidray.errors import SpecMismatchError, StoreError
-from vidray.store import CLIPS, ERRORS, SliceKey, Store, features_schema, staged_schema
+from vidray.store import CLIPS, ERRORS, SliceKey, Store, features_schema, part_file, staged_schema
+from vidray.store.layout import seal_file
 
 COLUMNS = pa.schema([("embedding", pa.list_(pa.float32(), 2))])
 
@@ -72,7 +73,9 @@ def test_errors_are_published_before_features_and_each_slice_is_read_once(store,
     monkeypatch.setattr(store.folder, "writing", recorded)
     monkeypatch.setattr(store, "read_staged", lambda table, key: read.append(key) or read_staged(table, key))
     store.publish("x", 0, keys, COLUMNS)
-    assert written == ["errors/x/part-00000.parquet", "features/x/part-00000.parquet"]
+    parts = [part_file(f"{kind}/x", 0) for kind in ("errors", "features")]
+    seals = [seal_file(f"{kind}/x", 0) for kind in ("errors", "features")]
+    assert written == [seals[0], parts[0], seals[1], parts[1]]
     assert read == keys
 
 
@@ -117,7 +120,7 @@ def test_a_write_that_fails_leaves_what_was_there(store):
     with pytest.raises(RuntimeError):
         write_half()
     assert store.folder.read_bytes("file") == b"before"
-    assert list(store.folder.sizes()) == ["clips/part-00000.parquet", "file"]
+    assert list(store.folder.sizes()) == [seal_file("clips", 0), part_file("clips", 0), "file"]
 
 
 def test_another_plan_is_refused_with_the_remedy(store):

@@ -79,6 +79,7 @@ VIDEO_LABELS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *SCOR
 HUMAN = "human"
 """The `source` of labels that a person gave; a model's have the kind of its labeler."""
 
+SEAL_FILE = re.compile(r"_part-(\d{5,})\.json$")
 PART_FILE = re.compile(r"part-(\d{5,})\.parquet$")
 STAGED_FILE = re.compile(r"_staging/([^/]+)/part-(\d{5,})/([^/]+)")
 SLICE_FILE = re.compile(r"part-(\d{5,})/block-(\d{4,})\.s(\d+)of(\d+)\.parquet$")
@@ -101,6 +102,11 @@ class SliceKey:
 def part_file(table: str, part: int) -> str:
     """The name of one part of a table, relative to the store: `clips/part-00000.parquet`."""
     return f"{table}/part-{part:05d}.parquet"
+
+
+def seal_file(table: str, part: int) -> str:
+    """Where it stands what the bytes of a part are to be: beside it, passed over by readers of Parquet folders."""
+    return f"{table}/_part-{part:05d}.json"
 
 
 def spec_sha256(features: Folder) -> str | None:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from vidray.errors import SpecMismatchError, StoreError
 from vidray.extractors.spec import current, unbound
 from vidray.storage import Folder
+from vidray.store import parquet
 from vidray.store.layout import (
     AGAIN,
     ERRORS,
@@ -41,11 +42,16 @@ from vidray.store.layout import (
     inputs_file,
     part_file,
     parts_in,
+    seal_file,
     spec_sha256,
     staging_of,
     video_features_schema,
 )
 from vidray.store.metadata import from_config, to_config
+from vidray.store.seals import read_seal, settle_seal, write_seal
+
+KINDS_HASHED = ("features", "errors")
+"""What of an extractor's table others are made from."""
 
 
 class Store:
@@ -157,13 +163,14 @@ class Store:
         return sorted(names - {PROBE})
 
     def read(self, table: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a part, of all columns or of some. Raises StoreError where it is damaged, or lacks a column."""
         with self._reading(table, part) as file:
-            return pq.read_table(file, columns=None if columns is None else list(columns))
+            return parquet.read_part(file, columns)
 
     def stream(self, table: str, part: int, columns: Sequence[str], *, rows: int = STREAM_ROWS) -> Iterator[pa.Table]:
         """The rows of a part in order, so many at a time: wide columns need not fit into memory."""
         with self._reading(table, part) as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=rows, columns=list(columns)):
+            for batch in parquet.batches(file, parquet.open_part(file, columns), columns, rows=rows):
                 yield pa.Table.from_batches([batch])
 
     def rows(self, table: str, part: int) -> int:
@@ -186,20 +193,26 @@ class Store:
         try:
             with self.folder.open(name) as file:
                 yield file
-        except (pa.ArrowInvalid, FileNotFoundError) as e:
-            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {e}") from e
+        except StoreError as e:
+            raise StoreError(f"{self.url}/{name}: {e}; vidray verify says what to do") from e
+        except (pa.ArrowException, OSError) as e:
+            reason = " ".join(str(e).split())[:300]
+            raise StoreError(
+                f"{self.url}/{name}: cannot be read as Parquet: {reason}; vidray verify says what to do"
+            ) from e
 
     def write(self, table: str, part: int, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> int:
-        """Publish one part; the rows are streamed, the file appears whole. Returns its rows."""
+        """Publish one part, its seal before it; the rows are streamed, the file appears whole. Returns its rows."""
         tables = [batches] if isinstance(batches, pa.Table) else batches
         rows = 0
-        with (
-            self.folder.writing(part_file(table, part)) as file,
-            pq.ParquetWriter(file, schema, compression="zstd") as writer,
-        ):
-            for group in row_groups(tables, schema):
-                rows += group.num_rows
-                writer.write_table(group)
+        with self.folder.writing(part_file(table, part)) as file:
+            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+                for group in row_groups(tables, schema):
+                    rows += group.num_rows
+                    writer.write_table(group)
+            is_replacing = write_seal(self.folder, table, part, file)
+        if is_replacing:
+            settle_seal(self.folder, table, part)
         return rows
 
     def staged(self, table: str, part: int | None = None) -> set[SliceKey]:
@@ -315,10 +328,16 @@ class Store:
 
     def content_hash(self, table: str, part: int) -> str:
         """The hash of all that one part of an extractor's table says: its features and its errors."""
-        found = hashlib.sha256()
-        for name in (part_file(f"features/{table}", part), part_file(f"errors/{table}", part)):
-            found.update(hashlib.sha256(self.folder.read_bytes(name)).digest())
-        return found.hexdigest()
+        return hashlib.sha256(
+            "".join(self._sha256(f"{kind}/{table}", part) for kind in KINDS_HASHED).encode()
+        ).hexdigest()
+
+    def _sha256(self, table: str, part: int) -> str:
+        """The hash of a part's bytes: as its seal has it, which costs no reading, else of the file."""
+        seal = read_seal(self.folder, table, part)
+        if seal is not None and seal.before is None:
+            return seal.now.sha256
+        return hashlib.sha256(self.folder.read_bytes(part_file(table, part))).hexdigest()
 
     def _keep_inputs(self, table: str, part: int) -> None:
         staged = f"{staging_of(table, part)}/{INPUTS}"
@@ -351,6 +370,7 @@ class Store:
 
     def remove(self, table: str, part: int) -> None:
         """Remove one part of a table, if it is there, and what it says that it was made from."""
+        self.folder.remove(seal_file(table, part))
         self.folder.remove(part_file(table, part))
         kind, _, name = table.partition("/")
         if kind == "features":
