@@ -50,6 +50,7 @@ def write_table(folder: Path, vectors: Floats, *, parts: int = 1, first: int = 0
             "start_s": rows % 4 * 10.0,
             "end_s": rows % 4 * 10.0 + 10,
             "embedding": embedding_column(vectors, vectors.shape[1]),
+            "decode_warning": pa.nulls(len(vectors), pa.string()),
         }
     )
     for number, within in enumerate(np.array_split(rows, parts), start=first):

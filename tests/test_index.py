@@ -19,10 +19,11 @@ from embedding_tables import clip_ids, clustered, embedding_column, unit, write_
 
 from vidray.errors import StoreError, UsageError
 from vidray.index import build_index, open_index
-from vidray.index.build import IDS_BATCH_ROWS
+from vidray.index.identities import BATCH_ROWS
 
 ROWS, DIM = 6000, 48
-NEVER_EXACT = 0
+LISTS = "IVF,SQfp16"
+FACTORIES = ("SQfp16", LISTS, "IVF,RaBitQ")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def exact(table, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lists(table, tmp_path_factory):
     place = str(tmp_path_factory.mktemp("lists"))
-    build_index(str(table), place, exact_up_to=NEVER_EXACT)
+    build_index(str(table), place, factory=LISTS)
     return open_index(place)
 
 
@@ -91,11 +92,23 @@ def test_inverted_lists_find_nearly_all_and_score_as_the_exact_index_does(exact,
     assert (everywhere.rows == truth.rows).mean() > 0.999
 
 
-def test_the_type_follows_the_number_of_clips(table, tmp_path):
-    info = build_index(str(table), str(tmp_path / "a"), exact_up_to=ROWS)
-    assert (info.factory, info.nlist, info.rows, info.dim) == ("SQfp16", 0, ROWS, DIM)
-    info = build_index(str(table), str(tmp_path / "b"), exact_up_to=ROWS - 1)
+def test_the_type_follows_the_number_of_clips(table, tmp_path, monkeypatch):
+    info = build_index(str(table), str(tmp_path / "a"))
+    assert (info.factory, info.nlist, info.rows, info.dim) == ("SQfp16", 1, ROWS, DIM)
+    monkeypatch.setattr("vidray.index.ann.EXACT_UP_TO_CLIPS", ROWS - 1)
+    info = build_index(str(table), str(tmp_path / "a"))
     assert (info.factory, info.nlist) == (f"IVF{info.nlist},SQfp16", ROWS // 39)
+    monkeypatch.setattr("vidray.index.ann.FP16_UP_TO_CLIPS", ROWS - 1)
+    assert build_index(str(table), str(tmp_path / "a")).factory == f"IVF{info.nlist},RaBitQ"
+    assert build_index(str(table), str(tmp_path / "a"), factory="IVF20,SQfp16").factory == "IVF20,SQfp16"
+
+
+@pytest.mark.parametrize(
+    "factory", ["HNSW32", "IVF0,SQfp16", "IVF9,Flat", "IVF20,SQ8", "RaBitQ", f"IVF{ROWS + 1},SQfp16"]
+)
+def test_a_factory_that_is_none_of_ours_is_refused(table, tmp_path, factory):
+    with pytest.raises(UsageError, match="--factory"):
+        build_index(str(table), str(tmp_path / "a"), factory=factory)
 
 
 def test_every_clip_finds_itself_first(exact, lists, vectors):
@@ -123,7 +136,7 @@ def test_rows_without_a_direction_are_left_out_and_counted(tmp_path):
     (tmp_path / "t").mkdir()
     pq.write_table(pa.table({"clip_id": list("abcdefgh"), "embedding": column}), tmp_path / "t" / "part-00000.parquet")
     info = build_index(str(tmp_path / "t"), str(tmp_path / "i"))
-    assert info.left_out == {"not_finite": 3, "null": 1, "zero": 1}
+    assert info.left_out == {"not_finite": 3, "null": 1, "zero": 1, "too_large": 0}
     index = open_index(str(tmp_path / "i"))
     assert index.size == len(index) == info.rows == 3
     assert sorted(index.search([[1, 1, 1, 1]]).ids[0]) == ["a", "f", "h"]
@@ -160,28 +173,36 @@ def test_a_table_that_vidray_did_not_write(tmp_path, kind):
 
 
 def test_identities_come_in_the_order_they_are_asked_for(tmp_path):
-    rows = 2 * IDS_BATCH_ROWS + 5
+    rows = 2 * BATCH_ROWS + 5
     write_table(tmp_path / "t", clustered(rows, 4), parts=5)
     build_index(str(tmp_path / "t"), str(tmp_path / "i"))
     index = open_index(str(tmp_path / "i"))
-    asked = [rows - 1, 3, IDS_BATCH_ROWS, 3, IDS_BATCH_ROWS - 1, 0]
+    asked = [rows - 1, 3, BATCH_ROWS, 3, BATCH_ROWS - 1, 0]
     clips = index.clips(asked).to_pylist()
     assert [clip["clip_id"] for clip in clips] == [clip_ids(rows)[row] for row in asked]
-    assert clips[1] == {"clip_id": "clip000003", "uri": "/videos/0.mp4", "start_s": 30.0, "end_s": 40.0}
+    assert clips[1] == {
+        "clip_id": "clip000003", "video_id": "video0", "uri": "/videos/0.mp4", "start_s": 30.0, "end_s": 40.0,
+    }  # fmt: skip
     assert [index.row_of(clip_ids(rows)[row]) for row in asked] == asked
     assert index.row_of("nobody") is None
 
 
-@pytest.mark.parametrize("exact_up_to", [ROWS, NEVER_EXACT], ids=["exact", "lists"])
-def test_the_same_table_gives_the_same_bytes(table, tmp_path, exact_up_to):
+def written_in(place: Path) -> dict[str, bytes]:
+    """What follows from the table alone: all but when its files were written, and what was hashed from that."""
+    files = {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    return {name: data for name, data in files.items() if Path(name).name not in ("CURRENT", "seen.json", "built.json")}
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_the_same_table_gives_the_same_bytes(table, tmp_path, factory):
     shutil.copytree(table, tmp_path / "elsewhere" / "features" / "net")
     written = []
     for store in (tmp_path, tmp_path / "elsewhere"):
         source = table if store is tmp_path else store / "features" / "net"
         place = store / "index" / "net"
-        build_index(str(source), str(place), exact_up_to=exact_up_to)
-        files = {path.name: path.read_bytes() for path in (place / "v0001").iterdir()}
-        manifest = json.loads(files.pop("manifest.json"))
+        build_index(str(source), str(place), factory=factory)
+        files = written_in(place)
+        manifest = json.loads(files.pop("v0001/manifest.json"))
         written.append((files, manifest.pop("features") and manifest))
     assert written[0] == written[1]
     assert str(tmp_path).encode() not in b"".join(written[0][0].values())
@@ -232,8 +253,8 @@ def test_an_index_older_than_its_table_is_usable_and_says_so(tmp_path):
 
 def test_k_beyond_the_clips_gives_as_many_as_there_are(tmp_path):
     write_table(tmp_path / "t", clustered(400, 4))
-    for exact_up_to in (400, NEVER_EXACT):
-        build_index(str(tmp_path / "t"), str(tmp_path / "i"), exact_up_to=exact_up_to)
+    for factory in FACTORIES:
+        build_index(str(tmp_path / "t"), str(tmp_path / "i"), factory=factory)
         matches = open_index(str(tmp_path / "i")).search(np.ones((3, 4)), k=1000, nprobe=1)
         assert matches.ids.shape == (3, 400)
         assert all(len(set(line)) == 400 for line in matches.ids)
@@ -310,9 +331,9 @@ def copies_of(monkeypatch, tmp_path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("exact_up_to", [ROWS, NEVER_EXACT], ids=["exact", "lists"])
+@pytest.mark.parametrize("factory", FACTORIES)
 def test_an_index_on_object_storage_is_copied_for_as_long_as_it_is_open(
-    s3_bucket, table, exact, vectors, tmp_path, monkeypatch, exact_up_to
+    s3_bucket, table, exact, vectors, tmp_path, monkeypatch, factory
 ):
     place = copies_of(monkeypatch, tmp_path)
     import s3fs
@@ -320,7 +341,7 @@ def test_an_index_on_object_storage_is_copied_for_as_long_as_it_is_open(
     s3fs.S3FileSystem().put(str(table), f"{s3_bucket}/store/features/net", recursive=True)
     where = f"{s3_bucket}/store/index/net"
     for _ in range(2):
-        build_index(f"{s3_bucket}/store/features/net", where, exact_up_to=exact_up_to)
+        build_index(f"{s3_bucket}/store/features/net", where, factory=factory)
     index = open_index(where, verify=True)
     assert not index.stale
     assert index.manifest.features == "../../features/net"
@@ -329,7 +350,7 @@ def test_an_index_on_object_storage_is_copied_for_as_long_as_it_is_open(
     assert index.search(vectors[9], 3, where="start_s = 10").ids[0, 0] == clip_ids(ROWS)[9]
     assert np.allclose(index.vector(clip_ids(ROWS)[9]), vectors[9])
     names = [name.split("/index/net/")[1] for name in s3fs.S3FileSystem(use_listings_cache=False).find(where)]
-    assert {name.split("/")[0] for name in names} == {"CURRENT", "v0002"}
+    assert {name.split("/")[0] for name in names} == {"CURRENT", "segments", "v0001", *index.manifest.centroids}
     assert list(place.iterdir())
     del index
     gc.collect()
@@ -340,7 +361,7 @@ def test_nothing_is_written_to_standard_output(table, tmp_path):
     """It is for results: a library's chatter would end up among them."""
     script = (
         "import sys; from vidray.index import build_index, open_index; "
-        "build_index(sys.argv[1], sys.argv[2], exact_up_to=0); "
+        "build_index(sys.argv[1], sys.argv[2], factory='IVF,SQfp16'); "
         "index = open_index(sys.argv[2], verify=True); index.search(index.vector('clip000001'))"
     )
     run = subprocess.run(

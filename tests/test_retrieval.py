@@ -282,7 +282,8 @@ def test_a_table_that_says_another_extractor_is_not_searched(small):
 
 
 def test_a_damaged_index_and_a_damaged_store_are_told_apart(small):
-    (Path(small.url) / "index" / "mean_colour" / "v0001" / "main.index").write_bytes(b"damaged")
+    (damaged,) = (Path(small.url) / "index" / "mean_colour").rglob("lists.bin")
+    damaged.write_bytes(b"damaged")
     with pytest.raises(IndexFileError, match="run vidray index again"):
         search(small.url, video=str(BIKES))
     (Path(small.url) / "features" / "loudness" / "_spec.json").write_text("{")

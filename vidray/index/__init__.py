@@ -5,6 +5,7 @@ and no Ray.
 """
 
 from vidray.index.build import IndexInfo, build_index
+from vidray.index.filters import Filter
 from vidray.index.open import Index, Matches, open_index
 
-__all__ = ["Index", "IndexInfo", "Matches", "build_index", "open_index"]
+__all__ = ["Filter", "Index", "IndexInfo", "Matches", "build_index", "open_index"]

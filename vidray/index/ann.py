@@ -1,251 +1,336 @@
-"""Nearest neighbours of unit vectors, in files: the only importer of FAISS. Knows arrays and rows, no clips.
+"""Nearest neighbours in inverted lists: the only importer of FAISS. Knows arrays, rows and files, no clips.
 
-Two types of index are written and opened: exact fp16 (`SQfp16`), and inverted lists over it (`IVF...,SQfp16`). Codes
-are the fp16 vectors themselves in both, so both give the same scores.
+Every index is inverted lists; an exact one has a single list. FAISS parses no file of ours: centroids, sizes and lists
+are plain arrays, which are mapped and checked here and handed to FAISS objects that are made in memory.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
-import threading
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import IndexFileError
+from vidray.errors import IndexFileError, UsageError
 
 # its type information lacks most of what is used here
 faiss: Any = _faiss
 
-MAIN_FILE = "main.index"
-LISTS_FILE = "main.ivfdata"
+Codec = Literal["fp16", "rabitq"]
+
 CHUNK_ROWS = 8192
 TRAIN_ROWS_PER_LIST = 64
 FEWEST_ROWS_PER_LIST = 39
-"""FAISS's own `min_points_per_centroid`: with fewer, k-means warns and its centroids are the points."""
+"""FAISS's own `min_points_per_centroid`: with fewer, its centroids are the points."""
+
+TRAIN_BYTES = 4 << 30
+"""The sample that centroids are trained on takes no more memory; more lists than it can fill are not made."""
 
 SUPER_KMEANS_DIM = 32
-TARGET_RECALL = 0.99
-RECALL_AT = 10
-RECALL_QUERIES = 200
-FEWEST_PROBES = 8
-"""What is searched for may lie between the clips that recall is measured by: another rendering, another corpus."""
-
-SAME_SCORE = 1e-5
+EXACT_UP_TO_CLIPS = 200_000
+FP16_UP_TO_CLIPS = 20_000_000
+QUERY_BITS = 4
+"""How finely RaBitQ sees the query: 4 bits answer 1.3 times as fast as 8, at the same recall once reranked."""
 
 ID_BYTES = 8
-DEFAULT_LIMITS = (0, 1 << 40)
-_reading = threading.Lock()
 
 F16 = npt.NDArray[np.float16]
 F32 = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+Bits = npt.NDArray[np.uint8]
 
 
-def list_count(rows: int) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How vectors are kept.
+
+    Attributes:
+        nlist: Inverted lists, 1 where the index is exact.
+        codec: What a list holds of a vector: itself as fp16, or one bit a dimension and two numbers, by which the best
+            are found that are then compared as fp16.
+    """
+
+    dim: int
+    nlist: int
+    codec: Codec
+
+    def __post_init__(self) -> None:
+        if not (self.dim > 0 and self.nlist > 0 and self.codec in ("fp16", "rabitq")):
+            raise ValueError(f"no layout: {self.dim} x {self.nlist} as {self.codec}")
+
+    @property
+    def factory(self) -> str:
+        """FAISS's name of it."""
+        code = "SQfp16" if self.codec == "fp16" else "RaBitQ"
+        return code if self.exact else f"IVF{self.nlist},{code}"
+
+    @property
+    def exact(self) -> bool:
+        return self.nlist == 1 and self.codec == "fp16"
+
+    @property
+    def code_bytes(self) -> int:
+        return (
+            self.vector_bytes
+            if self.codec == "fp16"
+            else int(faiss.RaBitQuantizer(self.dim, faiss.METRIC_INNER_PRODUCT).code_size)
+        )
+
+    @property
+    def vector_bytes(self) -> int:
+        return 2 * self.dim
+
+
+def layout_for(clips: int, dim: int, factory: str | None = None) -> Layout:
+    """The layout of an index of so many clips, or the one that a factory string names.
+
+    Up to 200,000 clips exact; to 20 million inverted lists of fp16; above, of RaBitQ codes. Raises UsageError.
+    """
+    if factory is None:
+        if clips <= EXACT_UP_TO_CLIPS:
+            return Layout(dim=dim, nlist=1, codec="fp16")
+        codec: Codec = "fp16" if clips <= FP16_UP_TO_CLIPS else "rabitq"
+        return Layout(dim=dim, nlist=list_count(clips, dim), codec=codec)
+    if factory in ("Flat", "SQfp16"):
+        return Layout(dim=dim, nlist=1, codec="fp16")
+    match = re.fullmatch(r"IVF(\d{0,7}),(SQfp16|RaBitQ)", factory)
+    if match is None or match[1] == "0":
+        raise UsageError(f"--factory is SQfp16, IVF<lists>,SQfp16 or IVF<lists>,RaBitQ, got {factory!r}")
+    nlist = int(match[1]) if match[1] else list_count(clips, dim)
+    if nlist > clips:
+        raise UsageError(f"--factory {factory}: {nlist:,} lists for {clips:,} clips; name no more lists than clips")
+    return Layout(dim=dim, nlist=nlist, codec="fp16" if match[2] == "SQfp16" else "rabitq")
+
+
+def list_count(clips: int, dim: int) -> int:
     """How many inverted lists: 4√N, and no more than k-means can fill."""
-    return max(1, min(round(4 * math.sqrt(rows)), rows // FEWEST_ROWS_PER_LIST))
+    most = min(clips, TRAIN_BYTES // (4 * dim)) // FEWEST_ROWS_PER_LIST
+    return max(1, min(round(4 * math.sqrt(clips)), most))
 
 
-def factory(nlist: int) -> str:
-    """FAISS's factory string of an index; nlist 0 is the exact one."""
-    return f"IVF{nlist},SQfp16" if nlist else "SQfp16"
+def train_rows(layout: Layout) -> int:
+    """How many vectors the centroids are trained on; 0 where there is nothing to train."""
+    if layout.nlist == 1:
+        return 0
+    return min(TRAIN_ROWS_PER_LIST * layout.nlist, max(layout.nlist, TRAIN_BYTES // (4 * layout.dim)))
 
 
-def write_flat(folder: Path, vectors: F16) -> None:
-    """Write an exact index of unit vectors, (N, dim)."""
-    index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.is_trained = True
-    for first in range(0, len(vectors), CHUNK_ROWS):
-        index.add(vectors[first : first + CHUNK_ROWS].astype(np.float32))
-    faiss.write_index(index, str(folder / MAIN_FILE))
-
-
-def write_ivf(folder: Path, vectors: F16, nlist: int, *, seed: int) -> None:
-    """Write an index of `nlist` inverted lists of unit vectors, (N, dim); `vectors` may be a memory map.
-
-    The lists are laid out here, as FAISS's `OnDiskInvertedLists` wants them: building one through FAISS writes
-    messages to standard output, and the file's path into the index.
-    """
-    index = faiss.index_factory(vectors.shape[1], factory(nlist), faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = False
+def train(sample: F32, nlist: int, *, seed: int) -> F32:
+    """The centroids of the lists, (nlist, dim), by k-means over a sample, (N, dim)."""
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(sample.shape[1]), sample.shape[1], nlist, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = seed
+    index.cp.min_points_per_centroid = 1
     # several times as fast, but only made for vectors that can be split
-    index.cp.use_super_kmeans = vectors.shape[1] >= SUPER_KMEANS_DIM
-    sample = _sample(len(vectors), TRAIN_ROWS_PER_LIST * nlist, seed)
-    index.train(vectors[sample].astype(np.float32))
-    lists = np.empty(len(vectors), np.int32)
-    for first in range(0, len(vectors), CHUNK_ROWS):
-        chunk = vectors[first : first + CHUNK_ROWS].astype(np.float32)
-        lists[first : first + len(chunk)] = index.quantizer.search(chunk, 1)[1][:, 0]
-    inverted = _lay_out(folder / LISTS_FILE, vectors, lists, nlist)
-    index.replace_invlists(inverted, False)
-    index.ntotal = len(vectors)
-    faiss.write_index(index, str(folder / MAIN_FILE))
+    index.cp.use_super_kmeans = sample.shape[1] >= SUPER_KMEANS_DIM
+    index.train(sample)
+    centroids: F32 = index.quantizer.reconstruct_n(0, nlist)
+    return centroids
 
 
-def _lay_out(path: Path, vectors: F16, lists: npt.NDArray[np.int32], nlist: int) -> Any:
-    row_bytes = vectors.shape[1] * vectors.itemsize
-    inverted = faiss.OnDiskInvertedLists(nlist, row_bytes, str(path))
-    inverted.lists.clear()
-    order = np.argsort(lists, kind="stable")
-    ends = np.cumsum(np.bincount(lists, minlength=nlist))
-    with path.open("wb") as file:
-        for rows in np.split(order, ends[:-1]):
-            place = faiss.OnDiskOneList()
-            place.size = place.capacity = len(rows)
-            place.offset = file.tell()
-            inverted.lists.push_back(place)
-            for first in range(0, len(rows), CHUNK_ROWS):
-                file.write(vectors[rows[first : first + CHUNK_ROWS]].tobytes())
-            file.write(rows.astype("<i8").tobytes())
-        inverted.totsize = file.tell()
-    # the name alone, so that an index has the same bytes wherever it was built
-    inverted.filename = LISTS_FILE
-    return inverted
+def threads(count: int | None) -> int:
+    """Have FAISS use so many threads in this process, None for as they were; returns how many it used before."""
+    before = int(faiss.omp_get_max_threads())
+    if count is not None:
+        faiss.omp_set_num_threads(count)
+    return before
 
 
-def choose_nprobe(opened: Ann, vectors: F16, *, seed: int) -> tuple[int, float]:
-    """The fewest lists, from 8, to look into for a recall@10 of 0.99, and the recall that they have.
+class Encoder:
+    """From vectors to the lists that they belong to, and to their codes there."""
 
-    It is measured by rows of the index, which do not count as their own neighbours. A neighbour that scores like the
-    tenth best counts as found: copies of a clip are interchangeable.
+    def __init__(self, layout: Layout, centroids: F32) -> None:
+        self.layout = layout
+        self._quantizer = _flat(layout.dim, centroids)
+        self._index = _empty(layout, self._quantizer)
+
+    def assign(self, vectors: F16) -> npt.NDArray[np.int32]:
+        """The list of each vector, (N,)."""
+        if self.layout.nlist == 1:
+            return np.zeros(len(vectors), np.int32)
+        nearest = self._quantizer.search(vectors.astype(np.float32), 1)[1][:, 0]
+        return np.asarray(nearest, dtype=np.int32)
+
+    def encode(self, vectors: F16, number: int) -> bytes:
+        """The codes of vectors in one list, one after the other."""
+        if self.layout.codec == "fp16":
+            return vectors.tobytes()
+        codes = np.empty((len(vectors), self.layout.code_bytes), np.uint8)
+        floats = np.ascontiguousarray(vectors, dtype=np.float32)
+        numbers = np.full(len(vectors), number, np.int64)
+        pointers = (faiss.swig_ptr(array) for array in (floats, numbers, codes))
+        self._index.encode_vectors(len(vectors), *pointers)
+        return codes.tobytes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFile:
+    """The lists of one segment: for each, its codes, then the rows that they are of, int64.
+
+    Attributes:
+        path: The file.
+        sizes: How many vectors each list has, (nlist,).
     """
-    picked = _sample(len(vectors), RECALL_QUERIES, seed)
-    queries = vectors[picked].astype(np.float32)
-    k = min(RECALL_AT, len(vectors) - 1)
-    if k < 1:
-        return opened.nlist, 1.0
-    wanted = _exact_scores(vectors, queries, k + 1)[:, -1:] - SAME_SCORE
-    nprobe = min(FEWEST_PROBES, opened.nlist)
-    while True:
-        scores, rows = opened.search(queries, k + 1, nprobe=nprobe)
-        found = (scores >= wanted) & (rows >= 0) & (rows != picked[:, None])
-        recall = float(np.minimum(found.sum(axis=1), k).mean() / k)
-        if recall >= TARGET_RECALL or nprobe >= opened.nlist:
-            return nprobe, round(recall, 4)
-        nprobe = min(2 * nprobe, opened.nlist)
+
+    path: Path
+    sizes: npt.NDArray[np.int64]
+
+    def offsets(self, layout: Layout) -> npt.NDArray[np.int64]:
+        """Where each list begins, and where the last one ends, in bytes: (nlist + 1,)."""
+        ends = np.cumsum(self.sizes) * (layout.code_bytes + ID_BYTES)
+        return np.concatenate([np.zeros(1, np.int64), ends])
 
 
-def _exact_scores(vectors: F16, queries: F32, k: int) -> F32:
-    best = np.full((len(queries), 0), -np.inf, np.float32)
-    for first in range(0, len(vectors), CHUNK_ROWS):
-        scores = queries @ vectors[first : first + CHUNK_ROWS].astype(np.float32).T
-        both = np.concatenate([best, scores], axis=1)
-        best = -np.partition(-both, k - 1, axis=1)[:, :k] if both.shape[1] > k else both
-    return -np.sort(-best, axis=1)
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The best rows of each query, best first.
+
+    Attributes:
+        scores: float32 (Q, k).
+        rows: int64 (Q, k), -1 past the last one found.
+        compared: Codes that were looked at, over all queries.
+        probed: Lists that were looked into, over all queries.
+    """
+
+    scores: F32
+    rows: Rows
+    compared: int
+    probed: int
 
 
-def _sample(rows: int, count: int, seed: int) -> Rows:
-    if count >= rows:
-        return np.arange(rows, dtype=np.int64)
-    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+class Lists:
+    """The lists of an index, opened. Searching is thread-safe; the files are mapped and may be removed meanwhile."""
 
+    def __init__(self, layout: Layout, centroids: F32, files: Sequence[ListFile]) -> None:
+        self.layout = layout
+        self._quantizer = _flat(layout.dim, centroids)
+        mapped = [_map(file, layout) for file in files]
+        # codes of fp16 need no centroid, so that all lists of all segments can be one index
+        groups = [mapped] if layout.codec == "fp16" else [[one] for one in mapped]
+        self._groups = [_Group(layout, self._quantizer, group) for group in groups if group]
 
-class Ann:
-    """An opened index. Searching is thread-safe; the files are memory-mapped and may be removed meanwhile."""
+    def nearest(self, queries: F32, nprobe: int) -> tuple[F32, Rows]:
+        """The lists to look into for each query, best first, with the score of their centroids: (Q, nprobe) each."""
+        if self.layout.nlist == 1:
+            return np.zeros((len(queries), 1), np.float32), np.zeros((len(queries), 1), np.int64)
+        scores, lists = self._quantizer.search(queries, nprobe)
+        return scores, lists
 
-    def __init__(self, index: Any, nlist: int) -> None:
-        self._index = index
-        self.nlist = nlist
-        self.size = int(index.ntotal)
-        self.dim = int(index.d)
+    def search(self, queries: F32, k: int, *, nprobe: int, allowed: Bits | None = None) -> Found:
+        """The k best rows of each query by their codes; of those whose bit in `allowed` is set, where that is given.
 
-    def search(self, queries: F32, k: int, *, nprobe: int = 0, allowed: Mask | None = None) -> tuple[F32, Rows]:
-        """The k best rows of each unit query: scores float32 (Q, k) and rows int64 (Q, k), best first.
-
-        Rows are -1 past the last one found, by lists (`nprobe`) or by rows (`allowed`, bool (N,)). Raises
-        IndexFileError where the index names a row that it cannot have.
+        Raises IndexFileError where FAISS cannot search the lists.
         """
-        # FAISS keeps a pointer to the bits, not a reference
-        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        options: dict[str, Any] = {} if bits is None else {"sel": faiss.IDSelectorBitmap(bits)}
-        if self.nlist:
-            params = faiss.SearchParametersIVF(nprobe=nprobe or self.nlist, **options)
-        else:
-            params = faiss.SearchParameters(**options)
+        queries = np.ascontiguousarray(queries)
+        near = self.nearest(queries, min(nprobe, self.layout.nlist))
         try:
-            scores, rows = self._index.search(np.ascontiguousarray(queries), k, params=params)
+            found = [group.search(queries, k, *near, allowed) for group in self._groups]
         except RuntimeError as e:
-            raise IndexFileError(f"the index cannot be searched, run vidray index again: {_one_line(e)}") from e
-        if rows.max(initial=-1) >= self.size or rows.min(initial=0) < -1:
-            raise IndexFileError("the index names rows that it does not have; it is damaged, run vidray index again")
-        # rows of the same score stand in the order of the table
-        order = np.lexsort((np.where(rows < 0, self.size, rows), -scores), axis=1)
-        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+            raise IndexFileError(f"the index cannot be searched: {_one_line(e)}") from e
+        if len(found) == 1:
+            return found[0]
+        scores, rows = (np.concatenate([getattr(one, name) for one in found], axis=1) for name in ("scores", "rows"))
+        # a row that was not found has the lowest score that there is
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return Found(
+            scores=np.take_along_axis(scores, best, axis=1),
+            rows=np.take_along_axis(rows, best, axis=1),
+            compared=sum(one.compared for one in found),
+            probed=found[0].probed,
+        )
 
 
-def read(folder: Path, *, rows: int, dim: int, nlist: int) -> Ann:
-    """Open what `write_flat` or `write_ivf` wrote, and nothing else.
+class _Group:
+    """Lists of some segments as one index of FAISS: list n of segment s is number s * nlist + n."""
 
-    Types other than these two are refused before FAISS reads them, FAISS allocates no more than the file's own size,
-    and no list may lie outside its file. Raises IndexFileError.
-    """
-    path = folder / MAIN_FILE
-    with path.open("rb") as file:
-        kind = file.read(4)
-    if kind != (b"IwSq" if nlist else b"IxSQ"):
-        raise IndexFileError(f"{path.name} is FAISS type {kind!r}, which vidray does not open")
-    flags = faiss.IO_FLAG_SKIP_IVF_DATA if nlist else faiss.IO_FLAG_MMAP_IFC
-    with _reading:
-        # the limits are FAISS's own globals; no vector in a file is longer than the file
-        faiss.set_deserialization_vector_byte_limit(path.stat().st_size)
-        faiss.set_deserialization_loop_limit(nlist + 1024)
-        try:
-            index = faiss.read_index(str(path), flags)
-        except (RuntimeError, MemoryError) as e:
-            raise IndexFileError(f"{path.name} cannot be read by FAISS: {_one_line(e)}") from e
-        finally:
-            faiss.set_deserialization_loop_limit(DEFAULT_LIMITS[0])
-            faiss.set_deserialization_vector_byte_limit(DEFAULT_LIMITS[1])
-    wrong = ", ".join(_differences(index, rows, dim, nlist))
-    if wrong:
-        raise IndexFileError(f"{path.name} is not the index that its manifest describes: {wrong}")
-    if nlist:
-        _map_lists(index, folder / LISTS_FILE, rows)
-    return Ann(index, nlist)
+    def __init__(self, layout: Layout, quantizer: Any, mapped: Sequence[Any]) -> None:
+        self._layout, self._quantizer, self._mapped = layout, quantizer, mapped
+        self._index = _empty(layout, quantizer)
+        if len(mapped) == 1:
+            self._lists = mapped[0]
+        else:
+            self._pointers = faiss.InvertedListsPtrVector()
+            for one in mapped:
+                self._pointers.push_back(one)
+            self._lists = faiss.VStackInvertedLists(len(mapped), self._pointers.data())
+        self._index.nlist = self._lists.nlist
+        self._index.replace_invlists(self._lists, False)
+        self._firsts = np.arange(len(mapped), dtype=np.int64) * layout.nlist
 
+    def search(self, queries: F32, k: int, near: F32, lists: Rows, allowed: Bits | None) -> Found:
+        count, segments = len(queries), len(self._firsts)
+        numbers = np.ascontiguousarray((lists[:, :, None] + self._firsts).reshape(count, -1))
+        coarse = np.ascontiguousarray(np.repeat(near, segments, axis=1))
+        scores, rows = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
+        # of this search alone: FAISS's own counters are the process's
+        stats = faiss.IndexIVFStats()
+        params = self._params(numbers.shape[1], allowed)
+        pointers = (faiss.swig_ptr(array) for array in (numbers, coarse, scores, rows))
+        self._index.search_preassigned_c(count, faiss.swig_ptr(queries), k, *pointers, False, params, stats)
+        return Found(scores=scores, rows=rows, compared=int(stats.ndis), probed=lists.size)
 
-def _differences(index: Any, rows: int, dim: int, nlist: int) -> Iterator[str]:
-    if (int(index.ntotal), int(index.d)) != (rows, dim):
-        yield f"{index.ntotal} rows of {index.d}, not {rows} of {dim}"
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT or index.sq.qtype != faiss.ScalarQuantizer.QT_fp16:
-        yield "not fp16 by inner product"
-    if not nlist:
-        return
-    quantizer = faiss.downcast_index(index.quantizer)
-    if type(quantizer) not in (faiss.IndexFlat, faiss.IndexFlatIP):
-        yield f"lists found by a {type(quantizer).__name__}"
-    elif (index.nlist, int(quantizer.ntotal), int(quantizer.d)) != (nlist, nlist, dim) or index.by_residual:
-        yield f"not {nlist} lists of whole vectors"
-    if not isinstance(faiss.downcast_InvertedLists(index.invlists), faiss.OnDiskInvertedLists):
-        yield "its lists are not in a file of their own"
+    def _params(self, nprobe: int, allowed: Bits | None) -> Any:
+        # FAISS keeps a pointer to the bits, not a reference; its caller holds them
+        options = {} if allowed is None else {"sel": faiss.IDSelectorBitmap(allowed)}
+        if self._layout.codec == "fp16":
+            return faiss.SearchParametersIVF(nprobe=nprobe, **options)
+        return faiss.IVFRaBitQSearchParameters(nprobe=nprobe, qb=QUERY_BITS, centered=False, **options)
 
 
-def _map_lists(index: Any, path: Path, rows: int) -> None:
-    inverted = faiss.downcast_InvertedLists(index.invlists)
-    size = path.stat().st_size
-    row_bytes = index.d * 2
-    places = [inverted.lists.at(i) for i in range(inverted.lists.size())]
-    inside = all(p.size <= p.capacity and p.offset + p.capacity * (row_bytes + ID_BYTES) <= size for p in places)
-    same = (len(places), inverted.nlist, inverted.code_size, inverted.totsize) == (
-        index.nlist, index.nlist, row_bytes, size,
-    )  # fmt: skip
-    if not (inside and same and sum(p.size for p in places) == rows):
-        raise IndexFileError(f"{path.name} is not the file of the lists in {MAIN_FILE}")
-    inverted.filename = str(path)
+class _Place(ctypes.Structure):
+    """FAISS's `OnDiskOneList`."""
+
+    _fields_ = (("size", ctypes.c_size_t), ("capacity", ctypes.c_size_t), ("offset", ctypes.c_size_t))
+
+
+def _map(file: ListFile, layout: Layout) -> Any:
+    """The lists in a file, mapped. Raises IndexFileError where the file is not as long as its lists."""
+    offsets = file.offsets(layout)
+    size_bytes = file.path.stat().st_size
+    if len(file.sizes) != layout.nlist or size_bytes != offsets[-1]:
+        raise IndexFileError(f"{file.path.name} is not the file of {len(file.sizes)} lists: {size_bytes} bytes")
+    inverted = faiss.OnDiskInvertedLists(layout.nlist, layout.code_bytes, str(file.path))
+    # one object of FAISS a list would take longer than all the rest of opening
+    places = (_Place * layout.nlist).from_address(int(inverted.lists.data().this))
+    table = np.frombuffer(memoryview(places).cast("B"), np.uint64).reshape(layout.nlist, 3)
+    table[:, 0] = table[:, 1] = file.sizes
+    table[:, 2] = offsets[:-1]
+    inverted.totsize = size_bytes
     inverted.read_only = True
     # FAISS starts a pool of threads for each search otherwise: 80 times slower when the lists are in memory
     inverted.prefetch_nthread = 0
     try:
-        inverted.do_mmap()
+        if size_bytes:
+            inverted.do_mmap()
     except RuntimeError as e:
-        raise IndexFileError(f"{path.name} cannot be mapped: {_one_line(e)}") from e
+        raise IndexFileError(f"{file.path.name} cannot be mapped: {_one_line(e)}") from e
+    return inverted
+
+
+def _flat(dim: int, centroids: F32) -> Any:
+    quantizer = faiss.IndexFlatIP(dim)
+    quantizer.add(np.ascontiguousarray(centroids))
+    return quantizer
+
+
+def _empty(layout: Layout, quantizer: Any) -> Any:
+    """An index of FAISS that is trained and has no lists yet."""
+    if layout.codec == "fp16":
+        kind = faiss.ScalarQuantizer.QT_fp16
+        # vectors whole, not what is left of them beside their centroid
+        index = faiss.IndexIVFScalarQuantizer(
+            quantizer, layout.dim, layout.nlist, kind, faiss.METRIC_INNER_PRODUCT, False
+        )
+    else:
+        index = faiss.IndexIVFRaBitQ(quantizer, layout.dim, layout.nlist, faiss.METRIC_INNER_PRODUCT)
+    index.is_trained = True
+    return index
 
 
 def _one_line(error: BaseException) -> str:

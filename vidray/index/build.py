@@ -1,36 +1,69 @@
 """From a table of embeddings to an index: any folder of Parquet parts with `clip_id` and `embedding`.
 
-One pass over the parts, in bounded memory: unit vectors and identities go to files beside the index, and the index is
-made from those. The same parts give the same bytes. Knows no containers, no models and no Ray.
+Centroids are trained once on a sample, every run of parts becomes a segment, and the manifest that lists them is
+committed last. When the table has changed, segments are added for its new and changed parts, and what went is no longer
+listed. Whoever builds gives the work of the segments to a runner; the bytes do not depend on it.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from vidray.errors import StoreError, UsageError
+from vidray.errors import IndexFileError, UsageError
 from vidray.index import ann
-from vidray.index.files import IDS_FILE, Manifest, Part, describe, publish, sha256_of, workspace
+from vidray.index.ann import Layout
+from vidray.index.changes import SEEN_FILE, Plan, known_index, plan_build
+from vidray.index.embeddings import Metric, Seen, first_dim, parts_of
+from vidray.index.encode import (
+    EncodeJob,
+    MergeJob,
+    SampleJob,
+    centroids_of,
+    encode,
+    merge_segments,
+    open_segment,
+    sample,
+)
+from vidray.index.files import (
+    CENTROIDS,
+    File,
+    Manifest,
+    Measured,
+    Part,
+    Segment,
+    describe,
+    publish,
+    workspace,
+)
+from vidray.index.recall import FEWER_QUERIES, QUERIES, measure
+from vidray.index.vectors import Vectors
 from vidray.storage import Folder
 from vidray.store import spec_sha256
+from vidray.store.lease import Lease
 
-EXACT_UP_TO_CLIPS = 200_000
 SEED = 0
-READ_ROWS = 4096
-IDS_BATCH_ROWS = 8192
-IDENTITY = {"clip_id": pa.string(), "uri": pa.string(), "start_s": pa.float64(), "end_s": pa.float64()}
+SEGMENT_BYTES = 256 << 20
+"""Of fp16 vectors in one segment, as it is first written; a part that has more is one by itself."""
+
+MOST_SEGMENTS = 8
+"""More are merged: a list in many pieces is slower to search, and pieces of an eighth cost little."""
+
+MOST_DEAD = 0.25
+"""A segment of which a larger share is dead is written anew."""
+
+BUILDING_FILE = "_building.json"
+
+Runner = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+"""Does a list of jobs by one function, and gives back their results in the order of the jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,88 +73,280 @@ class IndexInfo:
     Attributes:
         version: `v0001` and on.
         rows: Clips that are in it.
-        left_out: Rows without a vector to compare, by reason: `null`, `zero`, `not_finite`.
-        nlist: Inverted lists, 0 for an exact index.
-        recall_at_10: As measured against exact search; 1.0 for an exact index.
+        added: Of these, by this build.
+        retired: Clips that were in it before and no longer are.
+        left_out: Rows without a vector to compare, by reason: `null`, `zero`, `not_finite`, `too_large`.
+        nlist: Inverted lists, 1 where the index is exact.
+        measured: The recall against exact search without a filter, and with filters that keep 10 and 1% of the clips.
         size_bytes: Of the index's files.
     """
 
     version: str
     rows: int
+    added: int
+    retired: int
     left_out: dict[str, int]
     dim: int
+    metric: str
     factory: str
     nlist: int
     nprobe: int
-    recall_at_10: float
+    segments: int
+    measured: tuple[Measured, ...]
     size_bytes: int
 
+    @property
+    def recall_at_10(self) -> float:
+        """Without a filter."""
+        return self.measured[0].recall_at_10
 
-def build_index(features: str, index_dir: str, *, exact_up_to: int = EXACT_UP_TO_CLIPS, seed: int = SEED) -> IndexInfo:
-    """Build the index of a table of embeddings, and replace the one that is there.
 
-    Vectors are compared by cosine. Rows whose embedding is null, zero or not finite are left out and counted. Readers
-    see the old index until the new one is complete.
+def one_by_one(work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterable[Any]:
+    """The runner of this process: one job after the other."""
+    return map(work, jobs)
+
+
+def build_index(
+    features: str,
+    index_dir: str,
+    *,
+    metric: Metric | None = None,
+    factory: str | None = None,
+    rebuild: bool = False,
+    seed: int = SEED,
+    run: Runner = one_by_one,
+    say: Callable[[str], None] = lambda line: None,
+) -> IndexInfo:
+    """Build the index of a table of embeddings, or bring the one that is there up to date.
+
+    Rows whose embedding is null, zero, not finite or too large for fp16 are left out and counted. Readers see the old
+    index until the new one is complete. A build that was killed is taken up where it was.
 
     Args:
         features: fsspec URL of a folder of Parquet parts with `clip_id` and `embedding` (a list of floats, all of one
-            length); `uri`, `start_s` and `end_s` are kept where it has them. Names that begin with `_` or `.` are
-            passed over.
+            length); `video_id`, `uri`, `start_s` and `end_s` are kept where it has them. Names that begin with `_` or
+            `.` are passed over.
         index_dir: fsspec URL of the index's own folder.
-        exact_up_to: Up to this many clips, search is exact; above, it looks into the nearest inverted lists.
-        seed: Of the sample that the lists are trained on.
+        metric: How clips are compared: by cosine, or by inner product; None for as before, cosine at first.
+        factory: `SQfp16` (exact), `IVF<lists>,SQfp16` or `IVF<lists>,RaBitQ`; the number of lists may be left out. By
+            default the number of clips decides.
+        rebuild: Build anew, whatever is there.
+        seed: Of the samples that centroids are trained on and recall is measured by.
+        run: Who does the work of the segments.
+        say: Told what is being done.
 
     Raises:
-        UsageError: There is nothing to index, or a column is missing.
-        StoreError: A part cannot be read, or embeddings have different lengths.
+        UsageError: There is nothing to index, a column is missing, or no such factory.
+        StoreError: A part cannot be read, embeddings have different lengths, or another build is at work here.
     """
-    source, target = Folder(features), Folder(index_dir)
-    with workspace(target) as work:
-        built = work / "built"
-        built.mkdir()
-        table = _collect(source, work / "vectors.f16", built / IDS_FILE)
-        vectors = np.memmap(work / "vectors.f16", np.float16, "r", shape=(table.clips, table.dim))
-        nlist = 0 if table.clips <= exact_up_to else ann.list_count(table.clips)
-        nprobe, recall = _write(built, vectors, nlist, seed)
+    if metric is not None and metric not in get_args(Metric):
+        raise UsageError(f"metric is {' or '.join(get_args(Metric))}, got {metric!r}")
+    build = _Build(Folder(features), Folder(index_dir), metric, factory, rebuild, seed, run, say)
+    with Lease(build.target, say=say) as lease:
+        return build.run_all(lease)
+
+
+class _Build:
+    """One build, step by step."""
+
+    def __init__(
+        self, source: Folder, target: Folder, metric: Metric | None, factory: str | None, rebuild: bool, seed: int,
+        run: Runner, say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.source, self.target, self.factory, self.rebuild = source, target, factory, rebuild
+        self.seed, self.run, self.say = seed, run, say
+        self.seen = parts_of(source)
+        if not self.seen:
+            raise UsageError(f"{source.url}: no Parquet parts here; run vidray extract first")
+        self.spec_sha256 = spec_sha256(source)
+        self.known = known_index(target)
+        self.metric: Metric = metric or (self.known.manifest.metric if self.known else "cosine")
+
+    def run_all(self, lease: Lease) -> IndexInfo:
+        plan = plan_build(
+            self.source, self.seen, None if self.rebuild else self.known,
+            spec_sha256=self.spec_sha256, metric=self.metric, factory=self.factory,
+        )  # fmt: skip
+        before = 0 if self.known is None else self.known.manifest.clips
+        if self.known is not None and self._is_up_to_date(plan):
+            return _info(self.known.version, self.known.manifest, 0, 0)
+        layout, centroids = self._trained(plan)
+        segments, parts = self._encoded(plan, layout, centroids)
+        added = sum(part.clips for part in parts)
+        if not segments:
+            rows = sum(part.rows for part in parts)
+            raise UsageError(f"{self.source.url}: none of its {rows} rows has an embedding, there is nothing to index")
+        segments = self._compacted(segments, layout)
+        clips = sum(segment.clips for segment in segments)
+        grown = plan.known is not None and plan.known.layout == layout
+        trained_on = plan.known.trained_on if plan.known and grown else clips
+        measured = self._measured(segments, layout, centroids, few=grown)
         manifest = Manifest(
-            features=_seen_from(target.url, source.url),
-            spec_sha256=spec_sha256(source),
-            parts=tuple(table.parts),
-            clips=table.clips,
-            left_out=dict(sorted(table.left_out.items())),
-            dim=table.dim,
-            metric="cosine",
-            factory=ann.factory(nlist),
-            nlist=nlist,
-            nprobe=nprobe,
-            recall_at_10=recall,
-            files={path.name: describe(path) for path in sorted(built.iterdir())},
+            features=_seen_from(self.target.url, self.source.url),
+            spec_sha256=self.spec_sha256,
+            parts=tuple(sorted([*plan.parts, *parts], key=lambda part: part.name)),
+            clips=clips,
+            trained_on=trained_on,
+            metric=self.metric,
+            dim=layout.dim,
+            nlist=layout.nlist,
+            codec=layout.codec,
+            measured=measured,
+            centroids=centroids,
+            segments=tuple(segments),
         )
-        version = publish(target, built, manifest)
-    size_bytes = sum(file.size_bytes for file in manifest.files.values())
-    return IndexInfo(
-        version=version, rows=table.clips, left_out=dict(manifest.left_out), dim=table.dim, factory=manifest.factory,
-        nlist=nlist, nprobe=nprobe, recall_at_10=recall, size_bytes=size_bytes,
-    )  # fmt: skip
+        lease.check()
+        fingerprints = {part.name: part.fingerprint for part in self.seen}
+        version = publish(self.target, manifest, {SEEN_FILE: json.dumps(fingerprints).encode()})
+        self.target.remove(BUILDING_FILE)
+        return _info(version, manifest, added, before - (clips - added))
+
+    def _is_up_to_date(self, plan: Plan) -> bool:
+        if plan.known is None or plan.fresh:
+            return False
+        return tuple(plan.kept) == plan.known.segments and len(plan.parts) == len(plan.known.parts)
+
+    def _trained(self, plan: Plan) -> tuple[Layout, dict[str, File]]:
+        """How vectors are kept, and the centroids' file; trained unless an earlier build has done so."""
+        if plan.known is not None:
+            return plan.known.layout, dict(plan.known.centroids)
+        dim = first_dim(self.source, [part.name for part, _ in plan.fresh])
+        if dim is None:
+            raise UsageError(
+                f"{self.source.url}: none of its {plan.rows} rows has an embedding, there is nothing to index"
+            )
+        layout = ann.layout_for(plan.rows, dim, self.factory)
+        if layout.nlist == 1:
+            return layout, {}
+        made_of = [[asdict(part) for part, _ in plan.fresh], asdict(layout), self.metric, self.seed, self.factory]
+        key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+        return self._trained_before(key) or self._train(key, plan, layout)
+
+    def _trained_before(self, key: str) -> tuple[Layout, dict[str, File]] | None:
+        try:
+            left = json.loads(self.target.read_bytes(BUILDING_FILE))
+            if left["key"] != key:
+                return None
+            files = {name: File(**file) for name, file in left["centroids"].items()}
+            layout = Layout(**left["layout"])
+            with workspace(self.target) as work:
+                centroids_of(self.target, files, layout, work)
+        except (FileNotFoundError, IndexFileError, ValueError, TypeError, KeyError):
+            return None
+        return layout, files
+
+    def _train(self, key: str, plan: Plan, layout: Layout) -> tuple[Layout, dict[str, File]]:
+        self.say(f"training {layout.nlist:,} centroids")
+        sampled = self._sample(plan, layout)
+        wanted = min(ann.train_rows(layout), plan.rows)
+        if self.factory is None or self.factory.startswith("IVF,"):
+            # rows without an embedding count for nothing
+            clips = max(1, round(plan.rows * len(sampled) / wanted))
+            layout = replace(layout, nlist=min(layout.nlist, ann.list_count(clips, layout.dim)))
+        if len(sampled) < layout.nlist:
+            raise UsageError(
+                f"{self.source.url}: {len(sampled):,} clips have an embedding, too few for {layout.nlist:,} lists"
+            )
+        files: dict[str, File] = {}
+        if layout.nlist > 1:
+            with workspace(self.target) as work:
+                path = work / "centroids.f32"
+                ann.train(sampled.astype(np.float32), layout.nlist, seed=self.seed).astype("<f4").tofile(path)
+                file = describe(path)
+                name = CENTROIDS.format(sha256=file.sha256[:16])
+                with self.target.writing(name) as out:
+                    out.write(path.read_bytes())
+                files = {name: file}
+        left = {"key": key, "layout": asdict(layout), "centroids": {name: asdict(file) for name, file in files.items()}}
+        self.target.write_bytes(BUILDING_FILE, json.dumps(left).encode())
+        return layout, files
+
+    def _sample(self, plan: Plan, layout: Layout) -> ann.F16:
+        """Vectors of rows that are drawn from all parts alike, in the order of the rows."""
+        total = plan.rows
+        count = min(ann.train_rows(layout), total)
+        drawn = np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
+        jobs, first = [], 0
+        for group in self._groups(plan, layout.dim):
+            parts: list[tuple[str, npt.NDArray[np.int64]]] = []
+            for seen, rows in group:
+                within = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + rows)] - first
+                first += rows
+                if len(within):
+                    parts.append((seen.name, within))
+            jobs.append(
+                SampleJob(features=self.source.url, index=self.target.url, parts=tuple(parts), metric=self.metric,
+                          dim=layout.dim)
+            )  # fmt: skip
+        return np.concatenate(list(self.run(sample, jobs)))
+
+    def _groups(self, plan: Plan, dim: int) -> list[list[tuple[Seen, int]]]:
+        """Neighbouring parts that make a segment."""
+        most = max(1, SEGMENT_BYTES // (2 * dim))
+        groups: list[list[tuple[Seen, int]]] = []
+        count = 0
+        for part, rows in plan.fresh:
+            if not groups or count + rows > most:
+                groups.append([])
+                count = 0
+            groups[-1].append((part, rows))
+            count += rows
+        return groups
+
+    def _encoded(self, plan: Plan, layout: Layout, centroids: Mapping[str, File]) -> tuple[list[Segment], list[Part]]:
+        """All segments, the kept ones first, and the parts of the new ones."""
+        jobs, base = [], plan.base
+        for group in self._groups(plan, layout.dim):
+            jobs.append(
+                EncodeJob(
+                    features=self.source.url, index=self.target.url, parts=tuple(part for part, _ in group), base=base,
+                    metric=self.metric, layout=layout, centroids=dict(centroids),
+                )
+            )  # fmt: skip
+            base += sum(rows for _, rows in group)
+        segments, parts = list(plan.kept), []
+        for number, done in enumerate(self.run(encode, jobs), start=1):
+            parts += done.parts
+            if done.segment is not None:
+                segments.append(done.segment)
+            self.say(f"segment {number} of {len(jobs)}")
+        return segments, parts
+
+    def _compacted(self, segments: list[Segment], layout: Layout) -> list[Segment]:
+        """The segments with those merged that are too many, and written anew of which too much is dead."""
+        groups = compaction(segments)
+        merging = [group for group in groups if len(group) > 1 or _is_mostly_dead(group[0])]
+        jobs = [MergeJob(index=self.target.url, segments=tuple(group), layout=layout) for group in merging]
+        merged = iter(list(self.run(merge_segments, jobs)))
+        return [next(merged) if group in merging else group[0] for group in groups]
+
+    def _measured(
+        self, segments: Sequence[Segment], layout: Layout, centroids: Mapping[str, File], *, few: bool
+    ) -> tuple[Measured, ...]:
+        with workspace(self.target) as work:
+            opened = [open_segment(self.target, segment, layout, work, every=False) for segment in segments]
+            vectors = Vectors(layout, centroids_of(self.target, centroids, layout, work), opened)
+            return measure(vectors, queries=FEWER_QUERIES if few else QUERIES, seed=self.seed)
 
 
-def part_sizes(features: Folder) -> dict[str, int]:
-    """The Parquet files of a table with their sizes, in order; one listing."""
-    sizes = features.sizes()
-    return {
-        name: size
-        for name, size in sorted(sizes.items())
-        if name.endswith(".parquet") and not any(step.startswith(("_", ".")) for step in name.split("/"))
-    }
+def compaction(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """Neighbouring segments that are to be one: none as long as there are few, else up to a quarter of all clips."""
+    if len(segments) <= MOST_SEGMENTS:
+        return [[segment] for segment in segments]
+    most = 2 * sum(segment.clips for segment in segments) / MOST_SEGMENTS
+    groups: list[list[Segment]] = []
+    count = 0.0
+    for segment in segments:
+        if not groups or count + segment.clips > most:
+            groups.append([])
+            count = 0.0
+        groups[-1].append(segment)
+        count += segment.clips
+    return groups
 
 
-def _write(built: Path, vectors: ann.F16, nlist: int, seed: int) -> tuple[int, float]:
-    if not nlist:
-        ann.write_flat(built, vectors)
-        return 1, 1.0
-    ann.write_ivf(built, vectors, nlist, seed=seed)
-    opened = ann.read(built, rows=len(vectors), dim=vectors.shape[1], nlist=nlist)
-    return ann.choose_nprobe(opened, vectors, seed=seed)
+def _is_mostly_dead(segment: Segment) -> bool:
+    return segment.clips < (1 - MOST_DEAD) * segment.rows
 
 
 def _seen_from(index_url: str, features_url: str) -> str:
@@ -132,142 +357,19 @@ def _seen_from(index_url: str, features_url: str) -> str:
     return features_url
 
 
-@dataclass
-class _Table:
-    """What has been collected so far."""
-
-    dim: int = 0
-    clips: int = 0
-    parts: list[Part] = field(default_factory=list)
-    left_out: dict[str, int] = field(default_factory=lambda: {"null": 0, "zero": 0, "not_finite": 0})
-
-
-def _collect(source: Folder, vectors_path: Path, ids_path: Path) -> _Table:
-    """Write the unit vectors and the identities of all parts, in order."""
-    names = part_sizes(source)
-    if not names:
-        raise UsageError(f"{source.url}: no Parquet parts here; run vidray extract first")
-    table = _Table()
-    with vectors_path.open("wb") as vectors, _IdsWriter(ids_path) as ids:
-        for name, size_bytes in names.items():
-            with _local_copy(source, name, vectors_path.with_name("part.parquet")) as file:
-                sha256 = sha256_of(file)
-                file.seek(0)
-                before, rows = table.clips, 0
-                for batch in _batches(file, f"{source.url}/{name}"):
-                    rows += batch.num_rows
-                    _add(batch, table, vectors, ids, f"{source.url}/{name}")
-            clips = table.clips - before
-            table.parts.append(Part(name=name, size_bytes=size_bytes, sha256=sha256, rows=rows, clips=clips))
-    if not table.clips:
-        rows = sum(part.rows for part in table.parts)
-        raise UsageError(f"{source.url}: none of its {rows} rows has an embedding, there is nothing to index")
-    return table
-
-
-def _local_copy(source: Folder, name: str, scratch: Path) -> BinaryIO:
-    """The part as one local file, so that what is hashed is what is read, and a remote part is fetched once."""
-    if source.local:
-        return Path(source.path(name)).open("rb")
-    source.fs.get_file(source.path(name), str(scratch))
-    file = scratch.open("rb")
-    os.unlink(scratch)
-    return file
-
-
-def _batches(file: BinaryIO, where: str) -> Iterator[pa.RecordBatch]:
-    try:
-        part = pq.ParquetFile(file)
-        names = part.schema_arrow.names
-        for needed in ("clip_id", "embedding"):
-            if needed not in names:
-                raise UsageError(f"{where}: no column '{needed}' (it has {', '.join(names)}); this cannot be indexed")
-        columns = [name for name in (*IDENTITY, "embedding") if name in names]
-        yield from part.iter_batches(batch_size=READ_ROWS, columns=columns)
-    except (pa.ArrowException, OSError) as e:
-        raise StoreError(f"{where}: cannot be read as Parquet: {' '.join(str(e).split())[:200]}") from e
-
-
-def _add(batch: pa.RecordBatch, table: _Table, vectors: BinaryIO, ids: _IdsWriter, where: str) -> None:
-    """Append the usable rows of a batch."""
-    present = batch["embedding"].is_valid()
-    table.left_out["null"] += batch.num_rows - int(pc.sum(present).as_py() or 0)
-    batch = batch.filter(present)
-    if not batch.num_rows:
-        return
-    values = _matrix(batch["embedding"], table, where)
-    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-    # the largest value goes first, so that no square overflows or vanishes
-    peaks = np.abs(values).max(axis=1, initial=0, where=finite[:, None])
-    usable = finite & (peaks > 0)
-    table.left_out["not_finite"] += int((~finite).sum())
-    table.left_out["zero"] += int((finite & ~usable).sum())
-    scaled = values[usable] / peaks[usable, None]
-    units = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
-    vectors.write(units.astype("<f2").tobytes())
-    table.clips += int(usable.sum())
-    ids.write(_identity(batch.filter(pa.array(usable)), where))
-
-
-def _matrix(column: pa.Array, table: _Table, where: str) -> npt.NDArray[np.float64]:
-    """The embeddings of a batch, float64 (N, dim); a null inside a vector is not a number."""
-    kind = column.type
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not (lists and pa.types.is_floating(kind.value_type)):
-        raise UsageError(f"{where}: 'embedding' is {kind}, not a list of floats; this cannot be indexed")
-    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
-    table.dim = table.dim or int(lengths[0])
-    if lengths != [table.dim] or not table.dim:
-        raise StoreError(f"{where}: embeddings of {', '.join(map(str, sorted(lengths)))} values, not {table.dim}")
-    values = column.flatten().cast(pa.float64())
-    return np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False)).reshape(-1, table.dim)
-
-
-def _identity(batch: pa.RecordBatch, where: str) -> pa.Table:
-    try:
-        columns = {name: batch[name].cast(IDENTITY[name]) for name in IDENTITY if name in batch.schema.names}
-    except pa.ArrowException as e:
-        raise StoreError(f"{where}: {' '.join(str(e).split())[:200]}") from e
-    if columns["clip_id"].null_count:
-        raise StoreError(f"{where}: {columns['clip_id'].null_count} rows have no clip_id")
-    return pa.table(columns)
-
-
-class _IdsWriter:
-    """Writes identities as an Arrow file in batches of one size, so that row n is in batch n // IDS_BATCH_ROWS.
-
-    The first rows fix the columns; what later parts lack is null, what they have besides is not kept.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: Any = None
-        self._schema: pa.Schema | None = None
-        self._held: list[pa.Table] = []
-        self._rows = 0
-
-    def __enter__(self) -> _IdsWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._writer is not None:
-            if kind is None and self._rows:
-                self._flush(self._rows)
-            self._writer.close()
-
-    def write(self, rows: pa.Table) -> None:
-        if self._schema is None:
-            self._schema = rows.schema
-            self._writer = pa.ipc.new_file(str(self._path), self._schema)
-        has = rows.schema.names
-        columns = [rows[f.name] if f.name in has else pa.nulls(len(rows), f.type) for f in self._schema]
-        self._held.append(pa.table(columns, schema=self._schema))
-        self._rows += rows.num_rows
-        while self._rows >= IDS_BATCH_ROWS:
-            self._flush(IDS_BATCH_ROWS)
-
-    def _flush(self, count: int) -> None:
-        joined = pa.concat_tables(self._held).combine_chunks()
-        self._writer.write_table(joined.slice(0, count), max_chunksize=count)
-        self._held = [joined.slice(count)]
-        self._rows -= count
+def _info(version: str, manifest: Manifest, added: int, retired: int) -> IndexInfo:
+    return IndexInfo(
+        version=version,
+        rows=manifest.clips,
+        added=added,
+        retired=retired,
+        left_out=manifest.left_out,
+        dim=manifest.dim,
+        metric=manifest.metric,
+        factory=manifest.factory,
+        nlist=manifest.nlist,
+        nprobe=manifest.nprobe,
+        segments=len(manifest.segments),
+        measured=manifest.measured,
+        size_bytes=sum(file.size_bytes for file in manifest.files.values()),
+    )

@@ -1,4 +1,10 @@
-"""The files of one index: `index/<name>/v0001/...`, its manifest, and `CURRENT`, whose replacement is the commit.
+"""The files of one index: segments that never change, a manifest a version, and `CURRENT`, which commits it.
+
+    index/<name>/
+      CURRENT                     the version that readers open, and the sha256 of its manifest
+      v0003/manifest.json         what it is, what it was built from, and its files with their sizes and hashes
+      centroids-<sha256>.f32      (nlist, dim) float32, of an index that has lists
+      segments/<name>/            see `vidray.index.segment`
 
 A reader sees all of a version or none of it. Opening is trust: names, sizes and hashes are checked against the
 manifest, and the manifest against `CURRENT`, before anything is parsed.
@@ -7,10 +13,8 @@ manifest, and the manifest against `CURRENT`, before anything is parsed.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -18,19 +22,25 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from vidray.errors import IndexFileError
-from vidray.index.ann import LISTS_FILE, MAIN_FILE
+from vidray.index.ann import Layout
+from vidray.index.embeddings import REASONS, Metric
 from vidray.storage import Folder
 
-FORMAT = 1
+FORMAT = 2
 CURRENT = "CURRENT"
 MANIFEST_FILE = "manifest.json"
+CENTROIDS = "centroids-{sha256}.f32"
+SEGMENTS = "segments"
 IDS_FILE = "ids.arrow"
-ALL_FILES = (IDS_FILE, MAIN_FILE, LISTS_FILE)
-SMALL_BYTES = 16 << 20
-"""Files up to this size are hashed at every opening: 40 ms at most."""
+LISTS_FILE = "lists.bin"
+SIZES_FILE = "sizes.u32"
+PLACES_FILE = "places.u64"
+VECTORS_FILE = "vectors.f16"
+HASHED_BYTES = 16 << 20
+"""At every opening so many bytes are hashed, the smallest files first: 15 ms or so."""
 
 REBUILD = "run vidray index again"
 ABANDONED_S = 24 * 3600.0
@@ -38,17 +48,24 @@ WORK_PREFIX = "building-"
 WORK_FOLDER = "_staging"
 _VERSION = re.compile(r"v\d{4,}")
 _CURRENT = re.compile(r"(v\d{4,}) ([0-9a-f]{64})\n")
+_SEGMENT = re.compile(r"\d{12}-[0-9a-f]{16}")
+_CENTROIDS = re.compile(r"centroids-[0-9a-f]{16}\.f32")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One Parquet file that the index was built from; `clips` of its `rows` are in the index."""
+    """One Parquet file that the index was built from; `clips` of its `rows` are in the index.
+
+    Attributes:
+        left_out: The others, by reason: `null` (a clip without audio, say), `zero`, `not_finite`, `too_large`.
+    """
 
     name: str
     size_bytes: int
     sha256: str
     rows: int
     clips: int
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,32 +77,110 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """Rows `first` to `first + clips` of a segment are of this part."""
+
+    part: str
+    first: int
+    clips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Some parts' clips, written once.
+
+    Attributes:
+        name: Its folder.
+        base: The index's row that is this segment's row 0; between segments, rows may belong to nobody.
+        rows: How many it has.
+        runs: What of it is alive, in order; rows of parts that changed since, or went, belong to none.
+        files: By their names in its folder.
+    """
+
+    name: str
+    base: int
+    rows: int
+    runs: tuple[Run, ...]
+    files: Mapping[str, File]
+
+    @property
+    def clips(self) -> int:
+        return sum(run.clips for run in self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured against exact search, by clips of the index.
+
+    Attributes:
+        kept: The share of the clips, drawn at random, that a filter kept; 1.0 without one.
+        nprobe: Into how many lists a search looks.
+        rerank: How many of the best by their codes it compares as fp16; 0 where codes are fp16.
+        recall_at_10: Of the ten best clips, how many it finds then.
+    """
+
+    kept: float
+    nprobe: int
+    rerank: int
+    recall_at_10: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What an index is and what it was built from.
 
     Attributes:
         features: The table: relative to the index where both are in one store, else its URL.
         spec_sha256: Of the table's `_spec.json`, None where it has none.
-        parts: In the order of the rows.
-        clips: How many are in the index.
-        left_out: Rows that have no direction to compare, by reason: `null` (a clip without audio, say), `zero`,
-            `not_finite`.
-        nlist: Inverted lists, 0 where the index is exact.
-        nprobe: How many of them a search looks into, for the recall that was measured when it was built.
+        parts: By name.
+        clips: How many are alive in the index.
+        trained_on: How many there were when its centroids were trained.
+        dim, nlist, codec: See `Layout`.
+        measured: Without a filter first, then with filters that keep less and less.
+        centroids: Their file and its name; None where the index is exact.
     """
 
     features: str
     spec_sha256: str | None
     parts: tuple[Part, ...]
     clips: int
-    left_out: Mapping[str, int]
+    trained_on: int
+    metric: Metric
     dim: int
-    metric: str
-    factory: str
     nlist: int
-    nprobe: int
-    recall_at_10: float
-    files: Mapping[str, File]
+    codec: Literal["fp16", "rabitq"]
+    measured: tuple[Measured, ...]
+    centroids: Mapping[str, File]
+    segments: tuple[Segment, ...]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(dim=self.dim, nlist=self.nlist, codec=self.codec)
+
+    @property
+    def factory(self) -> str:
+        """FAISS's name of what it is."""
+        return self.layout.factory
+
+    @property
+    def nprobe(self) -> int:
+        """How many lists a search without a filter looks into, for the recall that was measured."""
+        return self.measured[0].nprobe
+
+    @property
+    def recall_at_10(self) -> float:
+        return self.measured[0].recall_at_10
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows that cannot be compared, by reason."""
+        return {reason: sum(part.left_out.get(reason, 0) for part in self.parts) for reason in REASONS}
+
+    @property
+    def files(self) -> dict[str, File]:
+        """All files, by their names relative to the index's folder."""
+        segments = {f"{SEGMENTS}/{s.name}/{name}": file for s in self.segments for name, file in s.files.items()}
+        return {**self.centroids, **segments}
 
     def to_bytes(self) -> bytes:
         """As JSON; `parse_manifest` reads it."""
@@ -99,30 +194,81 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         written = values.pop("format")
         if written != FORMAT:
             raise IndexFileError(f"{where}: index format {written!r}, this vidray opens {FORMAT}; {REBUILD}")
-        values["parts"] = tuple(_typed(Part, part) for part in values["parts"])
-        values["files"] = {name: _typed(File, file) for name, file in values["files"].items()}
+        values["parts"] = _all(Part, values["parts"])
+        values["measured"] = _all(Measured, values["measured"])
+        values["centroids"] = _files(values["centroids"])
+        values["segments"] = tuple(segment_of(segment) for segment in values["segments"])
         manifest = cast(Manifest, _typed(Manifest, values))
-        expected = {IDS_FILE, MAIN_FILE} | ({LISTS_FILE} if manifest.nlist else set())
-        if set(manifest.files) != expected or sum(part.clips for part in manifest.parts) != manifest.clips:
-            raise ValueError("its files or parts do not add up")
-        if min(manifest.clips, manifest.dim, manifest.nprobe) < 1 or manifest.nlist < 0 or manifest.metric != "cosine":
-            raise ValueError("its numbers cannot be")
+        _check(manifest)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         raise IndexFileError(f"{where}: not a manifest of an index ({e}); {REBUILD}") from e
     return manifest
 
 
+def segment_of(values: Mapping[str, Any]) -> Segment:
+    """A segment from what `asdict` made of it; raises TypeError, KeyError or ValueError."""
+    runs = _all(Run, values["runs"])
+    segment = cast(Segment, _typed(Segment, {**values, "runs": runs, "files": _files(values["files"])}))
+    end = 0
+    for run in runs:
+        if run.first < end or run.clips < 0:
+            raise ValueError(f"segment {segment.name} has overlapping runs")
+        end = run.first + run.clips
+    if not _SEGMENT.fullmatch(segment.name) or segment.base < 0 or end > segment.rows:
+        raise ValueError(f"segment {segment.name!r:.60} does not add up")
+    return segment
+
+
+def _check(manifest: Manifest) -> None:
+    layout = manifest.layout
+    clips = sum(segment.clips for segment in manifest.segments)
+    named = {run.part for segment in manifest.segments for run in segment.runs}
+    if clips != manifest.clips or clips < 1 or not named <= {part.name for part in manifest.parts}:
+        raise ValueError("its parts and segments do not add up")
+    if manifest.metric not in ("cosine", "inner_product") or not manifest.measured:
+        raise ValueError("its numbers cannot be")
+    if not all(0 < m.kept <= 1 and 0 < m.nprobe <= layout.nlist and m.rerank >= 0 for m in manifest.measured):
+        raise ValueError("what was measured cannot be")
+    if any(not _CENTROIDS.fullmatch(name) for name in manifest.centroids):
+        raise ValueError("its centroids have another's name")
+    if len(manifest.centroids) != (layout.nlist > 1):
+        raise ValueError("its centroids are missing")
+    end, expected = 0, segment_files(manifest.codec)
+    for segment in manifest.segments:
+        if segment.base < end or set(segment.files) != expected:
+            raise ValueError(f"segment {segment.name} does not fit in")
+        end = segment.base + segment.rows
+
+
+def segment_files(codec: str) -> set[str]:
+    """The names of a segment's files."""
+    return {IDS_FILE, LISTS_FILE, SIZES_FILE, PLACES_FILE} | ({VECTORS_FILE} if codec == "rabitq" else set())
+
+
+def _all(kind: type[Any], values: Any) -> tuple[Any, ...]:
+    return tuple(_typed(kind, value) for value in values)
+
+
+def _files(values: Mapping[str, Any]) -> dict[str, File]:
+    return {name: _typed(File, file) for name, file in values.items()}
+
+
 _TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,), "str | None": (str, type(None)), "int": (int,), "float": (float, int), "tuple[Part, ...]": (tuple,),
-    "Mapping[str, int]": (dict,), "Mapping[str, File]": (dict,),
+    "str": (str,), "str | None": (str, type(None)), "int": (int,), "float": (float, int), "Metric": (str,),
+    "Literal['fp16', 'rabitq']": (str,), 'Literal["fp16", "rabitq"]': (str,),
 }  # fmt: skip
+_CONTAINERS = {"tuple": tuple, "Mapping": dict}
 
 
 def _typed(kind: type[Any], values: Mapping[str, object]) -> Any:
     for field in fields(kind):
         value = values[field.name]
-        if not isinstance(value, _TYPES[str(field.type)]) or isinstance(value, bool):
+        name = str(field.type)
+        allowed = _TYPES.get(name) or (_CONTAINERS[name.partition("[")[0]],)
+        if not isinstance(value, allowed) or isinstance(value, bool):
             raise TypeError(f"{field.name} is {value!r:.60}")
+    if "left_out" in values and not all(type(count) is int for count in cast(Any, values["left_out"]).values()):
+        raise TypeError("left_out is not of counts")
     return kind(**values)
 
 
@@ -154,24 +300,37 @@ def workspace(folder: Folder) -> Iterator[Path]:
             place.rmdir()
 
 
-def publish(folder: Folder, built: Path, manifest: Manifest) -> str:
-    """Commit the files in `built`: a new version, then `CURRENT`. Returns the version.
+def publish(folder: Folder, manifest: Manifest, beside: Mapping[str, bytes]) -> str:
+    """Commit a manifest whose files are there: a new version, then `CURRENT`. Returns the version.
 
-    What was current before, and older versions, are removed after that. A version that lies between was left by a
-    build that was killed, or belongs to one that commits at this moment: it goes with the next build.
+    What is to stand `beside` the manifest is the builder's own.
+
+    What the new version does not name is removed after that: older versions and their files, and what builds that
+    were killed left behind. Only one build at a time may be here.
     """
     data = manifest.to_bytes()
-    (built / MANIFEST_FILE).write_bytes(data)
-    version = _place(folder, built)
-    try:
-        before = _number(current(folder)[0])
-    except IndexFileError:
-        before = 0
+    version = f"v{max(map(_number, _versions(folder)), default=0) + 1:04d}"
+    for name, content in {**beside, MANIFEST_FILE: data}.items():
+        folder.write_bytes(f"{version}/{name}", content)
     folder.write_bytes(CURRENT, f"{version} {hashlib.sha256(data).hexdigest()}\n".encode())
-    for other in _versions(folder) - {version}:
-        if _number(other) <= before:
-            folder.remove_tree(other)
+    _clear(folder, version, manifest)
     return version
+
+
+def _clear(folder: Folder, version: str, manifest: Manifest) -> None:
+    segments = {segment.name for segment in manifest.segments}
+    gone = set()
+    for name in folder.sizes():
+        top, _, below = name.partition("/")
+        below = below.partition("/")[0]
+        if (_VERSION.fullmatch(top) and top != version) or (
+            _CENTROIDS.fullmatch(top) and top not in manifest.centroids
+        ):
+            gone.add(top)
+        elif top == SEGMENTS and _SEGMENT.fullmatch(below) and below not in segments:
+            gone.add(f"{SEGMENTS}/{below}")
+    for name in sorted(gone):
+        folder.remove(name) if name.endswith(".f32") else folder.remove_tree(name)
 
 
 def _number(version: str) -> int:
@@ -180,28 +339,6 @@ def _number(version: str) -> int:
 
 def _versions(folder: Folder) -> set[str]:
     return {top for name in folder.sizes() if _VERSION.fullmatch(top := name.split("/", 1)[0])}
-
-
-def _place(folder: Folder, built: Path) -> str:
-    """Put the built files under the next free version."""
-    number = max(map(_number, _versions(folder)), default=0) + 1
-    if not folder.local:
-        for path in sorted(built.iterdir()):
-            folder.fs.put_file(str(path), folder.path(f"v{number:04d}/{path.name}"))
-        return f"v{number:04d}"
-    # a temporary directory is its owner's alone; an index is for whoever may read the folder that it is in
-    os.chmod(built, Path(folder.root).stat().st_mode & 0o777)
-    while True:
-        version = f"v{number:04d}"
-        try:
-            if not os.path.lexists(folder.path(version)):
-                os.rename(built, folder.path(version))
-                return version
-        except OSError as e:
-            # another build took the number since
-            if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        number += 1
 
 
 def current(folder: Folder) -> tuple[str, str]:
@@ -216,35 +353,43 @@ def current(folder: Folder) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def fetch(folder: Folder, version: str, manifest_sha256: str, download_to: Path) -> tuple[Manifest, Path]:
-    """The manifest of a version and a local folder with its files: of a remote index, copies below `download_to`.
-
-    Raises IndexFileError, and FileNotFoundError where a file is missing.
-    """
+def read_manifest(folder: Folder, version: str, manifest_sha256: str) -> Manifest:
+    """The manifest of a version. Raises IndexFileError, and FileNotFoundError where it is missing."""
     where = f"{folder.url}/{version}/{MANIFEST_FILE}"
     data = folder.read_bytes(f"{version}/{MANIFEST_FILE}")
     if hashlib.sha256(data).hexdigest() != manifest_sha256:
         raise IndexFileError(f"{where} is not the one that {CURRENT} names; {REBUILD}")
-    manifest = parse_manifest(data, where)
-    if folder.local:
-        return manifest, Path(folder.path(version))
-    copies = download_to / version
-    copies.mkdir(exist_ok=True)
-    for name, file in manifest.files.items():
-        # before it is downloaded: a file of another size is not worth the traffic
-        _check_size(f"{folder.url}/{version}/{name}", int(folder.fs.size(folder.path(f"{version}/{name}"))), file)
-        folder.fs.get_file(folder.path(f"{version}/{name}"), str(copies / name))
-    return manifest, copies
+    return parse_manifest(data, where)
 
 
-def check_files(files: Path, manifest: Manifest, where: str, *, every: bool) -> None:
-    """Compare sizes, and the hashes of small files or of every one, with the manifest.
+def fetch(folder: Folder, manifest: Manifest, download_to: Path) -> Path:
+    """A local folder with the index's files: of a remote index, copies in `download_to`, each fetched once.
 
     Raises IndexFileError, and FileNotFoundError where a file is missing.
     """
+    if folder.local:
+        return Path(folder.root)
     for name, file in manifest.files.items():
+        copy = download_to / name
+        if copy.is_file() and copy.stat().st_size == file.size_bytes:
+            continue
+        # before it is downloaded: a file of another size is not worth the traffic
+        _check_size(f"{folder.url}/{name}", int(folder.fs.size(folder.path(name))), file)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        folder.fs.get_file(folder.path(name), str(copy))
+    return download_to
+
+
+def check_files(files: Path, manifest: Manifest, where: str, *, every: bool) -> None:
+    """Compare sizes, and the hashes of the smallest files or of every one, with the manifest.
+
+    Raises IndexFileError, and FileNotFoundError where a file is missing.
+    """
+    hashed = 0
+    for name, file in sorted(manifest.files.items(), key=lambda item: (item[1].size_bytes, item[0])):
         _check_size(f"{where}/{name}", (files / name).stat().st_size, file)
-        if (every or file.size_bytes <= SMALL_BYTES) and describe(files / name).sha256 != file.sha256:
+        hashed += file.size_bytes
+        if (every or hashed <= HASHED_BYTES) and describe(files / name).sha256 != file.sha256:
             raise IndexFileError(f"{where}/{name} is damaged: its sha256 is not the manifest's; {REBUILD}")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import tempfile
 import weakref
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,40 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vidray.errors import IndexFileError, StoreError, UsageError
-from vidray.index import ann
-from vidray.index import where as filters
-from vidray.index.build import IDS_BATCH_ROWS, part_sizes
-from vidray.index.files import IDS_FILE, REBUILD, Manifest, check_files, current, fetch
+from vidray.index.ann import F32, Bits, Found, Rows
+from vidray.index.encode import read_centroids
+from vidray.index.files import (
+    REBUILD,
+    SEGMENTS,
+    Manifest,
+    Segment,
+    check_files,
+    current,
+    fetch,
+    read_manifest,
+)
+from vidray.index.filters import Filter, Filters
+from vidray.index.following import Following
+from vidray.index.segment import OpenSegment
+from vidray.index.vectors import Vectors
 from vidray.storage import Folder
-from vidray.store import spec_sha256
 
-FEW_MATCHES = 0.02
-"""Where a filter keeps no more than this share of the clips, all that it keeps are compared."""
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What was done for an answer.
+
+    Attributes:
+        lists: Lists that were looked into for each query; 0 where clips were taken one by one.
+        compared: Clips that were compared, over all queries; of a list, those that the filter keeps.
+        kept: How many clips the filter keeps, None without one.
+        exact: Whether everything that could be found was compared.
+    """
+
+    lists: int
+    compared: int
+    kept: int | None
+    exact: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,13 +59,15 @@ class Matches:
 
     Attributes:
         ids: object (Q, k) of str, clip ids. k is less than was asked for where the index, or the filter, has fewer.
-        scores: float32 (Q, k), cosine in [-1, 1].
+        scores: float32 (Q, k), cosine in [-1, 1], or the inner product where the index is one of that.
         rows: int64 (Q, k), the clips' numbers in this version of the index.
+        work: What was done for it.
     """
 
     ids: npt.NDArray[np.object_]
-    scores: npt.NDArray[np.float32]
-    rows: npt.NDArray[np.int64]
+    scores: F32
+    rows: Rows
+    work: Work
 
 
 def open_index(
@@ -56,7 +83,7 @@ def open_index(
         features: The table that the index was built from, where it is not where it was: filters, `stale` and
             `vector` read it.
         download_to: A local folder for the copies of a remote index, by default a temporary one that lives as long
-            as the index object.
+            as the index object. What is there already of the same index is not fetched again.
 
     Raises:
         IndexFileError: There is no index, or it is damaged, or of a type or format that is not opened.
@@ -73,7 +100,7 @@ def open_index(
         except IndexFileError:
             tried = version
             version, sha256 = current(folder)
-            # a rebuild removes the version that was current a moment ago
+            # a build removes what only the version before had
             if version == tried:
                 raise
         else:
@@ -86,16 +113,25 @@ def open_index(
 def _open(folder: Folder, version: str, sha256: str, download_to: Path, features: str | None, *, verify: bool) -> Index:
     where = f"{folder.url}/{version}"
     try:
-        manifest, files = fetch(folder, version, sha256, download_to)
-        check_files(files, manifest, where, every=verify)
+        manifest = read_manifest(folder, version, sha256)
+        files = fetch(folder, manifest, download_to)
+        check_files(files, manifest, folder.url, every=verify)
     except FileNotFoundError as e:
         raise IndexFileError(f"{where}: {Path(str(e.filename or e)).name} is missing; {REBUILD}") from e
     try:
-        lists = ann.read(files, rows=manifest.clips, dim=manifest.dim, nlist=manifest.nlist)
-        ids = _Identities(files / IDS_FILE, manifest.clips)
+        vectors = _vectors(files, manifest)
     except (IndexFileError, OSError) as e:
         raise IndexFileError(f"{where}: {e}; {REBUILD}") from e
-    return Index(manifest, lists, ids, Folder(_resolved(folder.url, features or manifest.features)), where)
+    return Index(manifest, vectors, Folder(_resolved(folder.url, features or manifest.features)), where)
+
+
+def _vectors(files: Path, manifest: Manifest) -> Vectors:
+    layout = manifest.layout
+    segments = [OpenSegment.open(files / SEGMENTS / s.name, s, layout) for s in manifest.segments]
+    centroids = np.zeros((1, layout.dim), np.float32)
+    for name in manifest.centroids:
+        centroids = read_centroids(files / name, layout)
+    return Vectors(layout, centroids, segments)
 
 
 def _resolved(index_url: str, features: str) -> str:
@@ -106,110 +142,192 @@ def _resolved(index_url: str, features: str) -> str:
 
 
 class Index:
-    """One version of an index, opened; a rebuild does not change it. Searching is thread-safe."""
+    """One version of an index, opened; a rebuild does not change it. Searching is thread-safe.
 
-    def __init__(self, manifest: Manifest, lists: ann.Ann, ids: _Identities, features: Folder, where: str) -> None:
+    Clips that are no longer in the table are not found: every two seconds at most, a search looks whether it changed.
+    """
+
+    def __init__(self, manifest: Manifest, vectors: Vectors, features: Folder, where: str) -> None:
         self.manifest = manifest
         self.features = features
-        self._lists = lists
-        self._ids = ids
+        self._vectors = vectors
         self._where = where
+        self._following = Following(manifest, vectors, features)
+        self._filters = Filters(vectors, self._following, features)
 
     def __len__(self) -> int:
+        return self.size
+
+    @property
+    def size(self) -> int:
+        """How many clips it has."""
         return self.manifest.clips
 
     @property
     def dim(self) -> int:
-        """Of the embeddings."""
+        """Of its vectors."""
         return self.manifest.dim
 
     @property
-    def size(self) -> int:
-        """How many clips are in it."""
-        return self.manifest.clips
+    def segments(self) -> tuple[Segment, ...]:
+        """What it is made of."""
+        return self.manifest.segments
 
     def search(
-        self, vectors: npt.ArrayLike, k: int = 10, where: str | None = None, *, nprobe: int | None = None
+        self, vectors: npt.ArrayLike, k: int = 10, where: str | Filter | None = None, *, nprobe: int | None = None
     ) -> Matches:
-        """The k clips nearest to each vector by cosine.
+        """The k clips that are most like each query vector.
 
         Args:
-            vectors: Floats (Q, dim), or one of (dim,); of any length, but finite. A zero vector scores 0 everywhere.
-            k: Fewer columns come back where the index, or the filter, has fewer clips.
-            where: An SQL expression over the columns of the table, and of the store's clips and videos. What it keeps
-                is searched exactly where it is at most 2% of the clips, else in proportionally more lists.
-            nprobe: How many lists to look into; by default what gave a recall@10 of 0.99 when the index was built.
-                Without meaning for an exact index.
+            vectors: (Q, dim) or (dim,), finite; of any length where clips are compared by cosine.
+            k: How many a query.
+            where: An SQL expression over the columns of the store's tables, or what `filter` made of one. Few matches
+                are compared one by one, more are looked for in the lists, in more of them the fewer there are.
+            nprobe: How many inverted lists to look into, instead of as many as the measured recall takes.
 
         Raises:
-            UsageError: Vectors of another dimension, or not finite; k < 1; an expression that DuckDB refuses.
+            UsageError: Vectors of another length or not finite, k < 1, or a filter that DuckDB refuses.
+            IndexFileError: The index is damaged.
         """
         queries = self._queries(vectors)
-        if k < 1 or (nprobe is not None and nprobe < 1):
-            raise UsageError(f"k and nprobe must be at least 1, got {k} and {nprobe}")
-        allowed, count, probes = None, self.size, min(nprobe or self.manifest.nprobe, max(self._lists.nlist, 1))
-        if where is not None:
-            kept = self.rows_where(where)
-            allowed, count = np.zeros(self.size, np.bool_), len(kept)
-            allowed[kept] = True
-            few = count <= FEW_MATCHES * self.size
-            probes = self._lists.nlist if few else min(self._lists.nlist, -(-probes * self.size // count))
-        scores, rows = self._search(queries, min(k, count), probes, allowed)
-        return Matches(ids=self._ids.clip_ids(rows), scores=np.clip(scores, -1, 1), rows=rows)
-
-    def _search(self, queries: ann.F32, k: int, nprobe: int, allowed: ann.Mask | None) -> tuple[ann.F32, ann.Rows]:
+        if k < 1:
+            raise UsageError(f"k must be at least 1, got {k}")
+        live = self._following.live()
+        kept = self._filters.kept(where, live) if where is not None else None
+        count = live.count if kept is None else len(kept.rows)
+        k = min(k, count)
         if not k or not len(queries):
-            return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        scores, rows = self._lists.search(queries, k, nprobe=nprobe, allowed=allowed)
-        # lists near some queries may hold fewer than k that may be found
-        short = (rows < 0).any(axis=1)
-        if short.any() and self._lists.nlist:
-            scores[short], rows[short] = self._lists.search(queries[short], k, allowed=allowed)
-        if (rows < 0).any():
-            raise IndexFileError(f"{self._where} does not hold all of its {self.size} clips; {REBUILD}")
-        return scores, rows
+            none = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+            found = Found(scores=none[0], rows=none[1], compared=0, probed=0)
+        elif kept is not None and kept.vectors is not None:
+            found = self._vectors.exact(queries, k, kept.rows, kept.vectors)
+        else:
+            bits = live.bits if kept is None else kept.bits
+            probes, rerank = self._effort(count)
+            found = self._search(queries, k, min(nprobe or probes, self.manifest.nlist), max(rerank, 2 * k), bits)
+        scores = np.clip(found.scores, -1, 1) if self.manifest.metric == "cosine" else found.scores
+        return Matches(
+            ids=self._ids(found.rows), scores=scores, rows=found.rows, work=self._work(found, queries, kept, count)
+        )
 
-    def _queries(self, vectors: npt.ArrayLike) -> ann.F32:
-        queries = np.asarray(vectors, dtype=np.float64)
+    def _work(self, found: Found, queries: F32, kept: Any, count: int) -> Work:
+        lists = found.probed // max(1, len(queries))
+        exact = not lists or lists >= self.manifest.nlist
+        return Work(
+            lists=lists, compared=found.compared, kept=None if kept is None else count,
+            exact=exact and self.manifest.codec == "fp16",
+        )  # fmt: skip
+
+    def _search(self, queries: F32, k: int, nprobe: int, rerank: int, bits: Bits | None) -> Found:
+        found = self._vectors.search(queries, k, nprobe=nprobe, rerank=rerank, allowed=bits)
+        # lists near some queries may hold fewer than k that may be found
+        short = (found.rows < 0).any(axis=1)
+        if short.any() and nprobe < self.manifest.nlist:
+            more = self._vectors.search(queries[short], k, nprobe=self.manifest.nlist, rerank=rerank, allowed=bits)
+            found.scores[short], found.rows[short] = more.scores, more.rows
+        if (found.rows < 0).any():
+            raise IndexFileError(f"{self._where} does not hold all of its {self.size} clips; {REBUILD}")
+        return found
+
+    def _effort(self, count: int) -> tuple[int, int]:
+        """How many lists to look into and how many to rerank, where so many clips may be found.
+
+        As it was measured; between what was measured by a straight line of logarithms, and below it in proportion.
+        """
+        kept = min(1.0, count / self.size)
+        above = [one for one in self.manifest.measured if one.kept >= kept] or [self.manifest.measured[0]]
+        below = [one for one in self.manifest.measured if one.kept < kept]
+        high = above[-1]
+        if not below:
+            return -(
+                -high.nprobe * round(high.kept * self.size) // count
+            ) if kept < high.kept else high.nprobe, high.rerank
+        low = below[0]
+        share = math.log(kept / low.kept) / math.log(high.kept / low.kept)
+        return math.ceil(high.nprobe**share * low.nprobe ** (1 - share)), max(high.rerank, low.rerank)
+
+    def _queries(self, vectors: npt.ArrayLike) -> F32:
+        queries = np.asarray(vectors)
+        if queries.dtype != np.float32:
+            queries = queries.astype(np.float64)
         if queries.ndim == 1:
             queries = queries[None, :]
         if queries.ndim != 2 or queries.shape[1] != self.dim:
             raise UsageError(f"vectors must be (Q, {self.dim}) for this index, got {queries.shape}")
         if not np.isfinite(queries).all():
             raise UsageError("vectors must be finite, got NaN or infinity")
-        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        if self.manifest.metric == "inner_product":
+            return np.asarray(queries, dtype=np.float32)
+        # the largest value goes first, so that no square overflows or vanishes
+        peaks = np.abs(queries).max(axis=1, keepdims=True, initial=0)
+        queries = queries / np.where(peaks > 0, peaks, 1)
+        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))[:, None]
         return np.asarray(queries / np.where(norms > 0, norms, 1), dtype=np.float32)
 
-    def rows_where(self, where: str) -> npt.NDArray[np.int64]:
+    def filter(self, where: str) -> Filter:
+        """A filter for many searches. It keeps what it keeps now, whatever becomes of the tables.
+
+        Raises UsageError where DuckDB refuses it.
+        """
+        return self._filters.prepared(where)
+
+    def rows_where(self, where: str) -> Rows:
         """The rows, ascending, for which an SQL expression is true; rows that the table has lost are not among them."""
-        return filters.rows_where(where, self._ids.table(), self.features)
+        return self._filters.kept(where, self._following.live()).rows
 
     def clips(self, rows: npt.ArrayLike) -> pa.Table:
-        """`clip_id`, and `uri`, `start_s`, `end_s` where the table has them, of some rows, in their order."""
-        return self._ids.take(np.asarray(rows, dtype=np.int64))
+        """`clip_id`, and what the table has of `video_id`, `uri`, `start_s`, `end_s`, of some rows, in their order."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        owners = self._vectors.owners(wanted)
+        pieces, order = [self._vectors.segments[0].identities.schema.empty_table()], []
+        for number in np.unique(owners).tolist():
+            own = np.flatnonzero(owners == number)
+            pieces.append(self._vectors.segments[number].identities.take(wanted[own] - self._vectors.base(number)))
+            order.append(own)
+        if not order:
+            return pieces[0]
+        back = np.argsort(np.concatenate(order), kind="stable")
+        return pa.concat_tables(pieces, promote_options="default").take(pa.array(back))
+
+    def _ids(self, rows: Rows) -> npt.NDArray[np.object_]:
+        ids = np.empty(rows.shape, np.object_)
+        segments, owners = self._vectors.segments, self._vectors.owners(rows.ravel())
+        bases = [self._vectors.base(number) for number in range(len(segments))]
+        flat = ids.ravel()
+        for at, (row, owner) in enumerate(zip(rows.ravel().tolist(), owners.tolist(), strict=True)):
+            flat[at] = segments[owner].identities.clip_id(row - bases[owner])
+        return flat.reshape(rows.shape)
 
     def row_of(self, clip_id: str) -> int | None:
         """The row of a clip, None where it is not in the index."""
-        return self._ids.find(clip_id)
+        alive = self._following.live().mask
+        for number, segment in enumerate(self._vectors.segments):
+            rows = [self._vectors.base(number) + row for row in segment.identities.find(clip_id)]
+            for row in rows:
+                if alive[row]:
+                    return row
+        return None
 
-    def vector(self, clip_id: str) -> npt.NDArray[np.float32]:
+    def vector(self, clip_id: str) -> F32:
         """A clip's embedding from the table, (dim,), as it stands there; also of a clip newer than the index.
 
         Raises UsageError where the table has no such clip, or no embedding for it.
         """
+        names = [part.name for part in self._following.table()]
         row = self.row_of(clip_id)
-        names = list(part_sizes(self.features))
-        if row is not None:
-            ends = np.cumsum([part.clips for part in self.manifest.parts])
-            likely = self.manifest.parts[int(np.searchsorted(ends, row, side="right"))].name
-            names.sort(key=lambda name: name != likely)
-        for name in names:
+        likely = None if row is None else self._part_of(row)
+        for name in sorted(names, key=lambda name: name != likely):
             found = self._embedding(name, clip_id)
             if found is not None:
                 return found
         raise UsageError(f"{self.features.url}: no clip {clip_id!r} here; take one from its column clip_id")
 
-    def _embedding(self, name: str, clip_id: str) -> npt.NDArray[np.float32] | None:
+    def _part_of(self, row: int) -> str | None:
+        segment = self._vectors.segments[int(self._vectors.owners(np.array([row]))[0])].segment
+        runs = (run for run in segment.runs if 0 <= row - segment.base - run.first < run.clips)
+        return next((run.part for run in runs), None)
+
+    def _embedding(self, name: str, clip_id: str) -> F32 | None:
         try:
             with self.features.open(name) as file:
                 values = _value(pq.ParquetFile(file), "embedding", clip_id)
@@ -223,23 +341,14 @@ class Index:
             raise UsageError(f"{self.features.url}: clip {clip_id!r} has {reason}; it cannot be searched for")
         return vector
 
-    @cached_property
+    @property
     def stale(self) -> bool:
         """Whether the table has changed since: its parts' names and sizes, or the extractor that made it."""
-        built = {part.name: part.size_bytes for part in self.manifest.parts}
-        return part_sizes(self.features) != built or spec_sha256(self.features) != self.manifest.spec_sha256
+        return self._following.stale
 
     def newer_clips(self) -> int:
         """How many rows the table has that the index has not seen; asks the footers of new and changed parts."""
-        built = {part.name: part for part in self.manifest.parts}
-        newer = 0
-        for name, size in part_sizes(self.features).items():
-            known = built.get(name)
-            if known is None or known.size_bytes != size:
-                with self.features.open(name) as file:
-                    rows = int(pq.read_metadata(file).num_rows)
-                newer += max(0, rows - known.rows) if known else rows
-        return newer
+        return self._following.newer_clips()
 
 
 def _value(part: pq.ParquetFile, column: str, clip_id: str) -> pa.Scalar | None:
@@ -250,60 +359,3 @@ def _value(part: pq.ParquetFile, column: str, clip_id: str) -> pa.Scalar | None:
         if place >= 0:
             return part.read_row_group(group, columns=[column])[column][place]
     return None
-
-
-class _Identities:
-    """Row number to clip, from a memory-mapped Arrow file; only what is asked for is read and validated."""
-
-    def __init__(self, path: Path, rows: int) -> None:
-        try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            schema = self._reader.schema
-            known = "clip_id" in schema.names and schema.field("clip_id").type == pa.string()
-            enough = self._reader.num_record_batches == -(-rows // IDS_BATCH_ROWS)
-        except (pa.ArrowException, OSError, ValueError) as e:
-            raise IndexFileError(f"{path.name} is not an Arrow file: {' '.join(str(e).split())[:200]}") from e
-        if not (known and enough):
-            raise IndexFileError(f"{path.name} does not name {rows} clips")
-        self._name = path.name
-        self._rows = rows
-
-    def _batch(self, number: int) -> pa.RecordBatch:
-        try:
-            batch = self._reader.get_batch(number)
-            batch.validate(full=True)
-        except (pa.ArrowException, OSError) as e:
-            raise IndexFileError(f"{self._name} is damaged: {' '.join(str(e).split())[:200]}; {REBUILD}") from e
-        if batch.num_rows != min(IDS_BATCH_ROWS, self._rows - number * IDS_BATCH_ROWS):
-            raise IndexFileError(f"{self._name} is damaged: batch {number} has {batch.num_rows} rows; {REBUILD}")
-        return batch
-
-    def table(self) -> pa.Table:
-        numbers = range(self._reader.num_record_batches)
-        return pa.Table.from_batches([self._batch(number) for number in numbers], self._reader.schema)
-
-    def take(self, rows: npt.NDArray[np.int64]) -> pa.Table:
-        """Those rows, in that order."""
-        if not rows.size:
-            return self._reader.schema.empty_table()
-        order = np.argsort(rows, kind="stable")
-        batches = rows[order] // IDS_BATCH_ROWS
-        pieces = []
-        for number in np.unique(batches).tolist():
-            within = rows[order[batches == number]] % IDS_BATCH_ROWS
-            pieces.append(self._batch(int(number)).take(pa.array(within)))
-        back = np.empty(len(rows), np.int64)
-        back[order] = np.arange(len(rows))
-        return pa.Table.from_batches(pieces).combine_chunks().take(pa.array(back))
-
-    def clip_ids(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
-        unique, places = np.unique(rows, return_inverse=True)
-        ids = np.asarray(self.take(unique)["clip_id"].to_pylist(), dtype=np.object_)
-        return ids[places].reshape(rows.shape) if rows.size else np.empty(rows.shape, np.object_)
-
-    def find(self, clip_id: str) -> int | None:
-        for number in range(self._reader.num_record_batches):
-            place: Any = pc.index(self._batch(number)["clip_id"], clip_id)
-            if place.as_py() >= 0:
-                return number * IDS_BATCH_ROWS + int(place.as_py())
-        return None

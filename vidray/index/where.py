@@ -1,24 +1,26 @@
-"""Which rows of an index a filter keeps: one SQL expression over the columns of a store's tables, by DuckDB.
+"""Which rows a filter keeps: one SQL expression over the columns of a store's tables, by DuckDB.
 
-The expression is not trusted: it is parsed as one expression, and reads no file, no setting of ours and no variable.
+The expression is not trusted. DuckDB parses it, and what is run is printed from that parse: one expression without a
+subquery, whose every name is a column of a table that is there. DuckDB itself opens no file and loads no extension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs
 
-from vidray.errors import MissingExtraError, StoreError, UsageError
-from vidray.index.build import part_sizes
+from vidray.errors import MissingExtraError, UsageError
+from vidray.index.embeddings import IDENTITY
+from vidray.index.filter_tables import FilterTable, filter_tables, listed
 from vidray.storage import Folder
 
 ROW = "_row"
+IDS = "_ids"
 LOCKS = (
     "enable_external_access = false",
     "autoinstall_known_extensions = false",
@@ -26,21 +28,26 @@ LOCKS = (
     "python_enable_replacements = false",
     "lock_configuration = true",
 )
-JOINS = {"features": "clip_id", "clips": "clip_id", "videos": "video_id"}
+NAMED = 60
+"""So many columns are named where there is none as asked for."""
+
+DEEPEST = 500
 
 
-def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -> npt.NDArray[np.int64]:
+def rows_where(where: str, ids: pa.Table, features: Folder) -> npt.NDArray[np.int64]:
+    """As `matching_rows`, with the tables that there are: a table of embeddings in a folder, and its store's others."""
+    return matching_rows(where, ids, filter_tables(features, listed(features)))
+
+
+def matching_rows(where: str, ids: pa.Table, tables: Sequence[FilterTable]) -> npt.NDArray[np.int64]:
     """The numbers, ascending, of the rows of `ids` for which the expression is true.
 
-    Args:
-        where: One SQL expression. A column that several tables have is taken from the first of them.
-        ids: What the index itself knows, `clip_id` and what else it has.
-        tables: Datasets by the names `features`, `clips` and `videos`, those that there are; under `features/<name>`
-            others with a `clip_id`, which need not have all clips.
+    A column that one table has is named by itself, one that several have by table and column. What says which clip it
+    is (`clip_id`, `video_id`, `uri`, `start_s`, `end_s`) is the same in all, and is taken from `ids` where it has it.
 
     Raises:
         MissingExtraError: DuckDB is not installed.
-        UsageError: The expression is not one, or names no column; with DuckDB's message.
+        UsageError: It is not one expression, names no column, or one that several tables have; or DuckDB refuses it.
     """
     try:
         import duckdb
@@ -48,98 +55,158 @@ def matching_rows(where: str, ids: pa.Table, tables: Mapping[str, ds.Dataset]) -
         raise MissingExtraError("a filter (where)", "where") from e
     with duckdb.connect(":memory:") as connection:
         ids = ids.append_column(ROW, pa.array(np.arange(len(ids), dtype=np.int64)))
-        connection.register("_ids", ids)
-        for name, dataset in tables.items():
-            connection.register(f"_{name}", dataset)
+        connection.register(IDS, ids)
+        for number, table in enumerate(tables):
+            connection.register(f"_table{number}", table.dataset)
         for lock in LOCKS:
             connection.execute(f"SET {lock}")
-        for last, sql in enumerate(views := _views(ids.schema.names, tables)):
-            try:
-                rows = connection.sql(sql).filter(where).project(ROW).fetchnumpy()[ROW]
-            except duckdb.BinderException as e:
-                # a column that this view lacks may stand in the next, which joins one table more
-                if last + 1 == len(views):
-                    columns = [name for name in connection.sql(sql).columns if name != ROW]
-                    raise UsageError(f"{_explained(where, e)} Columns: {', '.join(columns[:60])}") from e
-            except duckdb.Error as e:
-                raise UsageError(_explained(where, e)) from e
-            else:
-                return np.unique(np.asarray(rows, dtype=np.int64))
-    raise AssertionError("there is always a view")
+        try:
+            names = _Names(where, ids.schema.names, tables)
+            condition = _parsed(connection, where, names)
+            sql = f"SELECT {IDS}.{ROW} FROM {IDS}{names.joins()} WHERE {condition}"
+            rows = connection.sql(sql).fetchnumpy()[ROW]
+        except duckdb.Error as e:
+            raise UsageError(_explained(where, str(e))) from e
+    return np.unique(np.asarray(rows, dtype=np.int64))
 
 
-def rows_where(where: str, ids: pa.Table, features: Folder) -> npt.NDArray[np.int64]:
-    """As `matching_rows`, with the tables that there are: the feature table in a folder, and its store's others.
-
-    Rows that the feature table has lost are not among them.
-    """
-    tables = {}
-    if names := list(part_sizes(features)):
-        tables["features"] = dataset(features, names)
-    store, is_of_store, _ = features.url.rpartition("/features/")
-    for name in ("clips", "videos") if is_of_store else ():
-        folder = Folder(f"{store}/{name}")
-        if parts := list(part_sizes(folder)):
-            tables[name] = dataset(folder, parts, all_schemas=True)
-    for name, parts in _other_tables(store, features).items() if is_of_store else ():
-        tables[f"features/{name}"] = dataset(Folder(f"{store}/features/{name}"), parts)
-    return matching_rows(where, ids, tables)
+def _parsed(connection: Any, where: str, names: _Names) -> str:
+    """The expression as DuckDB understands it, with every column named by its table."""
+    (text,) = connection.execute("SELECT json_serialize_sql(?)", ["SELECT " + where]).fetchall()[0]
+    parsed = json.loads(text)
+    if parsed.get("error"):
+        raise UsageError(_explained(where, f"not an SQL expression: {parsed.get('error_message')}"))
+    node = parsed["statements"][0]["node"] if len(parsed["statements"]) == 1 else {}
+    selected = node.get("select_list") or []
+    if len(selected) != 1 or not _is_bare(node) or selected[0].get("alias"):
+        raise UsageError(_explained(where, "not a single expression"))
+    _resolve(selected[0], names.resolved, frozenset())
+    (sql,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(parsed)]).fetchall()[0]
+    return str(sql).removeprefix("SELECT ")
 
 
-def _other_tables(store: str, features: Folder) -> dict[str, list[str]]:
-    """The store's other feature tables, with their parts."""
-    own = features.url.rpartition("/")[2]
-    found: dict[str, list[str]] = {}
-    for path in part_sizes(Folder(f"{store}/features")):
-        table, _, name = path.partition("/")
-        if table != own:
-            found.setdefault(table, []).append(name)
-    return found
+def _is_bare(node: Mapping[str, Any]) -> bool:
+    """Whether a SELECT has nothing but what it selects."""
+    empty = (node.get("from_table") or {}).get("type") == "EMPTY"
+    others = ("modifiers", "where_clause", "group_expressions", "group_sets", "having", "sample", "qualify")
+    return empty and not any(node.get(name) for name in others) and not node["cte_map"]["map"]
 
 
-def _views(own: Sequence[str], tables: Mapping[str, ds.Dataset]) -> list[str]:
-    """Selections that join no table, one, two, ...: most filters need no join."""
-    seen = [f'_ids."{name}"' for name in own]
-    known = {name.lower(): "_ids" for name in own}
-    joins = ""
-    views = [f"SELECT {', '.join(seen)} FROM _ids"]
-    for table, dataset in tables.items():
-        key = JOINS.get(table, "clip_id")
-        names = {name.lower(): name for name in dataset.schema.names}
-        if key not in names or key not in known:
-            continue
-        view = _quoted(f"_{table}")
-        joins += f" {'JOIN' if table == 'features' else 'LEFT JOIN'} {view} ON {view}.{key} = {known[key]}.{key}"
-        for lower, name in names.items():
-            if lower not in known:
-                known[lower] = view
-                seen.append(f"{view}.{_quoted(name)}")
-        views.append(f"SELECT {', '.join(seen)} FROM _ids{joins}")
-    return views
+def _resolve(node: Any, resolved: Callable[[list[str]], list[str]], bound: frozenset[str], depth: int = 0) -> None:
+    """Have all columns below a node of a parse named by their tables; `bound` are the arguments of lambdas around."""
+    if depth > DEEPEST:
+        raise UsageError("where: an expression so deeply nested is not looked at")
+    if isinstance(node, list):
+        for item in node:
+            _resolve(item, resolved, bound, depth + 1)
+    if not isinstance(node, dict):
+        return
+    kind = node.get("class")
+    if kind in ("SUBQUERY", "STAR"):
+        raise UsageError(f"where: a filter looks at one clip at a time: no {kind.lower()} in it")
+    if kind == "COLUMN_REF":
+        if node["column_names"][0].lower() not in bound:
+            node["column_names"] = resolved(node["column_names"])
+        return
+    if kind == "LAMBDA":
+        arguments = frozenset(name.lower() for name in _names_in(node["lhs"]))
+        _resolve(node["expr"], resolved, bound | arguments, depth + 1)
+        return
+    for value in node.values():
+        _resolve(value, resolved, bound, depth + 1)
+
+
+def _names_in(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("class") == "COLUMN_REF":
+            yield node["column_names"][0]
+        node = list(node.values())
+    for item in node if isinstance(node, list) else ():
+        yield from _names_in(item)
+
+
+class _Names:
+    """From the names in an expression to columns, and to the joins that these need."""
+
+    def __init__(self, where: str, ids: Iterable[str], tables: Sequence[FilterTable]) -> None:
+        self._where = where
+        self._ids = {name.lower(): name for name in ids}
+        self._tables = tables
+        self._columns = [{name.lower(): name for name in table.columns} for table in tables]
+        self._used: set[int] = set()
+
+    def resolved(self, names: list[str]) -> list[str]:
+        """A column by the relation that has it, and what is asked of its fields."""
+        first, rest = names[0], names[1:]
+        tables = self._called(first)
+        if rest and len(tables) == 1 and rest[0].lower() in self._columns[tables[0]]:
+            return self._of(tables[0], rest[0], rest[1:])
+        if rest and len(tables) > 1:
+            paths = ", ".join(f'"{self._tables[number].path}"' for number in tables)
+            raise UsageError(_explained(self._where, f"several tables are called {first}: say {paths}"))
+        return self._bare(first, rest)
+
+    def _bare(self, name: str, fields: list[str]) -> list[str]:
+        key = name.lower()
+        if key in self._ids and key != ROW:
+            return [IDS, self._ids[key], *fields]
+        bare = [number for number, table in enumerate(self._tables) if table.name is not None]
+        having = [number for number in bare if key in self._columns[number]]
+        if len(having) == 1 or (having and key in IDENTITY):
+            return self._of(having[0], name, fields)
+        if having:
+            choices = ", ".join(f"{self._spoken(number)}.{self._columns[number][key]}" for number in having)
+            raise UsageError(_explained(self._where, f"several tables have a column {name}: say {choices}"))
+        known = dict.fromkeys([*self._ids.values(), *(name for table in self._tables for name in table.columns)])
+        shown = ", ".join(name for name in list(known)[:NAMED] if name != ROW)
+        raise UsageError(_explained(self._where, f'column "{name}" not found. Columns: {shown}', most=2000))
+
+    def _called(self, name: str) -> list[int]:
+        exact = [number for number, table in enumerate(self._tables) if table.path.lower() == name.lower()]
+        return exact or [n for n, table in enumerate(self._tables) if (table.name or "").lower() == name.lower()]
+
+    def _spoken(self, number: int) -> str:
+        """How a table is named in an expression."""
+        table = self._tables[number]
+        name = table.name if table.name and len(self._called(table.name)) == 1 else table.path
+        return name if name.isidentifier() else f'"{name}"'
+
+    def _of(self, number: int, column: str, fields: list[str]) -> list[str]:
+        self._used.add(number)
+        return [self._tables[number].path, self._columns[number][column.lower()], *fields]
+
+    def joins(self) -> str:
+        """The joins of the tables that are named, and of what their keys are taken from."""
+        sql, of_videos = "", self._video_ids()
+        # tables of videos are found by what tables of clips say
+        for number, table in sorted(enumerate(self._tables), key=lambda item: item[1].key):
+            if number in self._used or number == of_videos:
+                key = f"{IDS}.clip_id" if table.key == "clip_id" else self._key_of_videos(of_videos)
+                name = _quoted(table.path)
+                sql += f" LEFT JOIN {table.sql(f'_table{number}')} AS {name} ON {name}.{table.key} = {key}"
+        return sql
+
+    def _video_ids(self) -> int | None:
+        """The table that says of which video a clip is, where the rows do not, and somebody asks."""
+        if "video_id" in self._ids or all(self._tables[number].key == "clip_id" for number in self._used):
+            return None
+        having = (
+            n for n, table in enumerate(self._tables) if table.key == "clip_id" and "video_id" in self._columns[n]
+        )
+        return next(having, None)
+
+    def _key_of_videos(self, table: int | None) -> str:
+        if "video_id" in self._ids:
+            return f"{IDS}.video_id"
+        if table is None:
+            raise UsageError(_explained(self._where, "no table here says which videos the clips are of"))
+        return f"{_quoted(self._tables[table].path)}.video_id"
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def dataset(folder: Folder, names: Sequence[str], *, all_schemas: bool = False) -> ds.Dataset:
-    """The Parquet files of a folder as one dataset, without the columns that DuckDB cannot see (float16).
-
-    With `all_schemas` every file is asked for its columns, not only the first. Raises StoreError.
-    """
-    paths = [folder.path(name) for name in names]
-    files: Any = pyarrow.fs.LocalFileSystem() if folder.local else folder.fs
-    try:
-        if not folder.local:
-            files = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.fs))
-        factory = ds.FileSystemDatasetFactory(files, paths, ds.ParquetFileFormat())
-        seen = factory.inspect(promote_options="permissive", fragments=None if all_schemas else 1)
-        schema = pa.schema([column for column in seen if "halffloat" not in str(column.type)])
-        return factory.finish(schema)
-    except (pa.ArrowException, OSError) as e:
-        raise StoreError(f"{folder.url}: cannot be read as Parquet: {' '.join(str(e).split())[:200]}") from e
-
-
-def _explained(where: str, error: Exception) -> str:
-    reason = str(error).split("\n\nLINE", 1)[0].split("\nCandidate bindings", 1)[0]
-    return f"where {where!r:.200}: {' '.join(reason.split())[:300]}"
+def _explained(where: str, reason: str, *, most: int = 300) -> str:
+    reason = reason.split("\n\nLINE", 1)[0].split("\nCandidate bindings", 1)[0]
+    return f"where {where!r:.200}: {' '.join(reason.split())[:most]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -238,8 +238,11 @@ def _like_clip(index: Index, clip_id: str, k: int, where: str | None) -> Matches
     vector = index.vector(clip_id)
     matches = index.search(vector, k + 1 if k > 0 else k, where)
     others = matches.ids[0] != clip_id
-    return Matches(
-        ids=matches.ids[:, others][:, :k], scores=matches.scores[:, others][:, :k], rows=matches.rows[:, others][:, :k]
+    return replace(
+        matches,
+        ids=matches.ids[:, others][:, :k],
+        scores=matches.scores[:, others][:, :k],
+        rows=matches.rows[:, others][:, :k],
     )
 
 
