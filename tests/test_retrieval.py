@@ -18,8 +18,9 @@ from vidray.decode import VideoReader, probe
 from vidray.errors import IndexFileError, MediaError, StoreError, UsageError
 from vidray.extractors import Extractor, describe, resolve, slug
 from vidray.media import AudioSamples, Video
+from vidray.pipeline import build_index
 from vidray.planning import FixedStride, clips_of
-from vidray.retrieval.search import build_index, open_index, search
+from vidray.retrieval.search import open_index, search
 from vidray.store import CLIPS, VIDEOS, Store, features_schema
 
 CLIP_S = 2.0

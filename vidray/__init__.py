@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from vidray.labels.annotations import import_labels
     from vidray.labels.heads import open_head, suggest
     from vidray.labels.labeling import class_labeler, label, zero_shot_labeler
-    from vidray.pipeline import extract, plan, train
+    from vidray.pipeline import build_index, extract, plan, train
     from vidray.planning import FixedStride, Shots
-    from vidray.retrieval.search import build_index, open_index, search
+    from vidray.retrieval.search import open_index, open_search, search
     from vidray.store.verification import verify
 
 _HOMES = {
@@ -26,7 +26,7 @@ _HOMES = {
     "FixedStride": "vidray.planning",
     "Shots": "vidray.planning",
     "VidrayError": "vidray.errors",
-    "build_index": "vidray.retrieval.search",
+    "build_index": "vidray.pipeline",
     "class_labeler": "vidray.labels.labeling",
     "export": "vidray.exports.export",
     "extract": "vidray.pipeline",
@@ -34,6 +34,7 @@ _HOMES = {
     "label": "vidray.labels.labeling",
     "open_head": "vidray.labels.heads",
     "open_index": "vidray.retrieval.search",
+    "open_search": "vidray.retrieval.search",
     "plan": "vidray.pipeline",
     "resolve": "vidray.extractors",
     "search": "vidray.retrieval.search",
@@ -56,6 +57,7 @@ __all__ = [
     "label",
     "open_head",
     "open_index",
+    "open_search",
     "plan",
     "resolve",
     "search",

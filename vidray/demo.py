@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vidray.errors import MissingExtraError
-from vidray.pipeline import Progress, extract
+from vidray.pipeline import Progress, build_index, extract
 from vidray.planning import FixedStride
-from vidray.retrieval.search import build_index, search
+from vidray.retrieval.search import search
 from vidray.store import Store
 from vidray.store.verification import verify
 

@@ -1,22 +1,52 @@
-"""`vidray index`: build the search index of a feature table."""
+"""`vidray index`: build the search index of a feature table, or bring it up to date."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from vidray.cli.arguments import command
+from vidray.cli.arguments import command, count, say
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "index", run_index, "build the search index of a feature table")
+    parser = command(commands, "index", run_index, "build the search index of a feature table, or bring it up to date")
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("-x", "--extractor", required=True, metavar="NAME")
+    parser.add_argument("--rebuild", action="store_true", help="build it anew, whatever is there")
+    parser.add_argument(
+        "--metric", choices=["cosine", "inner_product"], help="how clips are compared (as before; cosine at first)"
+    )
+    parser.add_argument(
+        "--factory",
+        metavar="TYPE",
+        help="SQfp16, IVF<lists>,SQfp16 or IVF<lists>,RaBitQ (by default the number of clips decides)",
+    )
+    parser.add_argument("--workers", type=count, metavar="N", help="tasks of one thread at a time (all cores)")
+    parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
 
 
 def run_index(arguments: argparse.Namespace) -> int:
-    from vidray.retrieval.search import build_index
+    from vidray.pipeline import build_index
 
-    info = build_index(arguments.store, extractor=arguments.extractor)
-    print(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions)")
+    info = build_index(
+        arguments.store,
+        extractor=arguments.extractor,
+        metric=arguments.metric,
+        factory=arguments.factory,
+        rebuild=arguments.rebuild,
+        workers=arguments.workers,
+        ray_address=arguments.ray_address,
+        say=say,
+    )
+    changed = f"{info.added:,} added, {info.retired:,} retired" if info.added or info.retired else "nothing has changed"
+    print(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions): {changed}")
+    recalls = [f"{one.recall_at_10:.3f}{_with_filter(one.kept)}" for one in info.measured]
+    print(f"recall at 10: {', '.join(recalls)}; {info.nprobe} of {info.nlist:,} lists are looked into")
+    if left_out := sum(info.left_out.values()):
+        reasons = ", ".join(f"{rows:,} {reason.replace('_', ' ')}" for reason, rows in info.left_out.items() if rows)
+        print(f"left out {left_out:,} rows: {reasons}")
     return 0
+
+
+def _with_filter(kept: float) -> str:
+    return "" if kept == 1 else f" of {kept:.0%}"

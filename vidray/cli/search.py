@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vidray.cli.arguments import add_json, command, count, print_json, say, span
+
+if TYPE_CHECKING:
+    from vidray.retrieval.hits import Explanation, Hit, VideoHit
 
 
 def add(commands: Any) -> None:
@@ -21,7 +25,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--at", type=span, metavar="START-END", help="seconds of --video")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose index, where there are several")
     parser.add_argument("-k", type=count, default=10, help="how many hits (10)")
+    parser.add_argument("--in", dest="modality", choices=["frames", "audio"], help="what is to be alike")
+    parser.add_argument("--by", choices=["clip", "video"], default="clip", help="what a hit is (clip)")
     parser.add_argument("--where", metavar="EXPR", help='an SQL condition on the clips, such as "duration_s > 60"')
+    parser.add_argument("--explain", action="store_true", help="say how the answer came about")
     add_json(parser)
 
 
@@ -37,17 +44,45 @@ def run_search(arguments: argparse.Namespace) -> int:
         audio=arguments.audio,
         text=arguments.text,
         extractor=arguments.extractor,
+        modality=arguments.modality,
         k=arguments.k,
+        by=arguments.by,
         where=arguments.where,
+        explain=arguments.explain,
     )
     for note in result.notes:
         say(note)
+    if result.explanation is not None:
+        for line in _explained(result.explanation):
+            say(line)
     if arguments.json:
         answer = dataclasses.asdict(result)
         del answer["notes"]
+        if result.explanation is None:
+            del answer["explanation"]
         print_json(answer)
         return 0
-    for rank, hit in enumerate(result.hits, start=1):
-        where = "" if hit.start_s is None else f"{hit.uri}  {hit.start_s:g}-{hit.end_s:g} s  "
-        print(f"{rank:3d}  {hit.score:.4f}  {where}{hit.clip_id}")
+    hits: Sequence[Hit | VideoHit] = result.hits
+    for rank, hit in enumerate(hits, start=1):
+        print(f"{rank:3d}  {hit.score:.4f}  {_place(hit)}")
     return 0
+
+
+def _place(hit: Hit | VideoHit) -> str:
+    spans = getattr(hit, "spans", None)
+    if spans is not None:
+        return f"{hit.uri}  {', '.join(f'{span.start_s:g}-{span.end_s:g} s' for span in spans)}"
+    return hit.clip_id if hit.start_s is None else f"{hit.uri}  {hit.start_s:g}-{hit.end_s:g} s  {hit.clip_id}"
+
+
+def _explained(how: Explanation) -> Iterator[str]:
+    if how.index is None:
+        yield f"by the classes in features/{how.table}: all of its {how.clips:,} clips were looked at"
+        return
+    yield f"by index/{how.table}: {how.index}, {how.clips:,} clips"
+    if how.kept is not None:
+        yield f"the filter keeps {how.kept:,} clips"
+    lists = f"in {how.lists:,} of {how.of_lists:,} lists" if how.lists else "one by one"
+    many = f", for {how.vectors} vectors" if how.vectors > 1 else ""
+    sure = "exact" if how.exact else f"recall at 10 was {how.recall_at_10:.3f} when it was built, without a filter"
+    yield f"{how.compared:,} were compared, {lists}{many}; {sure}"

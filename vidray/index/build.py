@@ -129,7 +129,7 @@ def build_index(
         index_dir: fsspec URL of the index's own folder.
         metric: How clips are compared: by cosine, or by inner product; None for as before, cosine at first.
         factory: `SQfp16` (exact), `IVF<lists>,SQfp16` or `IVF<lists>,RaBitQ`; the number of lists may be left out. By
-            default the number of clips decides.
+            default as was asked for before; where nothing was, or with `rebuild`, the number of clips decides.
         rebuild: Build anew, whatever is there.
         seed: Of the samples that centroids are trained on and recall is measured by.
         run: Who does the work of the segments.
@@ -161,6 +161,8 @@ class _Build:
         self.spec_sha256 = spec_sha256(source)
         self.known = known_index(target)
         self.metric: Metric = metric or (self.known.manifest.metric if self.known else "cosine")
+        if factory is None and self.known is not None and not rebuild:
+            self.factory = self.known.manifest.asked
 
     def run_all(self, lease: Lease) -> IndexInfo:
         plan = plan_build(
@@ -191,6 +193,7 @@ class _Build:
             dim=layout.dim,
             nlist=layout.nlist,
             codec=layout.codec,
+            asked=self.factory,
             measured=measured,
             centroids=centroids,
             segments=tuple(segments),

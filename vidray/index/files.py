@@ -136,6 +136,7 @@ class Manifest:
         clips: How many are alive in the index.
         trained_on: How many there were when its centroids were trained.
         dim, nlist, codec: See `Layout`.
+        asked: The factory that was asked for, and goes on to be; None where the number of clips decides.
         measured: Without a filter first, then with filters that keep less and less.
         centroids: Their file and its name; None where the index is exact.
     """
@@ -149,6 +150,7 @@ class Manifest:
     dim: int
     nlist: int
     codec: Literal["fp16", "rabitq"]
+    asked: str | None
     measured: tuple[Measured, ...]
     centroids: Mapping[str, File]
     segments: tuple[Segment, ...]

@@ -95,9 +95,7 @@ def filter_tables(features: Folder, tables: Mapping[str, Sequence[Seen]]) -> lis
         columns = (key, LABELS, NAMES) if gathered else tuple(made.schema.names)
         if key in columns:
             called = None if kind in KINDS and key == "video_id" else name or path
-            found.append(
-                FilterTable(path=path, name=called, key=key, columns=columns, dataset=made, gathered=gathered)
-            )
+            found.append(FilterTable(path=path, name=called, key=key, columns=columns, dataset=made, gathered=gathered))
     return found
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import IndexFileError
+from vidray.index.embeddings import IDENTITY
 
 BATCH_ROWS = 8192
 Rows = npt.NDArray[np.int64]
@@ -67,7 +68,9 @@ class Identities:
         try:
             self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self.schema = self._reader.schema
-            known = "clip_id" in self.schema.names and self.schema.field("clip_id").type == pa.string()
+            names = self.schema.names
+            known = "clip_id" in names and len(set(names)) == len(names)
+            known = known and all(IDENTITY.get(column.name) == column.type for column in self.schema)
             enough = self._reader.num_record_batches == -(-rows // BATCH_ROWS)
         except (pa.ArrowException, OSError, ValueError) as e:
             raise IndexFileError(f"{path.name} is not an Arrow file: {' '.join(str(e).split())[:200]}") from e

@@ -6,7 +6,7 @@ import math
 import posixpath
 import tempfile
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ class Work:
 
     Attributes:
         lists: Lists that were looked into for each query; 0 where clips were taken one by one.
-        compared: Clips that were compared, over all queries; of a list, those that the filter keeps.
+        compared: Clips that were compared, over all queries. With a filter, those in the lists that were looked into,
+            kept by it or not, unless `explain` had them counted.
         kept: How many clips the filter keeps, None without one.
         exact: Whether everything that could be found was compared.
     """
@@ -174,7 +175,13 @@ class Index:
         return self.manifest.segments
 
     def search(
-        self, vectors: npt.ArrayLike, k: int = 10, where: str | Filter | None = None, *, nprobe: int | None = None
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 10,
+        where: str | Filter | None = None,
+        *,
+        nprobe: int | None = None,
+        explain: bool = False,
     ) -> Matches:
         """The k clips that are most like each query vector.
 
@@ -184,6 +191,7 @@ class Index:
             where: An SQL expression over the columns of the store's tables, or what `filter` made of one. Few matches
                 are compared one by one, more are looked for in the lists, in more of them the fewer there are.
             nprobe: How many inverted lists to look into, instead of as many as the measured recall takes.
+            explain: Count of the lists that were looked into only what the filter keeps, which takes time.
 
         Raises:
             UsageError: Vectors of another length or not finite, k < 1, or a filter that DuckDB refuses.
@@ -206,9 +214,10 @@ class Index:
             probes, rerank = self._effort(count)
             found = self._search(queries, k, min(nprobe or probes, self.manifest.nlist), max(rerank, 2 * k), bits)
         scores = np.clip(found.scores, -1, 1) if self.manifest.metric == "cosine" else found.scores
-        return Matches(
-            ids=self._ids(found.rows), scores=scores, rows=found.rows, work=self._work(found, queries, kept, count)
-        )
+        work = self._work(found, queries, kept, count)
+        if explain and kept is not None and work.lists:
+            work = replace(work, compared=self._vectors.count(queries, work.lists, kept.rows))
+        return Matches(ids=self._ids(found.rows), scores=scores, rows=found.rows, work=work)
 
     def _work(self, found: Found, queries: F32, kept: Any, count: int) -> Work:
         lists = found.probed // max(1, len(queries))

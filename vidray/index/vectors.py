@@ -77,6 +77,15 @@ class Vectors:
             found, scores=np.take_along_axis(scores, order, axis=1), rows=np.take_along_axis(found.rows, order, axis=1)
         )
 
+    def count(self, queries: F32, nprobe: int, rows: Rows) -> int:
+        """How many of some rows are in the lists nearest to the queries, over all queries."""
+        _, lists = self._lists.nearest(queries, min(nprobe, self.layout.nlist))
+        numbers, times = np.unique(lists, return_counts=True)
+        mask = np.zeros(self.rows, np.bool_)
+        mask[rows] = True
+        held = [sum(mask[s.segment.base + s.rows_of(n)].sum() for s in self.segments) for n in numbers.tolist()]
+        return int(np.dot(held, times))
+
     def exact(self, queries: F32, k: int, rows: Rows, vectors: F32) -> Found:
         """The k best of some rows, ascending, whose vectors are given, (N, dim): all are compared."""
         k = min(k, len(rows))

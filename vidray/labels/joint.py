@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,6 +70,13 @@ class JointModel:
         scores = np.zeros((len(rows), len(self.prompts)), np.float32)
         scores[known] = 1 / (1 + np.exp(-logits.astype(np.float64)))
         return scores
+
+    def of(self, prompts: tuple[str, ...]) -> JointModel:
+        """The same with other texts; the text tower is loaded once for both."""
+        other = replace(self, prompts=prompts)
+        # where `cached_property` looks first
+        other.__dict__["_tower"] = self._tower
+        return other
 
     @cached_property
     def vectors(self) -> Floats:

@@ -7,83 +7,45 @@ text tower of a joint model, or else compared with the classes that a network fo
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray import index as indexes
 from vidray.errors import DecodeError, ExtractError, MediaError, UsageError, one_line
-from vidray.extractors import ExtractFn, Extractor, restore, slug
+from vidray.extractors import ExtractFn, Extractor, slug
 from vidray.extractors.answers import matrix_of, to_arrow
 from vidray.extractors.inputs import samplings_of
-from vidray.extractors.registry import origin_of
-from vidray.extractors.spec import given_for, has_classes, hears, modalities, suitability
-from vidray.index import Index, IndexInfo, Matches
-from vidray.index.files import CURRENT
+from vidray.extractors.spec import has_classes, hears, is_joint, modalities, suitability
+from vidray.index import Index
+from vidray.index.files import current
 from vidray.labels.class_names import ClassNames
 from vidray.labels.joint import JointModel
-from vidray.labels.zero_shot import zero_shot
 from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, with_context
 from vidray.planning import FixedStride, cut_alike
-from vidray.retrieval.by_text import best_clips
+from vidray.retrieval.answers import Ask, ByClasses, ByVectors, videos
+from vidray.retrieval.hits import SearchResult
+from vidray.retrieval.indexed import check_same, indexed_table, open_table, suiting
+from vidray.retrieval.networks import Networks
 from vidray.sandbox import Sandbox, frames_of
-from vidray.storage import open_uri
-from vidray.store import Store, spec_sha256
-from vidray.store.tables import features_table, named, text_table
+from vidray.storage import Folder, open_uri
+from vidray.store import Store
+from vidray.store.tables import text_table
 
 DEFAULT_PLAN = FixedStride().config
 ROUNDED_S = 0.5
 """A span may end this far behind its video, and is cut: who types 8-10 of a video of 9.96 s means its end."""
 
-UNLIKELY = 0.1
-"""Below such a score a text is wrong for nine clips of ten and more: docs/labels.md."""
+MODALITIES = ("frames", "audio")
+LOOK_EVERY_S = 2.0
+
 Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """One clip that was found.
-
-    Attributes:
-        uri: None, as start_s and end_s are, where the table does not say; vidray's own tables do.
-        score: Cosine, in [-1, 1]; for a text that is compared with classes, as `ClassNames` has it, in [0, 1].
-    """
-
-    clip_id: str
-    uri: str | None
-    start_s: float | None
-    end_s: float | None
-    score: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """What was asked, by whose embeddings it was answered, and the clips found, best first.
-
-    Attributes:
-        notes: One line each on what a person should know: clips that the index does not have yet, say.
-    """
-
-    query: dict[str, Any]
-    extractor: str
-    hits: list[Hit]
-    notes: tuple[str, ...] = ()
-
-
-def build_index(store: str, *, extractor: str) -> IndexInfo:
-    """Build the index of one extractor's table, `index/<extractor>/`, and replace the one that is there.
-
-    Raises:
-        UsageError: The store has no such table, or it has no embeddings.
-        StoreError: A part of the table cannot be read.
-    """
-    held = Store(store)
-    table = features_table(held, extractor)
-    return indexes.build_index(f"{held.url}/features/{table}", f"{held.url}/index/{table}")
 
 
 def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
@@ -94,186 +56,191 @@ def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
         IndexFileError: It is damaged, or of a type or format that is not opened.
     """
     held = Store(store)
-    return _open(held, _indexed_table(held, extractor), verify=verify)
+    return open_table(held, indexed_table(held, extractor), verify=verify)
 
 
-def search(
-    store: str,
-    *,
-    clip: str | None = None,
-    video: str | None = None,
-    at: Span | None = None,
-    image: str | None = None,
-    audio: str | None = None,
-    text: str | None = None,
-    extractor: str | Extractor | None = None,
-    k: int = 10,
-    where: str | None = None,
-) -> SearchResult:
+def open_search(store: str) -> Searcher:
+    """A searcher of a store, for many queries: networks, indexes and identities are loaded once, when first needed."""
+    return Searcher(Store(store))
+
+
+def search(store: str, **query: Any) -> SearchResult:
     """The k clips of a store most like a clip, a video, an image or a sound, or that a text fits best.
 
-    By cosine of their embeddings; for a text and a table without a text model, by the classes found in the clips
-    (`vidray.labels.class_names`), which takes no index.
-
-    Args:
-        store: fsspec URL of a store with an index.
-        clip: The id of a clip of the store. It is not among its own hits.
-        video: A path or URL; it need not be in the corpus. It is cut into clips as the store's videos are, and a hit's
-            score is the best over these.
-        at: The span [start_s, end_s) of `video` to search for, as one clip, instead of all of it. It may end half a
-            second behind the video, and is cut there.
-        image: A path or URL of a frame, which answers as a video of this one frame would.
-        audio: A path or URL of a sound, or of a video whose audio is meant; cut into clips as `video` is.
-        text: What to look for, in words: "a dog", "people talking".
-        extractor: Whose index, or table for a text; the object or `module:Class` that made it, where it is your own.
-            By default the only one there is, or the only one that suits the
-            query: frames for an image or a video, audio for a sound; for a text a joint model, else classes of
-            frames or of sounds, whichever answer better.
-        k: How many hits; fewer come back where the store, or the filter, has fewer.
-        where: An SQL expression over the columns of the table, of the store's clips and videos, and of its other tables
-            of features, such as `quality`; a name that several have is of the first of these.
-
-    Raises:
-        UsageError: Not exactly one query; no index, or several that suit; a span outside the video; a file that is
-            not there; a filter that DuckDB refuses.
-        MediaError: The query cannot be read, or has no frame, or no audio, where the extractor needs it.
-        IndexFileError: The index is damaged.
+    Takes what `Searcher.search` takes. For many queries, `open_search` loads networks and indexes once.
     """
-    queries = {"clip": clip, "video": video, "image": image, "audio": audio, "text": text}
-    given = {kind: value for kind, value in queries.items() if value is not None}
-    if len(given) != 1:
-        raise UsageError(f"give exactly one of clip, video, image, audio and text, got {', '.join(given) or 'none'}")
-    if at is not None and video is None:
-        raise UsageError("a span (at) goes with a video only")
-    ((kind, value),) = given.items()
-    held = Store(store)
-    if kind == "text":
-        table, hits, notes = _by_text(held, value, extractor, k, where)
-    else:
-        table = _indexed_table(held, extractor) if extractor is not None else _suiting(held, kind)
-        index = _open(held, table)
-        own = given_for(held.spec(table) or {}, extractor)
-        vectors, notes = (None, ()) if kind == "clip" else _embed(held, table, own, index, kind, value, at)
-        matches = _like_clip(index, value, k, where) if vectors is None else index.search(vectors, k, where)
-        hits, notes = _hits(index, matches, k), (*notes, *_staleness(index, store, table))
-    query = {**given, **({} if at is None else {"at": list(at)}), **({} if where is None else {"where": where})}
-    name = (held.spec(table) or {}).get("name", table)
-    return SearchResult(query=query, extractor=name if slug(name) == table else table, hits=hits, notes=notes)
+    return open_search(store).search(**query)
 
 
-def _by_text(
-    store: Store, text: str, extractor: str | Extractor | None, k: int, where: str | None
-) -> tuple[str, list[Hit], tuple[str, ...]]:
-    """The table that answers, the clips that a text fits best, and notes for a person.
+class Searcher:
+    """Searches one store. Thread-safe; an index that is built anew is taken up within two seconds."""
 
-    Where classes of frames and of sounds are there and none is named, both are asked, whose scores are calibrated
-    alike, each on its own data; the answer is that of the better best clip.
-    """
-    table = text_table(store, extractor)
-    spec = store.spec(table) or {}
-    labeler = zero_shot(table, spec, [text], given_for(spec, extractor))
-    if isinstance(labeler, JointModel):
-        index = _open(store, _indexed_table(store, table))
-        _check_same(store, table, index)
-        matches = index.search(labeler.vectors, k, where)
-        return table, _hits(index, matches, k), _staleness(index, store.url, table)
-    asked = {table: labeler}
-    if extractor is None and not hears(spec):
-        specs = {other: store.spec(other) or {} for other in store.tables("features")}
-        heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
-        asked |= {other: ClassNames(other, labeler.prompts, "audio") for other in heard}
-    answers = {name: _by_classes(store, by, k, where) for name, by in asked.items()}
-    best = max(answers, key=lambda name: answers[name][0].score if answers[name] else 0.0)
-    said = {name: "what is heard" if by.sense == "audio" else "what is seen" for name, by in asked.items()}
-    hits = answers[best]
-    others = [name for name in asked if name != best and hits]
-    notes = [f"answered by {said[best]}; for {said[other]}: -x {other}" for other in others]
-    if hits and hits[0].score < UNLIKELY:
-        notes.append(f"no clip is likely to be of '{text}': the network of {best} may have no such class")
-    return best, hits, tuple(notes)
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._networks = Networks()
+        self._opening = threading.Lock()
+        self._indexes: dict[str, _Opened] = {}
 
+    def search(
+        self,
+        *,
+        clip: str | None = None,
+        video: str | None = None,
+        at: Span | None = None,
+        image: str | None = None,
+        audio: str | None = None,
+        text: str | None = None,
+        vectors: npt.ArrayLike | None = None,
+        modality: str | None = None,
+        extractor: str | Extractor | None = None,
+        k: int = 10,
+        by: Literal["clip", "video"] = "clip",
+        where: str | None = None,
+        explain: bool = False,
+    ) -> SearchResult:
+        """The k clips most like a clip, a video, an image, a sound or vectors, or that a text fits best.
 
-def _by_classes(store: Store, labeler: ClassNames, k: int, where: str | None) -> list[Hit]:
-    return [Hit(**row) for row in best_clips(store, labeler, k, where).to_pylist()]
+        By cosine of their embeddings, or by inner product where the index is one of that; for a text and a table
+        without a text model, by the classes found in the clips (`vidray.labels.class_names`), which takes no index.
 
+        Args:
+            clip: The id of a clip of the store. It is not among its own hits.
+            video: A path or URL; it need not be in the corpus. It is cut into clips as the store's videos are, and a
+                hit's score is the best over these.
+            at: The span [start_s, end_s) of `video` to search for, as one clip, instead of all of it. It may end half
+                a second behind the video, and is cut there.
+            image: A path or URL of a frame, which answers as a video of this one frame would.
+            audio: A path or URL of a sound, or of a video whose audio is meant; cut into clips as `video` is.
+            text: What to look for, in words: "a dog", "people talking".
+            vectors: Embeddings, (Q, dim) or (dim,); a hit's score is the best over these.
+            modality: `frames` or `audio`: what is to be alike. By default whatever suits the query.
+            extractor: Whose index, or table for a text; the object or `module:Class` that made it, where it is your
+                own. By default the only one there is, or the only one that suits the query: frames for an image or a
+                video, audio for a sound; for a text a joint model, else classes of frames or of sounds, whichever
+                answer better.
+            k: How many hits; fewer come back where the store, or the filter, has fewer.
+            by: Whether hits are clips, or videos with the spans that were found in them.
+            where: An SQL expression over the columns of the store's tables; one that several tables have is named as
+                `table.column`. Labels of a name are `name.labels['dog'] > 0.5`.
+            explain: Say how the answer came about.
 
-def _indexed_table(store: Store, extractor: str | Extractor) -> str:
-    extractor = extractor if isinstance(extractor, str) else origin_of(extractor)
-    names = _indexed(store)
-    table = named(store, names, extractor)
-    if table is not None:
-        return table
-    there = f"there are {', '.join(names)}" if names else "there is none"
-    raise UsageError(f"{store.url}: no index of '{extractor}', {there}; run vidray index STORE -x {extractor}")
-
-
-def _indexed(store: Store) -> list[str]:
-    names = (name.split("/") for name in store.folder.sizes("index"))
-    return sorted(name[1] for name in names if len(name) == 3 and name[2] == CURRENT)
-
-
-def _suiting(store: Store, kind: str) -> str:
-    """The only index there is, or the only one that suits the query."""
-    names = _indexed(store)
-    if not names:
-        raise UsageError(f"{store.url}: no index yet; run vidray index STORE -x NAME")
-    if len(names) == 1:
-        return names[0]
-    ranks = {name: suitability(store.spec(name) or {}, kind) for name in names}
-    suiting = {name: rank for name, rank in ranks.items() if rank is not None}
-    if suiting:
-        names = [name for name, rank in suiting.items() if rank == min(suiting.values())]
-        if len(names) == 1:
-            return names[0]
-    raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
-
-
-def _open(store: Store, table: str, *, verify: bool = False) -> Index:
-    # the table's place is known here, so that a manifest cannot send its reader elsewhere
-    features = f"{store.url}/features/{table}"
-    return indexes.open_index(f"{store.url}/index/{table}", verify=verify, features=features)
-
-
-def _like_clip(index: Index, clip_id: str, k: int, where: str | None) -> Matches:
-    vector = index.vector(clip_id)
-    matches = index.search(vector, k + 1 if k > 0 else k, where)
-    others = matches.ids[0] != clip_id
-    return replace(
-        matches,
-        ids=matches.ids[:, others][:, :k],
-        scores=matches.scores[:, others][:, :k],
-        rows=matches.rows[:, others][:, :k],
-    )
-
-
-def _hits(index: Index, matches: Matches, k: int) -> list[Hit]:
-    """The best k clips over all query vectors; a clip's score is its best."""
-    rows, scores = matches.rows.ravel(), matches.scores.ravel()
-    order = np.lexsort((rows, -scores))
-    _, firsts = np.unique(rows[order], return_index=True)
-    best = order[np.sort(firsts)[:k]]
-    clips = index.clips(rows[best]).to_pylist()
-    return [
-        Hit(
-            clip_id=clip["clip_id"],
-            uri=clip.get("uri"),
-            start_s=clip.get("start_s"),
-            end_s=clip.get("end_s"),
-            score=float(score),
+        Raises:
+            UsageError: Not exactly one query; no index, or several that suit; a span outside the video; a file that is
+                not there; a filter that DuckDB refuses.
+            MediaError: The query cannot be read, or has no frame, or no audio, where the extractor needs it.
+            IndexFileError: The index is damaged.
+        """
+        queries = {"clip": clip, "video": video, "image": image, "audio": audio, "text": text, "vectors": vectors}
+        given = {kind: value for kind, value in queries.items() if value is not None}
+        if len(given) != 1:
+            raise UsageError(f"give exactly one of {', '.join(queries)}, got {', '.join(given) or 'none'}")
+        if at is not None and video is None:
+            raise UsageError("a span (at) goes with a video only")
+        if modality not in (None, *MODALITIES) or by not in ("clip", "video"):
+            raise UsageError(f"modality is {' or '.join(MODALITIES)}, by is clip or video; got {modality!r}, {by!r}")
+        if k < 1:
+            raise UsageError(f"k must be at least 1, got {k}")
+        ((kind, value),) = given.items()
+        ask = Ask(kind=kind, value=value, at=at, modality=modality, extractor=extractor, where=where, explain=explain)
+        answer = self._by_text(ask) if kind == "text" else self._by_vectors(ask)
+        hits: Any = answer.hits(k) if by == "clip" else videos(answer, k)
+        query = {kind: value for kind, value in given.items() if kind != "vectors"}
+        query |= {name: value for name, value in (("at", at and list(at)), ("where", where)) if value is not None}
+        name = (self.store.spec(answer.table) or {}).get("name", answer.table)
+        return SearchResult(
+            query=query,
+            extractor=name if slug(name) == answer.table else answer.table,
+            hits=hits,
+            notes=answer.notes(),
+            explanation=answer.explanation() if explain else None,
         )
-        for clip, score in zip(clips, scores[best], strict=True)
-    ]
+
+    def index(self, table: str) -> Index:
+        """The index of a table, opened once; another version is opened when there is one. Raises IndexFileError."""
+        folder = Folder(f"{self.store.url}/index/{table}")
+        with self._opening:
+            known = self._indexes.get(table)
+            if known is None or time.monotonic() - known.looked_at > LOOK_EVERY_S:
+                now = current(folder)
+                if known is None or known.version != now:
+                    known = _Opened(open_table(self.store, table), now)
+                self._indexes[table] = known
+                known.looked_at = time.monotonic()
+            return known.index
+
+    def _by_vectors(self, ask: Ask) -> ByVectors:
+        table = indexed_table(self.store, ask.extractor) if ask.extractor is not None else suiting(
+            self.store, "clip" if ask.kind == "vectors" else ask.kind, ask.modality
+        )  # fmt: skip
+        index = self.index(table)
+        notes: tuple[str, ...] = ()
+        if ask.kind == "vectors":
+            vectors = np.atleast_2d(np.asarray(ask.value, dtype=np.float32))
+        elif ask.kind == "clip":
+            vectors = index.vector(ask.value)[None, :]
+        else:
+            vectors, notes = _embed(
+                self.store, table, self._networks, ask.extractor, index, ask.kind, ask.value, ask.at
+            )
+        return ByVectors(self.store.url, table, index, vectors, ask, notes)
+
+    def _by_text(self, ask: Ask) -> ByVectors | ByClasses:
+        """Where classes of frames and of sounds are there and none is named, both are asked, whose scores are
+        calibrated alike, each on its own data; the answer is that of the better best clip.
+        """
+        table = self._text_table(ask)
+        spec = self.store.spec(table) or {}
+        labeler = self._networks.text(table, spec, ask.value, ask.extractor)
+        if isinstance(labeler, JointModel):
+            index = self.index(indexed_table(self.store, table))
+            check_same(self.store, table, index)
+            return ByVectors(self.store.url, table, index, labeler.vectors, ask, ())
+        asked = {table: labeler}
+        if ask.extractor is None and ask.modality is None and not hears(spec):
+            specs = {other: self.store.spec(other) or {} for other in self.store.tables("features")}
+            heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
+            asked |= {other: ClassNames(other, labeler.prompts, "audio") for other in heard}
+        answers = [ByClasses(self.store, other, by, ask, tuple(asked.values())) for other, by in asked.items()]
+        return max(answers, key=lambda answer: next((hit.score for hit in answer.hits(1)), 0.0))
+
+    def _text_table(self, ask: Ask) -> str:
+        if ask.extractor is not None or ask.modality is None:
+            return text_table(self.store, ask.extractor)
+        specs = {name: self.store.spec(name) or {} for name in self.store.tables("features")}
+        of = {name: spec for name, spec in specs.items() if ask.modality in modalities(spec)}
+        for kind in (is_joint, has_classes):
+            names = [name for name, spec in of.items() if kind(spec)]
+            if names:
+                return text_table(self.store, names[0]) if len(names) == 1 else self._refuse(names)
+        raise UsageError(f"{self.store.url}: no table of {ask.modality} can be compared with a text; leave --in out")
+
+    def _refuse(self, names: list[str]) -> str:
+        raise UsageError(f"{self.store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
+
+
+@dataclass
+class _Opened:
+    index: Index
+    version: tuple[str, str]
+    looked_at: float = -math.inf
 
 
 def _embed(
-    store: Store, table: str, given: Extractor | None, index: Index, kind: str, uri: str, at: Span | None
+    store: Store,
+    table: str,
+    networks: Networks,
+    given: str | Extractor | None,
+    index: Index,
+    kind: str,
+    uri: str,
+    at: Span | None,
 ) -> tuple[Vectors, tuple[str, ...]]:
     """The embeddings of a query's clips, (Q, dim), and a note where some of them cannot be used."""
     spec = store.spec(table)
     if spec is None:
         raise UsageError(f"{store.url}/features/{table} does not say what made it; search it by clip")
-    _check_same(store, table, index)
-    extractor = restore(spec, given)
+    check_same(store, table, index)
+    extractor = networks.extractor(spec, given)
     samplings = samplings_of(extractor)
     if not samplings or suitability(spec, kind) is None:
         about = " and ".join(sorted(modalities(spec)))
@@ -283,10 +250,12 @@ def _embed(
         if kind == "image":
             ((name, sampling),) = samplings.items()
             clip = _clip(uri, 0, (0.0, sampling.unit_s))
-            return _vectors(iter([_item(clip, {name: sandbox.image(uri, sampling)})]), extractor, uri)
+            items: Iterator[Any] = iter([_item(clip, {name: sandbox.image(uri, sampling)})])
+            return _vectors(items, extractor, networks.loaded(spec, given), uri)
         info = sandbox.probe(uri)
         spans = _spans(store, info, extractor, uri, at, sandbox)
-        return _vectors((_read(sandbox, uri, i, span, info, samplings) for i, span in enumerate(spans)), extractor, uri)
+        items = (_read(sandbox, uri, i, span, info, samplings) for i, span in enumerate(spans))
+        return _vectors(items, extractor, networks.loaded(spec, given), uri)
 
 
 def _read(
@@ -311,11 +280,6 @@ def _clip(uri: str, index: int, span: Span) -> Clip:
 
 def _item(clip: Clip, values: Mapping[str, Any]) -> ClipInput:
     return ClipInput(clip=clip, values=values)
-
-
-def _check_same(store: Store, table: str, index: Index) -> None:
-    if spec_sha256(index.features) != index.manifest.spec_sha256:
-        raise UsageError(f"{store.url}: another extractor made the table {table} since; run vidray index again")
 
 
 def _opened(uri: str) -> BinaryIO:
@@ -348,10 +312,9 @@ def _spans(
 
 
 def _vectors(
-    samples: Iterator[ClipInput | MediaError | None], extractor: Extractor, uri: str
+    samples: Iterator[ClipInput | MediaError | None], extractor: Extractor, extract: ExtractFn, uri: str
 ) -> tuple[Vectors, tuple[str, ...]]:
     """One clip at a time: a long query takes no more memory than a short one."""
-    extract = extractor.load("cpu")
     vectors: list[Vectors] = []
     errors: list[MediaError] = []
     count = 0
@@ -381,11 +344,3 @@ def _embedding(extract: ExtractFn, item: ClipInput, schema: pa.Schema, uri: str)
     if not np.isfinite(vector).all() or not vector.any():
         raise ExtractError("extractor", "its embedding is zero or not finite", uri)
     return vector
-
-
-def _staleness(index: Index, store: str, table: str) -> tuple[str, ...]:
-    if not index.stale:
-        return ()
-    newer = index.newer_clips()
-    changed = f"{newer} clips are newer than the index" if newer else "the table has changed since the index was built"
-    return (f"{changed}; run vidray index {store} -x {table}",)

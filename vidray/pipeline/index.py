@@ -1,0 +1,120 @@
+"""Build an index: the work of its segments as Ray tasks, where there is enough of it; from Parquet, without media."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from vidray.errors import ClusterError, UsageError, VidrayError, one_line
+from vidray.extractors import Extractor
+from vidray.extractors.registry import origin_of
+from vidray.index import IndexInfo, ann
+from vidray.index import build_index as build
+from vidray.index.embeddings import Metric
+from vidray.pipeline.cluster import Cluster, cluster, raise_as_said, usable_cores
+from vidray.store import Store
+from vidray.store.tables import features_table
+
+RETRIES = 2
+WORTH_A_CLUSTER = 4
+"""Fewer segments are written in this process, with all of its threads, before a cluster would have started."""
+
+
+def build_index(
+    store: str,
+    *,
+    extractor: str | Extractor,
+    metric: Metric | None = None,
+    factory: str | None = None,
+    rebuild: bool = False,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> IndexInfo:
+    """Build the index of one extractor's table, `index/<extractor>/`, or bring the one that is there up to date.
+
+    What was built is the same, byte for byte, whoever builds: this process, or any number of workers.
+
+    Args:
+        store: fsspec URL of a store, or of any folder with `features/<extractor>/`.
+        extractor: Whose table.
+        metric, factory, rebuild: See `vidray.index.build_index`.
+        workers: How many tasks of one thread each work at a time; 1 is this process. By default all cores, as Ray
+            tasks where there are many segments to write.
+        ray_address: A running Ray cluster, else RAY_ADDRESS, else one that is started on this machine.
+        say: Told what is being done.
+
+    Raises:
+        UsageError: The store has no such table, or it has no embeddings.
+        StoreError: A part of the table cannot be read.
+        ClusterError: There is no cluster, or it lost a task for good.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be at least 1, got {workers}")
+    held = Store(store)
+    table = features_table(held, extractor if isinstance(extractor, str) else origin_of(extractor))
+    with _threads(workers), cluster(ray_address) as connection:
+        run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")))
+        return build(
+            f"{held.url}/features/{table}", f"{held.url}/index/{table}", metric=metric, factory=factory,
+            rebuild=rebuild, run=run, say=say,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _threads(workers: int | None) -> Iterator[None]:
+    """Training and measuring, which this process does, have as many threads as there are workers."""
+    before = ann.threads(workers)
+    try:
+        yield
+    finally:
+        ann.threads(before)
+
+
+class _Runner:
+    """Does jobs as Ray tasks, so many at a time, and gives back their results in order."""
+
+    def __init__(self, connection: Cluster, store: Store, workers: int | None, *, forced: bool) -> None:
+        self._connection, self._store, self._workers, self._forced = connection, store, workers, forced
+
+    def __call__(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+        enough = 2 if self._forced or self._workers else WORTH_A_CLUSTER
+        if self._workers == 1 or len(jobs) < enough:
+            return map(work, jobs)
+        return self._as_tasks(work, jobs)
+
+    def _as_tasks(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+        import ray
+
+        self._connection.connect()
+        self._connection.check_nodes(self._store.folder, None)
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_alone)
+        at_once = self._workers or max(1, int(ray.cluster_resources().get("CPU", usable_cores())))
+        waiting: list[Any] = []
+        for job in jobs:
+            waiting.append(task.remote(work, job))
+            if len(waiting) >= at_once:
+                ray.wait(waiting, num_returns=len(waiting) - at_once + 1)
+        for reference in waiting:
+            yield self._result(reference)
+
+    def _result(self, reference: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as e:
+            raise_as_said(e)
+            if isinstance(e.cause, VidrayError):
+                raise e.cause from e
+            raise
+        except ray.exceptions.RayError as e:
+            raise ClusterError(f"a task of the index was lost for good: {one_line(e)[-300:]}") from e
+
+
+def _alone(work: Callable[[Any], Any], job: Any) -> Any:
+    """One job on one thread."""
+    ann.threads(1)
+    return work(job)

@@ -1,0 +1,73 @@
+"""The indexes of a store: which there are, and which suits a query."""
+
+from __future__ import annotations
+
+from vidray import index as indexes
+from vidray.errors import UsageError
+from vidray.extractors import Extractor
+from vidray.extractors.registry import origin_of
+from vidray.extractors.spec import modalities, suitability
+from vidray.index import Index
+from vidray.index.files import CURRENT
+from vidray.store import Store, spec_sha256
+from vidray.store.tables import named
+
+
+def indexed_table(store: Store, extractor: str | Extractor) -> str:
+    """The table of an extractor that has an index. Raises UsageError where there is none."""
+    extractor = extractor if isinstance(extractor, str) else origin_of(extractor)
+    names = indexed(store)
+    table = named(store, names, extractor)
+    if table is not None:
+        return table
+    there = f"there are {', '.join(names)}" if names else "there is none"
+    raise UsageError(f"{store.url}: no index of '{extractor}', {there}; run vidray index STORE -x {extractor}")
+
+
+def indexed(store: Store) -> list[str]:
+    """The tables that have an index."""
+    names = (name.split("/") for name in store.folder.sizes("index"))
+    return sorted(name[1] for name in names if len(name) == 3 and name[2] == CURRENT)
+
+
+def suiting(store: Store, kind: str, modality: str | None) -> str:
+    """The only index there is, or the only one that suits the query, of those of a modality where one is named."""
+    names = indexed(store)
+    if not names:
+        raise UsageError(f"{store.url}: no index yet; run vidray index STORE -x NAME")
+    if modality is not None:
+        of_modality = [name for name in names if modality in modalities(store.spec(name) or {})]
+        if not of_modality:
+            raise UsageError(f"{store.url}: no index of {modality}, there are {', '.join(names)}; leave --in out")
+        names = of_modality
+    if len(names) == 1:
+        return names[0]
+    ranks = {name: suitability(store.spec(name) or {}, kind) for name in names}
+    fitting = {name: rank for name, rank in ranks.items() if rank is not None}
+    if fitting:
+        names = [name for name, rank in fitting.items() if rank == min(fitting.values())]
+        if len(names) == 1:
+            return names[0]
+    raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
+
+
+def open_table(store: Store, table: str, *, verify: bool = False) -> Index:
+    """Open the index of a table. Raises IndexFileError."""
+    # the table's place is known here, so that a manifest cannot send its reader elsewhere
+    features = f"{store.url}/features/{table}"
+    return indexes.open_index(f"{store.url}/index/{table}", verify=verify, features=features)
+
+
+def check_same(store: Store, table: str, index: Index) -> None:
+    """Raise UsageError where the table is no longer of the extractor whose embeddings the index has."""
+    if spec_sha256(index.features) != index.manifest.spec_sha256:
+        raise UsageError(f"{store.url}: another extractor made the table {table} since; run vidray index again")
+
+
+def staleness(index: Index, store: str, table: str) -> tuple[str, ...]:
+    """A note where the table has clips that the index does not have, or lacks some that it has."""
+    if not index.stale:
+        return ()
+    newer = index.newer_clips()
+    changed = f"{newer} clips are newer than the index" if newer else "the table has changed since the index was built"
+    return (f"{changed}; run vidray index {store} -x {table}",)
