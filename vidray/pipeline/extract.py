@@ -203,7 +203,10 @@ class _Filling:
         self.run.settings["placement"] = dataclasses.asdict(placement)
         self.extractors = ship_weights(self.extractors, self.store.folder)
         pickle_sources(self.extractors)
-        total = sum(self.store.rows("clips", part) * len(tables) for part, tables in missing.items())
+        lacking = {
+            count: [part for part, tables in missing.items() if len(tables) == count] for count in _lengths(missing)
+        }
+        total = sum(count * self.store.count("clips", parts) for count, parts in lacking.items())
         self.progress.phase("extracting", total, "clips" if len(self.extractors) == 1 else "clips x extractors")
         works = (
             part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
@@ -293,6 +296,11 @@ class _Filling:
             self.run.count("workers_lost", 1)
             self.lost = " ".join(str(e).split())[-300:]
             self.progress.say(f"a worker was lost: {self.lost}")
+
+
+def _lengths(missing: Mapping[int, Sequence[str]]) -> set[int]:
+    """How many tables parts lack."""
+    return {len(tables) for tables in missing.values()}
 
 
 def _broken(blocks: Sequence[BlockWork], what: str) -> ClusterError:

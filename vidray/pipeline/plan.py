@@ -279,12 +279,11 @@ def _check_survey(planner: Planner) -> None:
 def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:
     """The URIs that the store has planned and keeps: none of videos that are to be planned again."""
     retired = frozenset(store.intent())
-    uris = []
-    for part in store.parts("clips"):
-        for row in store.read("videos", part, ["video_id", "uri", "status"]).to_pylist():
-            if row["video_id"] not in retired and not (retry_failed and row["status"] == "failed"):
-                uris.append(row["uri"])
-    return frozenset(uris)
+    return frozenset(
+        row["uri"]
+        for row in store.listed_videos().to_pylist()
+        if row["video_id"] not in retired and not (retry_failed and row["status"] == "failed")
+    )
 
 
 def _probe_part(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:

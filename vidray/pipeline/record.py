@@ -103,9 +103,9 @@ class RunRecord:
     def finish(self) -> Summary:
         """Count what the store holds now, write the run's record and return its summary."""
         parts = self._store.parts("clips")
-        videos = sum(self._store.rows("videos", part) for part in parts)
-        videos_failed = sum(self._store.rows(f"errors/{PROBE}", part) for part in parts)
-        clips = sum(self._store.rows("clips", part) for part in parts)
+        videos, videos_failed, clips = (
+            self._store.count(name, parts) for name in ("videos", f"errors/{PROBE}", "clips")
+        )
         planned = clips * len(self._tables)
         wall_s = time.time() - self._began
         summary = Summary(

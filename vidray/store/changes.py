@@ -40,18 +40,16 @@ def find_changes(store: Store, listing: Listing) -> Changes:
     """Compare the store's videos with a listing of their corpus."""
     listed = {video.uri: video for video in listing.videos}
     changed, deleted, failed = set(), set(), set()
-    columns = ["video_id", "uri", "fingerprint", "status", "corpus"]
-    for part in store.parts("clips"):
-        for row in store.read("videos", part, columns).to_pylist():
-            video = listed.get(row["uri"])
-            if video is None:
-                if row["corpus"] == listing.corpus and listing.is_whole:
-                    deleted.add(row["video_id"])
-                continue
-            if video.is_seen and video.fingerprint != row["fingerprint"]:
-                changed.add(row["video_id"])
-            if row["status"] == "failed":
-                failed.add(row["video_id"])
+    for row in store.listed_videos().to_pylist():
+        video = listed.get(row["uri"])
+        if video is None:
+            if row["corpus"] == listing.corpus and listing.is_whole:
+                deleted.add(row["video_id"])
+            continue
+        if video.is_seen and video.fingerprint != row["fingerprint"]:
+            changed.add(row["video_id"])
+        if row["status"] == "failed":
+            failed.add(row["video_id"])
     return Changes(changed=frozenset(changed), deleted=frozenset(deleted), failed=frozenset(failed))
 
 
@@ -91,22 +89,26 @@ def finish_retirement(store: Store) -> None:
 
 def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None:
     """Remove every row of videos from every part but one, in the order of `retire`; done twice, it does the same."""
-    tables = list(_named_tables(store))
-    for part in store.parts("videos"):
-        if part == but or not _holds(store.read("videos", part, ["video_id"]), gone):
+    tables = [*_named_tables(store), "clips", f"errors/{PROBE}", "videos"]
+    # listed once: a store has as many parts as it has thousands of videos
+    held = {table: set(store.parts(table)) for table in tables}
+    staged = store.tables("_staging")
+    for part in sorted(held["videos"] - {but}):
+        rows = store.read("videos", part, ["video_id"])
+        if not _holds(rows, gone):
             continue
-        is_emptied = not len(_without(store.read("videos", part, ["video_id"]), gone))
-        if part in store.parts("clips") and _holds(store.read("clips", part, ["video_id"]), gone):
-            for table in store.tables("_staging"):
+        is_emptied = not len(_without(rows, gone))
+        if part in held["clips"] and _holds(store.read("clips", part, ["video_id"]), gone):
+            for table in staged:
                 if is_emptied:
                     store.clear_staged(part, table)
                 else:
                     store.forget_slices(part, table)
-        for table in (*tables, "clips", f"errors/{PROBE}", "videos"):
+        for table in tables:
             if is_emptied:
                 # its number is free again: a run that is interrupted here and repeated must not take another one
                 store.remove(table, part)
-            elif part in store.parts(table):
+            elif part in held[table]:
                 rows = store.read(table, part)
                 if _holds(rows, gone):
                     store.write(table, part, _without(rows, gone), rows.schema)
@@ -176,8 +178,9 @@ def _keep_current(store: Store) -> None:
     """Say of the derived parts that were made from what there was that they are of what there is."""
     derived = derived_tables(store)
     for table, parts in store.intended_current().items():
+        there = store.parts(f"features/{table}")
         for part in parts:
-            if table in derived and part in store.parts(f"features/{table}"):
+            if table in derived and part in there:
                 store.write_made_from(table, part, made_from_now(store, derived[table].values(), part))
 
 

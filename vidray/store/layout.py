@@ -24,6 +24,8 @@ ROW_GROUP_ROWS = 8192
 ROW_GROUP_BYTES = 64 << 20
 """A row group is read whole: wide rows, such as images, come in fewer of them."""
 STREAM_ROWS = 1024
+READS_AT_ONCE = 16
+"""On remote storage most of the time goes by waiting."""
 
 VIDEOS = pa.schema(
     [
@@ -43,6 +45,8 @@ VIDEOS = pa.schema(
         ("corpus", pa.string()),
     ]
 )
+LISTED = pa.schema([VIDEOS.field(name) for name in ("video_id", "uri", "fingerprint", "status", "corpus")])
+"""What a listing is compared with."""
 CLIPS = pa.schema(
     [
         ("clip_id", pa.string()),

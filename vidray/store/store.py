@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,7 +30,9 @@ from vidray.store.layout import (
     GROWN,
     INPUTS,
     INTENT,
+    LISTED,
     PROBE,
+    READS_AT_ONCE,
     ROW_GROUP_BYTES,
     ROW_GROUP_ROWS,
     SLICE_FILE,
@@ -60,6 +63,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.folder = Folder(url)
         self.url = self.folder.url
+        self._listed: pa.Table | None = None
 
     def config(self) -> dict[str, Any] | None:
         """What `vidray.json` says; None for a store that is not there."""
@@ -178,6 +182,19 @@ class Store:
         with self._reading(table, part) as file:
             return int(pq.read_metadata(file).num_rows)
 
+    def count(self, table: str, parts: Iterable[int]) -> int:
+        """How many rows some parts have together, from their footers, of which many are read at once."""
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            return sum(pool.map(lambda part: self.rows(table, part), parts))
+
+    def listed_videos(self) -> pa.Table:
+        """What tells the planned videos apart: `LISTED` of `videos`. Read once, until this object changes them."""
+        if self._listed is None:
+            with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+                read = pool.map(lambda part: self.read("videos", part, LISTED.names), self.parts("clips"))
+                self._listed = pa.concat_tables([LISTED.empty_table(), *read], promote_options="permissive")
+        return self._listed
+
     def columns(self, table: str, part: int) -> list[str]:
         """The names of a part's columns, from its footer."""
         return list(self.schema(table, part).names)
@@ -205,6 +222,7 @@ class Store:
         """Publish one part, its seal before it; the rows are streamed, the file appears whole. Returns its rows."""
         tables = [batches] if isinstance(batches, pa.Table) else batches
         rows = 0
+        self._forget(table)
         with self.folder.writing(part_file(table, part)) as file:
             with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
                 for group in row_groups(tables, schema):
@@ -370,11 +388,16 @@ class Store:
 
     def remove(self, table: str, part: int) -> None:
         """Remove one part of a table, if it is there, and what it says that it was made from."""
+        self._forget(table)
         self.folder.remove(seal_file(table, part))
         self.folder.remove(part_file(table, part))
         kind, _, name = table.partition("/")
         if kind == "features":
             self.folder.remove(inputs_file(name, part))
+
+    def _forget(self, table: str) -> None:
+        if table in ("videos", "clips"):
+            self._listed = None
 
     def intent(self) -> list[str]:
         """The videos whose retirement has begun and not ended."""
