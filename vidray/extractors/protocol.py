@@ -95,7 +95,7 @@ class ModelInfo:
     """
 
     name: str
-    kind: Literal["frame", "video", "audio", "quality", "detection", "segmentation", "text", "other"]
+    kind: Literal["frame", "video", "audio", "quality", "detection", "segmentation", "text", "image", "other"]
     dim: int | None
     inputs: str
     weights: str

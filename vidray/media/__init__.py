@@ -6,6 +6,7 @@ from vidray.media.samples import AudioSamples, Decoded, Frames, RawFrames, RawSa
 from vidray.media.sampling import (
     Audio,
     FrameRate,
+    FrameSpread,
     FrameWindows,
     Modality,
     Sampling,
@@ -28,6 +29,7 @@ __all__ = [
     "FrameRate",
     "FrameRequest",
     "FrameSize",
+    "FrameSpread",
     "FrameWindows",
     "Frames",
     "Modality",

@@ -7,6 +7,7 @@ from typing import Any
 
 from vidray.media.sampling.audio import Audio
 from vidray.media.sampling.frame_rate import FrameRate
+from vidray.media.sampling.frame_spread import FrameSpread
 from vidray.media.sampling.frame_windows import FrameWindows
 from vidray.media.sampling.protocol import Modality, Sampling, context_of, record_of, with_context
 from vidray.media.values import Resize
@@ -14,6 +15,7 @@ from vidray.media.values import Resize
 __all__ = [
     "Audio",
     "FrameRate",
+    "FrameSpread",
     "FrameWindows",
     "Modality",
     "Sampling",
