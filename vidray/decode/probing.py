@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from av.stream import Stream
 
+from vidray.decode.choice import spoken_of
 from vidray.decode.scaling import geometry_of
 from vidray.decode.source import RAW_FORMATS, Source
 from vidray.decode.tracks import Tracks
@@ -38,7 +39,7 @@ def probe(file: BinaryIO, uri: str) -> VideoInfo:
         try:
             return _info(tracks)
         finally:
-            tracks.source.close()
+            tracks.close()
     except DecodeError as e:
         raise ProbeError(e.kind, e.message, uri, e.at_s) from e
 
@@ -58,6 +59,7 @@ def _info(tracks: Tracks) -> VideoInfo:
         video_codec=None if video is None else video.codec.canonical_name,
         audio_codec=None if audio is None else audio.codec.canonical_name,
         sample_rate=None if audio is None else audio.sample_rate or None,
+        audio_tracks=None if audio is None else spoken_of(tracks.source.container, tracks.source.audios),
     )
 
 
@@ -81,11 +83,15 @@ def _duration_s(tracks: Tracks) -> float:
 def _claimed_s(tracks: Tracks) -> float:
     """By the streams' headers, by the container's, or by the last packets where they say nothing."""
     source = tracks.source
+    if source.is_joined and (end_s := source.container_end_s) is not None:
+        return end_s
     streams: list[Stream] = []
     if tracks.frames is not None and source.video is not None:
         streams.append(source.video)
     if tracks.audio is not None and source.audio is not None:
         streams.append(source.audio)
+    if source.is_guessed:
+        return source.scan_end_s(0.0)
     if source.format in _LOOSE_FORMATS:
         return _tail_end_s(source)
     ends = [source.declared_end_s(s) for s in streams]
