@@ -7,18 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from field_media import Media, Track, every, heard_hz, ladder, silence, tone, write_media
 from synthetic_media import info_of, numbers, one, read, same_bytes, spans
 
+from vidray.decode.hdr import needs_mapping, to_sdr
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
 from vidray.media import Audio, AudioSamples, FrameRate, Frames
+from vidray.testing import SyntheticVideo, write_video
 
 AUDIO = Audio(sample_rate=16_000)
 EACH = FrameRate(fps=10)
+HDR = Path(__file__).parent / "media" / "hdr10_white.mp4"
 TWO_EDITS = Path(__file__).parent / "media" / "two_edits.mp4"
 TENTHS = every(0.1, 0, 30)
 
@@ -280,6 +285,69 @@ def test_channels_that_a_mix_would_lose_are_said(folder: Path, name: str, codec:
         path = write_media(folder / f"{signal.__name__}-{name}", Media(tracks=[track]))
         (decoded,) = read(path, [AUDIO], [(1.0, 2.0)])
         assert ("quieter than the loudest" in str(decoded.warning)) == is_lost
+
+
+# --- colours and rates -----------------------------------------------------------------------------------------------
+
+
+def test_reference_white_of_hdr_is_white() -> None:
+    frames = one(HDR, FrameRate(fps=1), 0.0, 2.0)
+    assert isinstance(frames, Frames)
+    assert int(frames.frames.min()) >= 250
+
+
+@pytest.mark.parametrize(
+    ("transfer", "codes"), [(16, {0.0: 0, 0.58: 255, 0.38: 108}), (18, {0.0: 0, 0.75: 255, 1.0: 255})]
+)
+def test_hdr_is_mapped_by_light(transfer: int, codes: dict[float, int]) -> None:
+    """BT.2408: PQ of 0.38 is the grey card, 26 cd/m2: (26 / 203) ** (1 / 2.4) of SDR's range."""
+    for value, wanted in codes.items():
+        coded = np.full((64, 64, 3), round(value * 65535), np.uint16)
+        rgb = av.VideoFrame.from_ndarray(coded, format="rgb48le")
+        frame = rgb.reformat(format="yuv444p12le", dst_colorspace="BT2020")
+        frame.color_trc, frame.color_primaries, frame.colorspace = transfer, 9, 9
+        assert needs_mapping(frame)
+        assert np.abs(to_sdr(frame, VideoReformatter()).to_ndarray()[32, 32].astype(int) - wanted).max() <= 4
+
+
+def test_wide_gamut_keeps_greys_and_the_hue() -> None:
+    coded = np.zeros((64, 64, 3), np.uint16)
+    coded[:, :32] = 30_000
+    coded[:, 32:] = (40_000, 8_000, 8_000)
+    frame = av.VideoFrame.from_ndarray(coded, format="rgb48le").reformat(format="yuv444p12le", dst_colorspace="BT2020")
+    frame.color_trc, frame.color_primaries, frame.colorspace = 14, 9, 9
+    out = to_sdr(frame, VideoReformatter()).to_ndarray().astype(int)
+    assert np.ptp(out[32, 5]) <= 3
+    assert out[32, 5, 0] == pytest.approx(30_000 / 257, abs=3)
+    assert out[32, 60, 0] > 40_000 / 257
+    assert out[32, 60, 1] < 8_000 / 257 + 3
+
+
+def test_what_cannot_be_converted_says_why(folder: Path) -> None:
+    path = folder / "ycgco.mp4"
+    write_video(path, SyntheticVideo(frames=10, options={"x264-params": "colormatrix=YCgCo"}))
+    error = one(path, FrameRate(fps=1), 0.0, 0.4)
+    assert isinstance(error, DecodeError)
+    assert (error.kind, "the colour matrix YCgCo" in error.message) == ("unsupported", True)
+
+
+def test_the_rate_is_what_a_person_would_name(folder: Path) -> None:
+    path = folder / "pal.dv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("dvvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 720, 576, "yuv420p"
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(np.zeros((576, 720, 3), np.uint8), format="rgb24")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert info_of(path).fps == 25
+    audio_first = Media(times_s=every(0.1, 0, 12), tracks=[Track(length_s=12)], order="audio first")
+    assert info_of(write_media(folder / "rate.ts", audio_first)).fps == pytest.approx(10)
+    fast = folder / "fast.mp4"
+    write_video(fast, SyntheticVideo(frames=480, fps=960, b_frames=0))
+    assert info_of(fast).fps == pytest.approx(960)
 
 
 # --- parameters that change ------------------------------------------------------------------------------------------
