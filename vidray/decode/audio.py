@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 from typing import Any, cast
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags2
 from av.packet import Packet
 
+from vidray.decode.planes import Levels, Mono, Planes, mixed, planes_of, resampled
 from vidray.decode.source import Source
-
-Mono = npt.NDArray[np.float32]
 
 _SETTLING_S = 0.3
 """Decoded before a clip and thrown away, once for the decoder and once for a margin: overlapping windows and bit
@@ -45,13 +44,6 @@ _JITTER_S = 0.0015
 _NEAR_S = 3.0
 """A clip that begins this near is reached by reading on, not by seeking."""
 
-_FULL_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0}
-
-_RATES = (1_000, 768_000)
-
-_PLANES_MAX = 7
-"""With more planes than this, PyAV reads past the end of FFmpeg's list of them."""
-
 _FIXED_FRAMES = frozenset({"aac", "mp1", "mp2", "mp3", "ac3", "eac3", "opus"})
 """Codecs whose frames all hold the same number of samples, so that a rounded timestamp can be put right."""
 
@@ -61,32 +53,45 @@ _REBUILT = frozenset({"aac", "mp1", "mp2", "mp3", "ac3", "eac3"})
 
 @dataclass(frozen=True)
 class _Chunk:
-    at: int  # in samples of the track's own rate, on the clock
+    at: int  # in samples of the clip's own rate, on the clock
     mono: Mono
+    rate: int
 
     @property
     def end(self) -> int:
         return self.at + len(self.mono)
 
 
-class AudioTrack:
-    """Answers `read(span, rates)`; after a seek of the source, `reset` comes first."""
+@dataclass(frozen=True)
+class _Packet:
+    packet: Packet[Any]
+    start_s: float
+    extradata: bytes | None  # in force, None for that of the headers
 
-    def __init__(self, source: Source) -> None:
+
+class AudioTrack:
+    """Answers `read(span, rates)` for one track; after a seek of the source, `reset` comes first.
+
+    `lost_db` says by how much the mix of the clip that was read last is quieter than its loudest channel, where that
+    is much.
+    """
+
+    def __init__(self, source: Source, place: int = 0) -> None:
         self._source = source
+        self._place_of = place
         self._rate = 0
         self.end_s: float | None = None
+        self.lost_db: float | None = None
         self.reset(at_start=True)
 
     @property
     def stream(self) -> AudioStream:
-        stream = self._source.audio
-        assert stream is not None
-        return stream
+        return self._source.audios[self._place_of]
 
     def reset(self, *, at_start: bool) -> None:
         """Forget what was read: the source stands elsewhere."""
-        self._packets: deque[Packet[Any]] = deque()
+        self._packets: deque[_Packet] = deque()
+        self._extradata: bytes | None = None
         self._at_start = at_start
         self._torn_until_s = -math.inf if at_start else None
         self._over = False
@@ -95,8 +100,9 @@ class AudioTrack:
         """When the first sample is heard, in the container's own seconds; None if no packet can be decoded."""
         decoder = self._decoder()
         while self._advance(math.inf):
-            for frame, _ in self._decoded(decoder, self._packets[-1], count_damage=True):
-                skip, _ = _trim(frame)
+            packet = self._packets[-1].packet
+            for frame, _ in self._decoded(decoder, packet, count_damage=True):
+                skip, _ = (frame.samples, 0) if packet.is_discard else _trim(frame)
                 if frame.pts is not None and frame.time_base and frame.samples > skip:
                     return frame.pts * frame.time_base + Fraction(skip, frame.sample_rate)
         return None
@@ -107,8 +113,8 @@ class AudioTrack:
             return True
         if not self._packets:
             return self._at_start and start_s - self._source.read_s < _NEAR_S
-        whole = self._at_start or self._start_s(self._packets[0]) < self.from_s(start_s)
-        return whole and (self._over or start_s - self._start_s(self._packets[-1]) < _NEAR_S)
+        whole = self._at_start or self._packets[0].start_s < self.from_s(start_s)
+        return whole and (self._over or start_s - self._packets[-1].start_s < _NEAR_S)
 
     def find(self, start_s: float) -> bool:
         """After a seek: read the first packet, and say whether it comes early enough for a clip."""
@@ -126,12 +132,13 @@ class AudioTrack:
         """From where on a clip's audio is to be decoded."""
         return start_s - 2 * _SETTLING_S
 
-    def read(self, start_s: float, end_s: float, counts: dict[int, int]) -> dict[int, Mono | None]:
+    def read(self, start_s: float, end_s: float, counts: Mapping[int, int]) -> dict[int, Mono | None]:
         """`counts` samples of a span for each wanted rate; None where the track has no sample in the span."""
         until_s = end_s + 2 * _EDGE_S
-        while (not self._packets or self._start_s(self._packets[-1]) < until_s) and self._advance(until_s):
+        while (not self._packets or self._packets[-1].start_s < until_s) and self._advance(until_s):
             pass
         self._forget(self.from_s(start_s))
+        self._rate = 0
         placed = self._place(start_s, end_s)
         first, last = math.floor(start_s * self._rate), math.ceil(end_s * self._rate)
         if not any(chunk.at < last and chunk.end > first for chunk in placed):
@@ -145,30 +152,34 @@ class AudioTrack:
         packet = self._source.packet(self.stream, until_s)
         if packet is not None:
             at_s = self._start_s(packet)
+            if packet.has_sidedata("new_extradata"):
+                self._extradata = bytes(packet.get_sidedata("new_extradata"))
             if self._torn_until_s is None:
+                if packet.is_discard:
+                    return True  # of a stretch whose beginning an edit list cut out; what it follows lies before it
                 self._torn_until_s = at_s + _TORN_S
             if at_s >= self._torn_until_s:
-                self._packets.append(packet)
+                self._packets.append(_Packet(packet, at_s, self._extradata))
             return True
         if self._source.ended:
             self._over = True
             if self._packets:
                 last = self._packets[-1]
-                self.end_s = self._start_s(last) + float((last.duration or 0) * last.time_base)
+                self.end_s = last.start_s + float((last.packet.duration or 0) * last.packet.time_base)
         return False
 
     def _forget(self, before_s: float) -> None:
-        while len(self._packets) > 1 and self._start_s(self._packets[1]) < before_s:
+        while len(self._packets) > 1 and self._packets[1].start_s < before_s:
             self._packets.popleft()
             self._at_start = False
 
-    def _decoder(self) -> AudioCodecContext:
+    def _decoder(self, extradata: bytes | None = None) -> AudioCodecContext:
         """A decoder that knows nothing of the clips before, and leaves trimming to us, so that frames stay whole."""
         decoder = self.stream.codec_context
         name = decoder.codec.canonical_name
         if name in _REBUILT:
             fresh = cast(AudioCodecContext, av.CodecContext.create(decoder.codec))
-            fresh.extradata = decoder.extradata
+            fresh.extradata = decoder.extradata if extradata is None else extradata
             fresh.thread_count = 1
             decoder = fresh
         elif decoder.is_open:
@@ -178,9 +189,9 @@ class AudioTrack:
 
     def _decoded(
         self, decoder: AudioCodecContext, packet: Packet[Any] | None, *, count_damage: bool
-    ) -> list[tuple[AudioFrame, Mono]]:
+    ) -> list[tuple[AudioFrame, Planes]]:
         try:
-            return [(frame, _mono(frame)) for frame in decoder.decode(packet) if frame.samples]
+            return [(frame, planes_of(frame)) for frame in decoder.decode(packet) if frame.samples]
         except (av.FFmpegError, ValueError):
             if count_damage:
                 self._source.damage.add(self._source.read_s if packet is None else self._start_s(packet))
@@ -189,33 +200,59 @@ class AudioTrack:
     def _place(self, start_s: float, end_s: float) -> list[_Chunk]:
         """What a clip needs, end to end; gaps stay where they are real."""
         placed: list[_Chunk] = []
-        for chunk in self._chunks(start_s, end_s):
-            if chunk.at < (start_s - _SETTLING_S) * self._rate:
-                continue
+        for chunk in self._in_one_rate(self._chunks(start_s, end_s)):
             follows = bool(placed) and abs(chunk.at - placed[-1].end) <= _JITTER_S * self._rate
-            placed.append(_Chunk(placed[-1].end, chunk.mono) if follows else chunk)
+            placed.append(replace(chunk, at=placed[-1].end) if follows else chunk)
         return placed
+
+    def _in_one_rate(self, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
+        """A run of chunks of another rate than the clip's first is resampled as a whole, without seams."""
+        for rate, run in groupby(chunks, key=lambda chunk: chunk.rate):
+            if rate == self._rate:
+                yield from run
+                continue
+            joined: list[_Chunk] = []
+            for chunk in run:
+                end = joined[0].at + sum(len(c.mono) for c in joined) * self._rate / rate if joined else chunk.at
+                if abs(chunk.at - end) > _JITTER_S * self._rate:
+                    yield self._resampled_run(joined)
+                    joined = []
+                joined.append(chunk)
+            yield self._resampled_run(joined)
+
+    def _resampled_run(self, run: Sequence[_Chunk]) -> _Chunk:
+        mono = resampled(np.concatenate([chunk.mono for chunk in run]), run[0].rate, self._rate)
+        return _Chunk(run[0].at, mono, self._rate)
 
     def _chunks(self, start_s: float, end_s: float) -> Iterator[_Chunk]:
         from_s, until_s = self.from_s(start_s), end_s + 2 * _EDGE_S
-        needed: list[Packet[Any] | None] = [p for p in self._packets if from_s <= self._start_s(p) < until_s]
-        decoder = self._decoder()
+        needed = [held for held in self._packets if from_s <= held.start_s < until_s]
+        decoder = self._decoder(needed[0].extradata if needed else None)
+        levels = Levels()
         skip = 0
         end: int | None = None
-        for packet in [*needed, None]:
+        for held in [*needed, None]:
+            packet = None if held is None else held.packet
             # The first packets after a seek may be torn: what fails there is not the file's fault.
-            inside = packet is not None and start_s - _SETTLING_S <= self._start_s(packet) < end_s
-            for frame, mono in self._decoded(decoder, packet, count_damage=inside):
+            inside = held is not None and start_s - _SETTLING_S <= held.start_s < end_s
+            for frame, planes in self._decoded(decoder, packet, count_damage=inside):
                 more, discard = _trim(frame)
                 skip += more
-                self._rate = self._rate or frame.sample_rate
-                at = self._at(frame, end)
-                if frame.sample_rate != self._rate:
-                    mono = _resampled(mono, frame.sample_rate, self._rate)
-                end = at + len(mono)
+                rate = frame.sample_rate
+                self._rate = self._rate or rate
+                at, mono = self._at(frame, end), mixed(planes)
+                end = at + round(len(mono) * self._rate / rate)
                 dropped = min(skip, len(mono))
                 skip -= dropped
-                yield _Chunk(at + dropped, mono[dropped : max(dropped, len(mono) - discard)])
+                begin = at + round(dropped * self._rate / rate)
+                # What an edit list cuts out is decoded for what follows it.
+                is_cut = packet is not None and packet.is_discard
+                if is_cut or begin < (start_s - _SETTLING_S) * self._rate:
+                    continue
+                if inside and start_s * self._rate <= at:
+                    levels.add(planes, mono)
+                yield _Chunk(begin, mono[dropped : max(dropped, len(mono) - discard)], rate)
+        self.lost_db = levels.lost_db
 
     def _at(self, frame: AudioFrame, after: int | None) -> int:
         """Where a whole frame begins, in samples. A timestamp too coarse for that is put right by the frame length."""
@@ -243,7 +280,7 @@ class AudioTrack:
             low, high = max(chunk.at, begin), min(chunk.end, begin + length)
             if low < high:
                 track[low - begin : high - begin] = chunk.mono[low - chunk.at : high - chunk.at]
-        return np.clip(_resampled(track, self._rate, rate)[into : into + count], -1.0, 1.0)
+        return np.clip(resampled(track, self._rate, rate)[into : into + count], -1.0, 1.0)
 
 
 def _trim(frame: AudioFrame) -> tuple[int, int]:
@@ -254,36 +291,3 @@ def _trim(frame: AudioFrame) -> tuple[int, int]:
         return 0, 0
     skip, discard = (int(n) for n in np.frombuffer(bytes(entry)[:8], dtype="<u4"))
     return skip, discard
-
-
-def _mono(frame: AudioFrame) -> Mono:
-    """The plain mean of all channels, as float32. Raises ValueError for rates that only damage explains."""
-    if not _RATES[0] <= frame.sample_rate <= _RATES[1]:
-        raise ValueError(f"sample rate must be in {_RATES}, got {frame.sample_rate}")
-    channels = frame.layout.nb_channels
-    name = frame.format.name.removesuffix("p")
-    if (frame.format.is_planar and channels > _PLANES_MAX) or name not in _FULL_SCALE:
-        name, frame = "flt", _packed(frame)
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, channels).T
-    as_float = samples.astype(np.float32)
-    if name == "u8":
-        as_float -= 128.0
-    return np.asarray(as_float.mean(axis=0) / _FULL_SCALE[name], dtype=np.float32)
-
-
-def _packed(frame: AudioFrame) -> AudioFrame:
-    to_packed = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
-    (packed,) = to_packed.resample(frame)
-    return packed
-
-
-def _resampled(mono: Mono, rate_from: int, rate_to: int) -> Mono:
-    if rate_from == rate_to:
-        return mono
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(mono[None]), format="fltp", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = rate_from, 0, Fraction(1, rate_from)
-    resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_to)
-    out = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([piece.to_ndarray()[0] for piece in out]).astype(np.float32, copy=False)

@@ -41,6 +41,8 @@ class FrameTrack:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._counted = source.counted
+        # AVI has times of decoding alone; what FFmpeg makes of them is wrong before a gap.
+        self._by_dts = source.format == "avi" and source.reorder_depth == 0
         self._longest_gop_s = 0.0
         self._skipping = not self._counted
         self._dropping = not self._counted and source.tells_references
@@ -70,6 +72,7 @@ class FrameTrack:
         self._at_start = at_start
         self._flushed = False
         self._count = 0
+        self._slots: list[float] = []
         self._key_s: float | None = None
         self._shown_s = -math.inf
         self.missed = False
@@ -83,7 +86,7 @@ class FrameTrack:
     def stamp(self, frame: Frame) -> Fraction:
         """When a frame begins, in the container's own seconds."""
         raw = frame.raw
-        stamp = raw.pts if raw.pts is not None else raw.dts
+        stamp = self._stamp_of(raw)
         if self._counted or stamp is None or not self.stream.time_base:
             return Fraction(0)
         return stamp * self.stream.time_base
@@ -177,10 +180,31 @@ class FrameTrack:
             if self._key_s is not None:
                 self._longest_gop_s = max(self._longest_gop_s, at_s - self._key_s)
             self._key_s = at_s
+        if packet is not None and self._counted and packet.dts is not None:
+            self._slots.append(self._source.seconds(self.stream, packet.dts))
         return packet
 
+    def _slot_s(self, number: int) -> float:
+        """When the n-th frame on display begins, where only the times of decoding are known: AVI.
+
+        A decoder that keeps k frames back shows the first one as it takes the packet k further on, and so on: gaps in
+        which packets are missing come out right. The last k follow each other evenly.
+        """
+        kept = self.stream.codec_context.reorder_depth
+        while len(self._slots) <= number + kept and (packet := self._next_packet(math.inf)) is not None:
+            self._pending.append(packet)
+        first_s = self._slots[min(kept, len(self._slots) - 1)] if self._slots else 0.0
+        beyond = max(0, number + kept + 1 - len(self._slots))
+        last_s = self._slots[number + kept - beyond] if self._slots else 0.0
+        return last_s - first_s + beyond * float(1 / (self.stream.average_rate or 25))
+
+    def _stamp_of(self, raw: VideoFrame) -> int | None:
+        return raw.dts if raw.pts is None or (self._by_dts and raw.dts is not None) else raw.pts
+
     def _packet_s(self, packet: Packet[Any]) -> float:
-        return self._source.time_s(packet) if packet.pts is None else self._source.seconds(self.stream, packet.pts)
+        if packet.pts is None or self._by_dts:
+            return self._source.time_s(packet)
+        return self._source.seconds(self.stream, packet.pts)
 
     def _decode_next(self, until_s: float) -> bool:
         """Decode one packet; False where there is none, for now or at all."""
@@ -227,9 +251,11 @@ class FrameTrack:
         self._ready.insert(place, Frame(raw, start_s))
 
     def _start_s(self, raw: VideoFrame) -> float:
+        if self._counted and self._source.format == "avi":
+            return self._slot_s(self._count)
         if self._counted:
             return self._count * self._frame_s(raw)
-        stamp = raw.pts if raw.pts is not None else raw.dts
+        stamp = self._stamp_of(raw)
         if stamp is not None:
             return self._source.seconds(self.stream, stamp)
         before = self._ready[-1] if self._ready else self._current

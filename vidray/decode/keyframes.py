@@ -70,7 +70,7 @@ def _keyframes(tracks: Tracks, end_s: float) -> Iterator[tuple[float, Packet[Any
     source, stream = tracks.source, tracks.source.video
     assert stream is not None
     while (packet := source.packet(stream, end_s)) is not None and source.time_s(packet) < end_s:
-        if packet.is_keyframe and packet.pts is not None:
+        if packet.is_keyframe and packet.pts is not None and not packet.is_discard:
             yield source.seconds(stream, packet.pts), packet
 
 

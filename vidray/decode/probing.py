@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
+import statistics
 from typing import BinaryIO
 
 from av.stream import Stream
+from av.video.stream import VideoStream
 
+from vidray.decode.choice import spoken_of
 from vidray.decode.scaling import geometry_of
 from vidray.decode.source import RAW_FORMATS, Source
 from vidray.decode.tracks import Tracks
@@ -19,6 +25,9 @@ _LOOSE_FORMATS = RAW_FORMATS | {"mpegts", "mpeg"}
 """Streams without any header that says how long they are."""
 
 _TAIL_S = 3.0
+
+_USUAL_FPS = 240.0
+"""What says more is looked at: a camera for slow motion, or a container without a rate."""
 
 _STRAY_S = 3_600.0
 """A packet so much later than all before it has a damaged timestamp, where timestamps are in doubt at all."""
@@ -38,7 +47,7 @@ def probe(file: BinaryIO, uri: str) -> VideoInfo:
         try:
             return _info(tracks)
         finally:
-            tracks.source.close()
+            tracks.close()
     except DecodeError as e:
         raise ProbeError(e.kind, e.message, uri, e.at_s) from e
 
@@ -48,7 +57,7 @@ def _info(tracks: Tracks) -> VideoInfo:
     duration_s = _duration_s(tracks)
     video = None if tracks.frames is None else tracks.source.video
     audio = None if tracks.audio is None else tracks.source.audio
-    rate = None if video is None else (video.average_rate or video.guessed_rate)
+    rate = None if video is None else _rate(tracks.source, video)
     return VideoInfo(
         duration_s=duration_s,
         fps=None if rate is None else float(rate),
@@ -58,7 +67,22 @@ def _info(tracks: Tracks) -> VideoInfo:
         video_codec=None if video is None else video.codec.canonical_name,
         audio_codec=None if audio is None else audio.codec.canonical_name,
         sample_rate=None if audio is None else audio.sample_rate or None,
+        audio_tracks=None if audio is None else spoken_of(tracks.source.container, tracks.source.audios),
     )
+
+
+def _rate(source: Source, video: VideoStream) -> float | None:
+    """The rate that a person would name; where FFmpeg takes ticks of the clock for frames, by the first packets."""
+    claimed = video.average_rate or video.guessed_rate
+    if claimed is not None and claimed <= _USUAL_FPS:
+        return float(claimed)
+    with contextlib.closing(source.twin("video")) as twin:
+        times_s = sorted(twin.seconds_of(p, p.pts) for p in itertools.islice(twin.rest(), 64) if p.pts is not None)
+    steps_s = [later - sooner for sooner, later in itertools.pairwise(times_s) if later > sooner]
+    measured = 1 / statistics.median(steps_s) if steps_s else None
+    if measured is not None and video.guessed_rate and math.isclose(measured, video.guessed_rate, rel_tol=0.02):
+        return float(video.guessed_rate)
+    return measured or (float(claimed) if claimed else None)
 
 
 def _duration_s(tracks: Tracks) -> float:
@@ -81,11 +105,15 @@ def _duration_s(tracks: Tracks) -> float:
 def _claimed_s(tracks: Tracks) -> float:
     """By the streams' headers, by the container's, or by the last packets where they say nothing."""
     source = tracks.source
+    if source.is_joined and (end_s := source.container_end_s) is not None:
+        return end_s
     streams: list[Stream] = []
     if tracks.frames is not None and source.video is not None:
         streams.append(source.video)
     if tracks.audio is not None and source.audio is not None:
         streams.append(source.audio)
+    if source.is_guessed:
+        return source.scan_end_s(0.0)
     if source.format in _LOOSE_FORMATS:
         return _tail_end_s(source)
     ends = [source.declared_end_s(s) for s in streams]

@@ -14,8 +14,8 @@ from av.video.frame import VideoFrame
 from vidray.decode.audio import Mono
 from vidray.decode.frames import Frame
 from vidray.decode.keyframes import read_keyframes
-from vidray.decode.scaling import Pixels, Scaler, geometry_of
-from vidray.decode.source import IMAGE_FORMATS
+from vidray.decode.scaling import Pixels, Scaler, geometry_of, pixels_of
+from vidray.decode.source import IMAGE_FORMATS, ApartError
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
 from vidray.media import AudioRequest, AudioSamples, Decoded, FrameRequest, RawFrames, RawSamples, Request, Resize
@@ -48,27 +48,35 @@ class VideoReader:
 
     def close(self) -> None:
         """Give FFmpeg's memory back."""
-        self._tracks.source.close()
+        self._tracks.close()
 
     def read(self, requests: Sequence[Request], start_s: float, end_s: float) -> Decoded:
         """The answers to some requests, which are of the span [start_s, end_s). Never raises for what is wrong with the
         media; damage in the span is in the warning."""
         self._cut_off_s: float | None = None
-        frames = [request for request in requests if isinstance(request, FrameRequest)]
-        audio = [request for request in requests if isinstance(request, AudioRequest)]
-        answers: dict[Request, Answer] = {}
+        self._lost_db: float | None = None
         try:
             if self._lost:
                 self._tracks.restart()
             self._lost = False
-            answers |= self._read_keyframes([request for request in frames if request.keyframes], start_s, end_s)
-            answers |= self._read_frames([request for request in frames if not request.keyframes], start_s)
-            # what reads frames stands at the span's audio too
-            answers |= self._read_audio(audio, None if not frames or self._tracks.frames is None else start_s)
+            try:
+                answers = self._read_all(requests, start_s, end_s)
+            except ApartError:
+                self._tracks.part()
+                answers = self._read_all(requests, start_s, end_s)
         except DecodeError as e:
             self._lost = True
             answers = dict.fromkeys(requests, e)
         return Decoded({request: answers[request] for request in requests}, self._warning(start_s, end_s))
+
+    def _read_all(self, requests: Sequence[Request], start_s: float, end_s: float) -> dict[Request, Answer]:
+        frames = [request for request in requests if isinstance(request, FrameRequest)]
+        audio = [request for request in requests if isinstance(request, AudioRequest)]
+        answers = self._read_keyframes([request for request in frames if request.keyframes], start_s, end_s)
+        answers |= self._read_frames([request for request in frames if not request.keyframes], start_s)
+        # what reads frames stands at the span's audio too
+        stands = bool(frames) and self._tracks.frames is not None and not self._tracks.is_parted
+        return answers | self._read_audio(audio, start_s if stands else None)
 
     def _read_keyframes(self, requests: Sequence[FrameRequest], start_s: float, end_s: float) -> dict[Request, Answer]:
         if self._tracks.frames is None or self._scaler is None or not requests:
@@ -104,7 +112,7 @@ class VideoReader:
         tracks, scaler, frames = self._tracks, self._scaler, self._tracks.frames
         assert frames is not None
         assert scaler is not None
-        audio_s = None if tracks.audio is None else start_s
+        audio_s = None if tracks.audio is None or tracks.is_parted else start_s
         shown: dict[float, Shown] = {}
         latest: Frame | None = None
         converted: dict[Resize | None, Pixels] = {}
@@ -130,7 +138,7 @@ class VideoReader:
         try:
             return scaler.rgb(frame.raw)
         except (av.FFmpegError, ValueError) as e:
-            message = f"frames of the pixel format {frame.raw.format.name} cannot be converted to RGB"
+            message = f"frames of {pixels_of(frame.raw)} cannot be converted to RGB"
             raise DecodeError("unsupported", message, self._uri, frame.start_s) from e
 
     def _lost_frames(self, start_s: float, last_s: float) -> DecodeError | None:
@@ -184,13 +192,15 @@ class VideoReader:
         return DecodeError("corrupt", message, self._uri, start_s)
 
     def _warning(self, start_s: float, end_s: float) -> str | None:
+        said = self._tracks.source.notes_within(start_s, end_s)
         if self._cut_off_s is not None and start_s < self._cut_off_s:
-            return f"the file ends at {self._cut_off_s:.3f} s, before the end of this clip"
-        damaged = self._tracks.source.damage.within(start_s, end_s)
-        if not damaged:
-            return None
-        noun = "packet" if len(damaged) == 1 else "packets"
-        return f"{len(damaged)} {noun} could not be decoded, first at {damaged[0]:.3f} s"
+            said.append(f"the file ends at {self._cut_off_s:.3f} s, before the end of this clip")
+        if damaged := self._tracks.source.damage.within(start_s, end_s):
+            noun = "packet" if len(damaged) == 1 else "packets"
+            said.append(f"{len(damaged)} {noun} could not be decoded, first at {damaged[0]:.3f} s")
+        if self._lost_db is not None:
+            said.append(f"its audio channels mixed are {self._lost_db:.0f} dB quieter than the loudest of them")
+        return "; ".join(said) or None
 
 
 @dataclass(frozen=True)
@@ -243,4 +253,4 @@ def read_image(file: BinaryIO, uri: str, resize: Resize | None) -> RawFrames:
         scaler = Scaler(geometry_of(tracks.first.raw, tracks.aspect()))
         return _alone([0.0], [scaler.frame(scaler.rgb(tracks.first.raw), resize)])
     finally:
-        tracks.source.close()
+        tracks.close()

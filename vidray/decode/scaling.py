@@ -15,9 +15,16 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from vidray.decode.hdr import needs_mapping, to_sdr
 from vidray.media import Resize
 
 Pixels = npt.NDArray[np.uint8]
+
+_UNKNOWN_MATRICES = {
+    3: "3 (reserved)", 8: "YCgCo", 10: "BT.2020 constant luminance", 11: "ST 2085", 12: "chromaticity-derived",
+    13: "chromaticity-derived constant luminance", 14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro",
+}  # fmt: skip
+"""ITU-T H.273's matrices that FFmpeg's scaler does not know."""
 
 _SANE_ASPECT = 16
 """Pixels more oblong than this are a damaged header."""
@@ -78,6 +85,12 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return False, bool(m[0] < 0), bool(m[4] < 0)
 
 
+def pixels_of(frame: VideoFrame) -> str:
+    """In words how a frame's pixels are coded, for messages."""
+    matrix = _UNKNOWN_MATRICES.get(frame.colorspace)
+    return f"the pixel format {frame.format.name}" + (f" with the colour matrix {matrix}" if matrix else "")
+
+
 def target_size(resize: Resize | None, height: int, width: int) -> tuple[int, int]:
     """(height, width) after scaling, before the crop."""
     return (height, width) if resize is None else resize.scaled(height, width)
@@ -93,7 +106,12 @@ class Scaler:
         self._bicubic: dict[tuple[int, ...], Graph] = {}
 
     def rgb(self, frame: VideoFrame) -> VideoFrame:
-        """The whole coded frame as rgb24: what `frame.to_ndarray(format="rgb24")` converts to. Alpha is dropped."""
+        """The whole coded frame as rgb24: what `frame.to_ndarray(format="rgb24")` converts to. Alpha is dropped.
+
+        HDR and wide gamut are converted to SDR in BT.709.
+        """
+        if needs_mapping(frame):
+            return to_sdr(frame, self._to_rgb)
         return self._to_rgb.reformat(frame, format="rgb24", threads=1)
 
     def frame(self, rgb: VideoFrame, resize: Resize | None) -> Pixels:

@@ -6,20 +6,24 @@ FFmpeg opens nothing by itself: it reads the given file object, and every other 
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, BinaryIO
+from functools import cached_property
+from typing import Any, BinaryIO, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.codec.context import ThreadType
-from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
-from av.video.stream import VideoStream
+from av.stream import Discard, Stream
 
+from vidray.decode.chain import Chain, chained
+from vidray.decode.choice import AUTO, best_video, chosen_audio, is_attached
+from vidray.decode.input import Input
+from vidray.decode.joins import Piece, begins_of
 from vidray.errors import DecodeError
 
 VIDEO_FORMATS = (
@@ -37,43 +41,24 @@ IMAGE_FORMATS = (
 RAW_FORMATS = frozenset({"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg"})
 """Elementary streams without timestamps."""
 
+GUESSED_FORMATS = frozenset({"aac", "ac3", "eac3", "amr", "mp3"})
+"""Elementary audio, of which FFmpeg tells the length from the bit rate of its beginning."""
+
 UNSURE_FORMATS = RAW_FORMATS | {"mp3", "aac", "ac3", "eac3", "mpeg", "amr"}
 """Formats that FFmpeg also sees in arbitrary bytes: without one frame or audio, such a file is no media."""
 
-_BUFFER_SIZE_BYTES = 64 * 1024
+_ONE_DURATION = frozenset({"matroska", "mpegts", "mpeg", "flv", "ogg", "asf"})
+"""Containers that know how long all of it is; FFmpeg says the same of each stream."""
+
 _MAX_FAULTS = 64
+_TAGS_BYTES = 64 << 10
 _MAX_DAMAGE = 10_000
 _INTERLEAVING_S = 10.0
 _SIGNATURES = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"\x1aE\xdf\xa3"), (0, b"RIFF"), (0, b"OggS"), (0, b"FLV"))
 
 
-class Input:
-    """A binary file as FFmpeg may see it: without a name, and whose failures are kept rather than raised.
-
-    An exception inside FFmpeg's callbacks would be printed or lost, so a failed read looks like the end of the file,
-    and `error` says what happened.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: Exception | None = None
-
-    def read(self, size: int) -> bytes:
-        try:
-            return bytes(self._file.read(size))
-        except Exception as e:
-            self.error = e
-            return b""
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            return int(self._file.seek(offset, whence))
-        except Exception as e:
-            self.error = e
-            return -1
-
-    def tell(self) -> int:
-        return int(self._file.tell())
+class ApartError(Exception):
+    """Packets of one stream lie far behind those of the other: each is to be read by itself (`Tracks.part`)."""
 
 
 class Damage:
@@ -100,58 +85,86 @@ class Source:
     """The container, its best frame and best audio, and a packet queue for each.
 
     Raises DecodeError when the file cannot be opened. `zero` is the clock's zero in the container's own seconds; the
-    reader sets it once the first frame is known.
+    reader sets it once the first frame is known. Of recordings joined in one file, `container` and the streams are the
+    first one's; the packets of all come in order, on its clock.
     """
 
-    def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
+    def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS, track: int | str = AUTO) -> None:
         self.uri = uri
         self.zero = Fraction(0)
         self.damage = Damage()
-        self.input = Input(file)
+        self.notes: Sequence[tuple[Fraction, str]] = ()
+        self._file = file
         self._formats = formats
+        self.track = track
         self._only: str | None = None
+        self._heard: tuple[int, ...] | None = None
+        self.first_pts: dict[int, int] = {}  # kept when the file is opened again: what is placed by them stays there
         self.read_s = 0.0
-        self.size_bytes = self.input.seek(0, 2)
-        self.input.seek(0)
-        self.head = self.input.read(4096)
+        self._chain = Chain(file, formats, (Piece(0, None),))
+        self.size_bytes = self._chain.input.seek(0, 2)
+        self._chain.input.seek(0)
+        self.head = self._chain.input.read(4096)
         self.check_storage()
         if not self.head:
             raise DecodeError("empty", "the file has no content", uri)
         self._open()
+        self._follow_joins()
         self.zero = Fraction(self.container.start_time or 0, 1_000_000)
 
+    def twin(self, only: str) -> Source:
+        """The same file opened once more, for one kind of stream; clock and damage are shared."""
+        twin = copy.copy(self)
+        twin._queues = {index: deque() for index in self._queues}
+        twin.first_pts = dict(self.first_pts)
+        twin._only = only
+        twin._chain = Chain(self._file, self._formats, self._chain.pieces)
+        twin._open()
+        return twin
+
+    def _follow_joins(self) -> None:
+        begins = begins_of(self._file, self.size_bytes, self.format)
+        self.check_storage()
+        if len(begins) == 1:
+            return
+        with contextlib.suppress(av.FFmpegError, OSError):
+            self.close()
+        pieces, self.notes = chained(self._file, self._formats, begins)
+        self._chain = Chain(self._file, self._formats, pieces)
+        self._open()
+
     def _open(self) -> None:
-        self.input.seek(0)
         self._from_start = True
-        options = {"format_whitelist": self._formats, "protocol_whitelist": ""}
         try:
-            container = av.open(
-                self.input,
-                mode="r",
-                options=options,
-                metadata_errors="replace",
-                buffer_size=_BUFFER_SIZE_BYTES,
-                io_open=_refuse,  # a method would hold this object in a circle, and the decoder's memory with it
-            )
+            self.container = self._chain.open()
         except (av.FFmpegError, OSError) as e:
             self.check_storage()
             raise self._unopened(e) from e
-        assert isinstance(container, InputContainer)
-        self.container = container
-        self.format = container.format.name.split(",")[0]
-        self.video = _best_video(container)
-        self.audio = _best_audio(container)
+        self.format = self.container.format.name.split(",")[0]
+        self.video = best_video(self.container)
+        self.audios = self._chosen_audio()
+        self.audio = self.audios[0] if self.audios else None
         self._check_streams()
-        self._queues: dict[int, deque[Packet[Any]]] = {s.index: deque() for s in container.streams}
-        self.first_pts: dict[int, int] = {}
+        self.read_s = float(Fraction(self.container.start_time or 0, 1_000_000) - self.zero)
+        self._queues: dict[int, deque[Packet[Any]]] = {s.index: deque() for s in self.container.streams}
         self.want(self._only)
-        for stream in filter(None, (self.video, self.audio)):
+        for stream in filter(None, (self.video, *self.audios)):
             stream.codec_context.thread_count = 1
             stream.codec_context.thread_type = ThreadType.NONE
 
+    def _chosen_audio(self) -> tuple[AudioStream, ...]:
+        if self._heard is None:
+            return chosen_audio(self.container, self.track, self.uri)
+        return tuple(cast(AudioStream, self.container.streams[index]) for index in self._heard)
+
+    def hear(self, tracks: Sequence[AudioStream]) -> None:
+        """Take these tracks for the audio, from the first packet on."""
+        self._heard = tuple(stream.index for stream in tracks)
+        self.reopen()
+
     def close(self) -> None:
         self._packets.close()  # type: ignore[attr-defined]
-        self.container.close()
+        self._chain.close()
 
     def reopen(self) -> None:
         """Start again at the first packet, whatever the container can or cannot seek."""
@@ -162,7 +175,7 @@ class Source:
     def want(self, only: str | None) -> None:
         """Read both streams (None), only the "video" or only the "audio"; the demuxer skips what is not wanted."""
         self._only = only
-        streams = [s for s in (self.video, self.audio) if s is not None and only in (None, s.type)]
+        streams = [s for s in (self.video, *self.audios) if s is not None and only in (None, s.type)]
         for stream in self.container.streams:
             stream.discard = Discard.default if stream in streams else Discard.all
             if stream not in streams:
@@ -171,21 +184,24 @@ class Source:
         self._restart()
 
     def _restart(self) -> None:
-        self._packets: Iterator[Packet[Any]] = self.container.demux(self._wanted)
+        self._packets: Iterator[Packet[Any]] = self._chain.demux(self._wanted)
         self._faults = 0
         self.ended = False
 
     def packet(self, stream: Stream, until_s: float) -> Packet[Any] | None:
-        """The stream's next packet; None at the end of the file, or where the other stream has passed `until_s`."""
+        """The stream's next packet, None at the end of the file.
+
+        Raises ApartError where the others have passed `until_s` by far: what is not found near them may lie anywhere.
+        """
         queue = self._queues[stream.index]
         if queue:
             return queue.popleft()
         while (packet := self._read()) is not None:
-            if packet.stream_index == stream.index:
+            if self._index == stream.index:
                 return packet
-            self._queues[packet.stream_index].append(packet)
-            if self.time_s(packet) > until_s + _INTERLEAVING_S:
-                return None
+            self._queues[self._index].append(packet)
+            if packet.stream.type != stream.type and self.time_s(packet) > until_s + _INTERLEAVING_S:
+                raise ApartError
         return None
 
     def rest(self) -> Iterator[Packet[Any]]:
@@ -224,7 +240,7 @@ class Source:
         return max((self.seconds_of(p, pts + (p.duration or 0)) for pts, p in stamped), default=None)
 
     def prime(self, stream: Stream) -> None:
-        """Read on to the stream's first packet, and keep it for `packet`."""
+        """Read on to the stream's first packet, and keep it for `packet`. Raises ApartError."""
         if stream.index not in self.first_pts and (packet := self.packet(stream, self.read_s)) is not None:
             self._queues[stream.index].appendleft(packet)
 
@@ -234,17 +250,19 @@ class Source:
                 packet = next(self._packets)
             except (StopIteration, IndexError):
                 # PyAV stumbles at the end of a file in which streams turned up on the way.
-                self.ended = True
+                self.ended = not self._chain.advance()
+                self._packets = self._chain.demux(self._wanted)
             except (av.FFmpegError, OSError):
                 self._faults += 1
                 self.damage.add(self.read_s)
-                self._packets = self.container.demux(self._wanted)
+                self._packets = self._chain.demux(self._wanted)
                 self.ended = self._faults > _MAX_FAULTS
             else:
                 if packet.size == 0 and packet.dts is None and packet.pts is None:
                     continue
                 self._faults = 0
-                if self._from_start and packet.pts is not None and packet.stream_index not in self.first_pts:
+                self._index = self._chain.place(packet)
+                if self._from_start and packet.pts is not None and self._index not in self.first_pts:
                     self._meet(packet, packet.pts)
                 self.read_s = self.time_s(packet)
                 self.check_storage()
@@ -254,7 +272,7 @@ class Source:
 
     def _meet(self, packet: Packet[Any], pts: int) -> None:
         """See a stream's first packet."""
-        self.first_pts[packet.stream_index] = pts
+        self.first_pts[self._index] = pts
         if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
             what = f"the {packet.stream.type} ({packet.stream.codec_context.name}) is encrypted"
             raise DecodeError("unsupported", what, self.uri)
@@ -265,7 +283,10 @@ class Source:
             queue.clear()
         self._from_start = False
         try:
-            self.container.seek(self.ticks(stream, at_s), stream=stream)
+            if self._chain.is_joined:
+                self._chain.seek(stream, self.zero + Fraction(at_s))
+            else:
+                self.container.seek(self.ticks(stream, at_s), stream=stream)
         except (av.FFmpegError, OSError):
             self.check_storage()
             return False
@@ -293,12 +314,43 @@ class Source:
         return self.read_s if stamp is None else float(stamp * packet.time_base - self.zero)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether several recordings were found in the file, all of them read or not."""
+        return self._chain.pieces[-1].ends_s is not None
+
+    @cached_property
+    def is_guessed(self) -> bool:
+        """Whether no header says how long the file is, so that its packets are to be counted."""
+        return self.format in GUESSED_FORMATS and not (self.format == "mp3" and self._counts_frames())
+
+    def _counts_frames(self) -> bool:
+        """Whether an MP3's first frame counts the others (Xing, Info), and the bytes of this file are those of them.
+
+        Where files were joined, it counts the first one's.
+        """
+        data, begin = Input(self._file), 0
+        if self.head.startswith(b"ID3"):
+            begin = 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(self.head[6:10])))
+        data.seek(begin)
+        first = data.read(4096)
+        at = max(first.find(b"Xing"), first.find(b"Info"))
+        if at < 0 or len(first) < at + 16 or first[at + 7] & 3 != 3:
+            return False
+        counted = int.from_bytes(first[at + 12 : at + 16], "big")
+        return abs(self.size_bytes - begin - counted) <= max(_TAGS_BYTES, counted // 100)
+
+    @property
+    def reorder_depth(self) -> int:
+        """How many frames a decoder keeps back, to show them in another order than they come."""
+        return 0 if self.video is None else self.video.codec_context.reorder_depth
+
+    @property
     def counted(self) -> bool:
         """Whether frames are told apart by their number alone, as nothing says when each is shown."""
         if self.video is None:
             return False
         # AVI has times of decoding, from which no one can tell the order on display of H.264 or HEVC.
-        reordered = self.video.codec_context.reorder_depth > 0 and self.video.codec_context.name in ("h264", "hevc")
+        reordered = self.reorder_depth > 0 and self.video.codec_context.name in ("h264", "hevc")
         return self.format in RAW_FORMATS or (self.format == "avi" and reordered)
 
     @property
@@ -319,23 +371,38 @@ class Source:
     def set_zero(self, zero: Fraction) -> None:
         """Move the clock's zero to the first frame or audio, in the container's own seconds."""
         self.read_s -= float(zero - self.zero)
-        self.damage.shift(float(zero - self.zero))
         self.zero = zero
 
     def declared_end_s(self, stream: Stream) -> float | None:
         """Where the headers say that a stream ends, on the clock; None where they say nothing about it."""
+        if self.is_joined or self.is_guessed:
+            return None
         if self.format == "avi" and stream is self.video and stream.duration is not None and stream.time_base:
             return float(stream.duration * stream.time_base)  # its start is a time of decoding
+        if self.format in _ONE_DURATION:
+            tag_s = _tagged_duration_s(stream.metadata)
+            return None if tag_s is None else tag_s - float(self.zero)
         if stream.duration is not None and stream.start_time is not None:
             return self.seconds(stream, stream.start_time + stream.duration)
-        if (tag := _tagged_duration_s(stream.metadata)) is not None:
-            return tag - float(self.zero)
         return None
+
+    @property
+    def container_end_s(self) -> float | None:
+        """Where the container says that all of it ends, on the clock; None where nothing says so."""
+        if (joined_end_s := self._chain.pieces[-1].ends_s) is not None:
+            return float(joined_end_s - self.zero)
+        if self.is_guessed or not self.container.duration:
+            return None
+        return self.container.duration / 1_000_000 - float(self.zero)
+
+    def notes_within(self, start_s: float, end_s: float) -> list[str]:
+        """What is to be said of a span, besides damage."""
+        return [text for at_s, text in self.notes if start_s <= float(at_s - self.zero) < end_s]
 
     def check_storage(self) -> None:
         """Raise DecodeError(kind unreadable) if the file object itself has failed."""
-        if (error := self.input.error) is not None:
-            self.input.error = None
+        if (error := self._chain.input.error) is not None:
+            self._chain.input.error = None
             what = str(error) or type(error).__name__
             raise DecodeError("unreadable", f"the storage failed while reading: {what}", self.uri) from error
 
@@ -352,7 +419,7 @@ class Source:
         return DecodeError("not_media", "no container or codec that vidray knows, or damaged headers", self.uri)
 
     def _check_streams(self) -> None:
-        frames = [s for s in self.container.streams.video if not _is_attached(s)]
+        frames = [s for s in self.container.streams.video if not is_attached(s)]
         if self.video is None and frames:
             names = ", ".join(sorted({_codec_name(s) for s in frames}))
             raise DecodeError("unsupported", f"the frame's codec cannot be decoded: {names}", self.uri)
@@ -365,10 +432,6 @@ class Source:
             raise DecodeError("no_stream", "the file holds neither frame nor audio", self.uri)
 
 
-def _refuse(url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
-    raise PermissionError(f"the file asks for another one, {url!r}, which is not opened")
-
-
 def _tagged_duration_s(metadata: dict[str, str]) -> float | None:
     """Matroska's DURATION tag, 00:00:10.005000000, counted from the container's zero."""
     for name, value in metadata.items():
@@ -379,29 +442,6 @@ def _tagged_duration_s(metadata: dict[str, str]) -> float | None:
     return None
 
 
-def _is_attached(stream: Stream) -> bool:
-    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
-
-
 def _codec_name(stream: Stream) -> str:
     context: Any = stream.codec_context  # None where there is no decoder
     return "unknown" if context is None else str(context.name)
-
-
-def _best_video(container: InputContainer) -> VideoStream | None:
-    usable = [s for s in container.streams.video if not _is_attached(s) and s.codec_context is not None]
-    return max(
-        usable,
-        key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height, -s.index),
-        default=None,
-    )
-
-
-def _best_audio(container: InputContainer) -> AudioStream | None:
-    usable = [s for s in container.streams.audio if s.codec_context is not None]
-    special = Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.comment | Disposition.dependent
-    return max(
-        usable,
-        key=lambda s: (not s.disposition & special, bool(s.disposition & Disposition.default), -s.index),
-        default=None,
-    )

@@ -9,8 +9,11 @@ from typing import BinaryIO
 from av.stream import Stream
 
 from vidray.decode.audio import AudioTrack
+from vidray.decode.choice import AUTO, other_leads
 from vidray.decode.frames import Frame, FrameTrack
-from vidray.decode.source import UNSURE_FORMATS, VIDEO_FORMATS, Source
+from vidray.decode.listening import is_loud
+from vidray.decode.mix import AudioMix
+from vidray.decode.source import UNSURE_FORMATS, VIDEO_FORMATS, ApartError, Source
 from vidray.errors import DecodeError
 
 _FIRST_STEP_BACK_S = 1.0
@@ -27,17 +30,29 @@ class Tracks:
     `want` has said that it is not needed.
     """
 
-    def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS) -> None:
-        self.source = Source(file, uri, formats=formats)
+    def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS, track: int | str = AUTO) -> None:
+        self.source = Source(file, uri, formats=formats, track=track)
+        self._apart: Source | None = None
         self.frames: FrameTrack | None = None
-        self.audio: AudioTrack | None = None
+        self.audio: AudioMix | None = None
         self.first: Frame | None = None
         self._last_end_s: float | None = None
         try:
-            self._open()
+            self._choose()
+            try:
+                self._open()
+            except ApartError:
+                self.part()
+                self._open()
         except BaseException:
-            self.source.close()
+            self.close()
             raise
+
+    def close(self) -> None:
+        """Give FFmpeg's memory back."""
+        self.source.close()
+        if self._apart is not None:
+            self._apart.close()
 
     def _open(self) -> None:
         source = self.source
@@ -45,11 +60,11 @@ class Tracks:
             self.frames = FrameTrack(source)
             self.first = self.frames.first()
         if source.audio is not None:
-            source.prime(source.audio)
-            self.audio = AudioTrack(source)
+            self._audio_source.prime(source.audio)
+            self.audio = AudioMix(self._audio_source)
         if self.frames is not None and self.first is not None:
             before = source.zero
-            source.set_zero(self.frames.stamp(self.first))
+            self._set_zero(self.frames.stamp(self.first))
             self.frames.shift(float(source.zero - before))
             self.first = self.frames.first()
             return
@@ -59,7 +74,40 @@ class Tracks:
         start = None if self.audio is None else self.audio.first_start()
         if start is None:
             raise self._undecodable("audio")
-        source.set_zero(start)
+        self._set_zero(start)
+
+    def _choose(self) -> None:
+        """Take another track in place of a lead that is silent wherever one looks; where all are, the lead stays."""
+        source = self.source
+        others = other_leads(source.container, source.audios) if source.track == AUTO else []
+        if others and not is_loud(source, source.audios):
+            louder = next((other for other in others if is_loud(source, [other])), None)
+            if louder is not None:
+                source.hear([louder])
+
+    def part(self) -> None:
+        """Read frames and audio each by itself from now on, from the start: they do not lie near each other."""
+        if self._apart is None:
+            self._apart = self.source.twin("audio")
+        self.source.want("video")
+        if self.audio is not None:
+            self.audio = AudioMix(self._apart)
+        self.restart()
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether frames and audio are read each by itself."""
+        return self._apart is not None
+
+    @property
+    def _audio_source(self) -> Source:
+        return self._apart or self.source
+
+    def _set_zero(self, zero: Fraction) -> None:
+        moved_s = float(zero - self.source.zero)
+        self.source.damage.shift(moved_s)
+        for source in filter(None, (self.source, self._apart)):
+            source.set_zero(zero)
 
     def _undecodable(self, what: str) -> DecodeError:
         if self.source.format in UNSURE_FORMATS:
@@ -73,12 +121,15 @@ class Tracks:
             self.frames = None
         if not audio:
             self.audio = None
+        if self._apart is not None:
+            return
         if self.frames is None or self.audio is None:
             self.source.want("audio" if self.frames is None else "video")
 
     def restart(self) -> None:
         """Open the file anew, at its first packet."""
-        self.source.reopen()
+        for source in filter(None, (self.source, self._apart)):
+            source.reopen()
         self._reset(at_start=True)
 
     def go_to(self, frame_s: float | None, audio_s: float | None) -> None:
@@ -91,35 +142,45 @@ class Tracks:
         """Go to a keyframe at or before a time, as far as the container knows."""
         assert self.source.video is not None
         if frame_s > 0 and self.source.seek(self.source.video, frame_s):
-            self._reset(at_start=False)
+            self._reset_of(self.source, at_start=False)
         else:
             self.restart()
 
     def seek(self, frame_s: float | None, audio_s: float | None) -> None:
         """Seek to where the frame on display and the audio are whole: further and further back, until they are."""
-        lead = self.source.audio if frame_s is None else self.source.video
+        if self._apart is not None and frame_s is not None and audio_s is not None:
+            self.go_to(frame_s, None)
+            self.go_to(None, audio_s)
+            return
+        source = self.source if frame_s is not None else self._audio_source
+        lead = source.audio if frame_s is None else source.video
         assert lead is not None
         times = [frame_s, None if audio_s is None else AudioTrack.seek_s(audio_s)]
         target_s = min(t for t in times if t is not None)
         back_s, step_s = 0.0, _FIRST_STEP_BACK_S
         while True:
             at_s = target_s - back_s
-            if at_s <= 0 or not self._seekable or not self.source.seek(lead, at_s):
-                self.restart()
+            if at_s <= 0 or not self._seekable(source) or not source.seek(lead, at_s):
+                source.reopen()
+                self._reset_of(source, at_start=True)
                 return
-            self._reset(at_start=False)
+            self._reset_of(source, at_start=False)
             if self._finds(frame_s, audio_s):
                 return
             back_s, step_s = back_s + step_s, step_s * _STEP_FACTOR
 
-    @property
-    def _seekable(self) -> bool:
-        return self.frames is None or self.frames.seekable
+    def _seekable(self, source: Source) -> bool:
+        return self.frames is None or source is self._apart or self.frames.seekable
 
     def _reset(self, *, at_start: bool) -> None:
-        if self.frames is not None:
+        for source in filter(None, (self.source, self._apart)):
+            self._reset_of(source, at_start=at_start)
+
+    def _reset_of(self, source: Source, *, at_start: bool) -> None:
+        """Forget what was read of a source that stands elsewhere now."""
+        if self.frames is not None and source is self.source:
             self.frames.reset(at_start=at_start)
-        if self.audio is not None:
+        if self.audio is not None and source is self._audio_source:
             self.audio.reset(at_start=at_start)
 
     def _reaches(self, frame_s: float | None, audio_s: float | None) -> bool:
@@ -140,7 +201,9 @@ class Tracks:
         declared_s = self.source.declared_end_s(stream)
         if declared_s is not None:
             return at_s < declared_s and end_s < declared_s - _ROUNDED_S
-        whole_s = (self.source.container.duration or 0) / 1_000_000 - float(self.source.zero)
+        whole_s = self.source.container_end_s
+        if whole_s is None:
+            return False
         if at_s >= whole_s or end_s >= whole_s - _ROUNDED_S:
             return False
         if self._last_end_s is None:

@@ -65,6 +65,8 @@ class VideoInfo:
         video_codec: FFmpeg's name of the codec, None without a frame.
         audio_codec: FFmpeg's name of the codec, None without audio.
         sample_rate: Of the audio in hertz, None without audio.
+        audio_tracks: Which tracks are heard of several, counted from 1: "1 + 2 of 2", "2 (eng) of 3"; None without a
+            choice.
     """
 
     duration_s: float
@@ -75,6 +77,7 @@ class VideoInfo:
     video_codec: str | None
     audio_codec: str | None
     sample_rate: int | None
+    audio_tracks: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,7 +231,7 @@ def unpack_info(header: Mapping[str, Any]) -> VideoInfo:
         for name, most in _INTEGERS.items():
             if values[name] is not None and not 0 < _integer(values[name]) <= most:
                 raise ValueError(f"{name} is {values[name]}")
-        for name in ("video_codec", "audio_codec"):
+        for name in ("video_codec", "audio_codec", "audio_tracks"):
             values[name] = None if values[name] is None else plain_text(values[name])
         return VideoInfo(**values)
     except (KeyError, TypeError, ValueError, OverflowError) as e:

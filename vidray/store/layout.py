@@ -42,6 +42,7 @@ VIDEOS = pa.schema(
         ("video_codec", pa.string()),
         ("audio_codec", pa.string()),
         ("sample_rate", pa.int32()),
+        ("audio_tracks", pa.string()),
         ("corpus", pa.string()),
     ]
 )
