@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidray.pipeline import extract, plan, train
     from vidray.planning import FixedStride, Shots
     from vidray.retrieval.search import build_index, open_index, search
-    from vidray.store.verification import verify
+    from vidray.retrieval.verification import verify
 
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
@@ -39,7 +39,7 @@ _HOMES = {
     "search": "vidray.retrieval.search",
     "suggest": "vidray.labels.heads",
     "train": "vidray.pipeline",
-    "verify": "vidray.store.verification",
+    "verify": "vidray.retrieval.verification",
     "zero_shot_labeler": "vidray.labels.labeling",
 }
 

@@ -46,7 +46,7 @@ from vidray.store.layout import (
     staging_of,
     video_features_schema,
 )
-from vidray.store.seals import settle_seal, write_seal
+from vidray.store.seals import read_seal, settle_seal, write_seal
 
 
 class Store:
@@ -305,8 +305,12 @@ class Store:
     def content_hash(self, table: str, part: int) -> str:
         """The hash of all that one part of an extractor's table says: its features and its errors."""
         found = hashlib.sha256()
-        for name in (part_file(f"features/{table}", part), part_file(f"errors/{table}", part)):
-            found.update(hashlib.sha256(self.folder.read_bytes(name)).digest())
+        for name in (f"features/{table}", f"errors/{table}"):
+            seal = read_seal(self.folder, name, part)
+            if seal is None or seal.before is not None:
+                found.update(hashlib.sha256(self.folder.read_bytes(part_file(name, part))).digest())
+            else:
+                found.update(bytes.fromhex(seal.now.sha256))
         return found.hexdigest()
 
     def _keep_inputs(self, table: str, part: int) -> None:
