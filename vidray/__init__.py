@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidray.pipeline import build_index, extract, plan, train
     from vidray.planning import FixedStride, Shots
     from vidray.retrieval.search import open_index, open_search, search
-    from vidray.store.verification import verify
+    from vidray.retrieval.verification import verify
 
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
@@ -40,7 +40,7 @@ _HOMES = {
     "search": "vidray.retrieval.search",
     "suggest": "vidray.labels.heads",
     "train": "vidray.pipeline",
-    "verify": "vidray.store.verification",
+    "verify": "vidray.retrieval.verification",
     "zero_shot_labeler": "vidray.labels.labeling",
 }
 

@@ -10,15 +10,18 @@ from vidray.cli.arguments import add_json, command, print_json, say
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "verify", run_verify, "account for every planned clip")
+    parser = command(
+        commands, "verify", run_verify, "account for every planned clip, and for every byte that was published"
+    )
     parser.add_argument("store", metavar="STORE")
+    parser.add_argument("--full", action="store_true", help="read every byte, also of large parts and indexes")
     add_json(parser)
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    from vidray.store.verification import verify
+    from vidray.retrieval.verification import verify
 
-    found = verify(arguments.store)
+    found = verify(arguments.store, full=arguments.full)
     for note in found.notes:
         say(note)
     counts = dataclasses.asdict(found)

@@ -11,9 +11,9 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vidray.decode.audio import Mono
 from vidray.decode.frames import Frame
 from vidray.decode.keyframes import read_keyframes
+from vidray.decode.planes import Mono
 from vidray.decode.scaling import Pixels, Scaler, geometry_of, pixels_of
 from vidray.decode.source import IMAGE_FORMATS, ApartError
 from vidray.decode.tracks import Tracks

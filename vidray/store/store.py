@@ -53,9 +53,6 @@ from vidray.store.layout import (
 from vidray.store.metadata import from_config, to_config
 from vidray.store.seals import read_seal, settle_seal, write_seal
 
-KINDS_HASHED = ("features", "errors")
-"""What of an extractor's table others are made from."""
-
 
 class Store:
     """A store at an fsspec URL; the folder need not exist yet."""
@@ -346,16 +343,14 @@ class Store:
 
     def content_hash(self, table: str, part: int) -> str:
         """The hash of all that one part of an extractor's table says: its features and its errors."""
-        return hashlib.sha256(
-            "".join(self._sha256(f"{kind}/{table}", part) for kind in KINDS_HASHED).encode()
-        ).hexdigest()
-
-    def _sha256(self, table: str, part: int) -> str:
-        """The hash of a part's bytes: as its seal has it, which costs no reading, else of the file."""
-        seal = read_seal(self.folder, table, part)
-        if seal is not None and seal.before is None:
-            return seal.now.sha256
-        return hashlib.sha256(self.folder.read_bytes(part_file(table, part))).hexdigest()
+        found = hashlib.sha256()
+        for name in (f"features/{table}", f"errors/{table}"):
+            seal = read_seal(self.folder, name, part)
+            if seal is None or seal.before is not None:
+                found.update(hashlib.sha256(self.folder.read_bytes(part_file(name, part))).digest())
+            else:
+                found.update(bytes.fromhex(seal.now.sha256))
+        return found.hexdigest()
 
     def _keep_inputs(self, table: str, part: int) -> None:
         staged = f"{staging_of(table, part)}/{INPUTS}"

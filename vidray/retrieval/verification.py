@@ -1,0 +1,56 @@
+"""All of a store checked: its tables against the plan and their seals, and its indexes against their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vidray.errors import IndexFileError, StoreError
+from vidray.index import Index, open_index
+from vidray.store import Store, verification
+from vidray.store.layout import PART_FILE
+from vidray.store.seals import read_seal
+from vidray.store.verification import Verification
+from vidray.store.verify.findings import Finding
+
+
+def verify(store: str, *, full: bool = False) -> Verification:
+    """Compare every table of a store with its plan, each part with its seal, and each index with its table.
+
+    Args:
+        store: fsspec URL of a store.
+        full: Read every byte of tables and indexes; see `vidray.store.verification.verify` for what is found without.
+
+    Raises:
+        UsageError: There is no store.
+        StoreError: What the store says of itself cannot be read.
+    """
+    return verification.verify(store, full=full, beside=(check_indexes,))
+
+
+def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
+    """Each index as it would be opened, and whether it was built from the parts that the table has now."""
+    names = {name.split("/")[1] for name in store.folder.sizes("index") if name.count("/") >= 2}
+    for name in sorted(names):
+        where, remedy = f"index/{name}", f"run vidray index STORE -x {name} again"
+        try:
+            features = f"{store.url}/features/{name}"
+            index = open_index(f"{store.url}/{where}", verify=full, features=features)
+            changed = _changed(store, name, index)
+        except (IndexFileError, StoreError, OSError) as e:
+            yield Finding(where=where, what=" ".join(str(e).split()), remedy=remedy, counts={"damaged": 1})
+            continue
+        if changed is not None:
+            yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})
+
+
+def _changed(store: Store, name: str, index: Index) -> str | None:
+    """How an index lags behind its table; None where it does not."""
+    if index.stale:
+        newer = index.newer_clips()
+        return f"lags behind its table: {newer:,} clips are newer" if newer else "lags behind its table, which changed"
+    for part in index.manifest.parts:
+        number = PART_FILE.fullmatch(part.name)
+        seal = None if number is None else read_seal(store.folder, f"features/{name}", int(number[1]))
+        if seal is not None and seal.before is None and seal.now.sha256 != part.sha256:
+            return f"lags behind its table: it was built from another {part.name}"
+    return None
