@@ -6,20 +6,23 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from labeled_stores import TABLE, rows_of, write_csv, write_store
 
 import vidray
 from vidray.cli import main
 from vidray.corpus import Listing
-from vidray.errors import UsageError
+from vidray.errors import StoreError, UsageError
 from vidray.exports.export import export
-from vidray.labels.annotations import import_labels, labeled_clips, read_annotations
+from vidray.labels.annotations import labeled_clips, read_annotations
+from vidray.labels.imports import import_labels, undo_import
 from vidray.labels.labeling import label
 from vidray.media import Video
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.store import Store
+from vidray.store.lease import OF_LABELS, Lease
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def test_labels_are_not_whole_while_some_are_taken_in(store, tmp_path, monkeypat
     label(store.url, Same(), name="model")
     store.write_labels_spec("model", {**store.labels_spec("model"), "whole": labeler_finished})
     with monkeypatch.context() as patched:
-        patched.setattr("vidray.labels.annotations.write_labels", lambda *_, **__: 1 / 0)
+        patched.setattr("vidray.labels.imports.write_labels", lambda *_, **__: 1 / 0)
         for name in ("model", "mine"):
             with pytest.raises(ZeroDivisionError):
                 import_labels(store.url, path, name=name)
@@ -196,6 +199,73 @@ def test_what_is_exported_can_be_imported(store, tmp_path):
     label(store.url, Same(says='a "b", c\nd'), name="model")
     path = str(tmp_path / "out" / "labels.csv")
     assert export(store.url, "labels/model", path, to="csv").rows == 12
-    vidray.import_labels(store.url, path, name="mine")
+    vidray.import_labels(store.url, path, name="mine", any_source=True)
     names = ["clip_id", "label"]
     assert rows_of(store, "labels/mine", *names) == rows_of(store, "labels/model", *names)
+
+
+def test_an_exported_table_gives_its_peoples_labels_back_and_no_guess(store, tmp_path):
+    label(store.url, Same(), name="mine")
+    path = write_csv(tmp_path / "people.csv", "clip_id,label", ["clip00001,dog", "clip00007,cat"])
+    import_labels(store.url, path, name="mine")
+    export(store.url, "labels/mine", str(tmp_path / "all.csv"), to="csv")
+    said: list[str] = []
+    summary = import_labels(store.url, str(tmp_path / "all.csv"), name="other", say=said.append)
+    assert (summary.clips, summary.labels) == (2, 2)
+    assert "left out 10 labels that a model gave (10 of same); --any-source takes them too" in said[0]
+    assert sorted(rows_of(store, "labels/other", "clip_id", "label")) == [("clip00001", "dog"), ("clip00007", "cat")]
+    assert import_labels(store.url, str(tmp_path / "all.csv"), name="every", any_source=True).labels == 12
+    guesses = write_csv(tmp_path / "guesses.csv", "clip_id,label,source", ["clip00001,dog,same"])
+    with pytest.raises(UsageError, match=r"no label of a person, only a model's \(1 of same\); --any-source"):
+        import_labels(store.url, guesses, name="never")
+    assert store.labels_spec("never") is None
+
+
+def test_an_import_is_undone_and_the_one_before_it_too(store, tmp_path):
+    label(store.url, Same(), name="mine")
+    states = [rows_of(store, "labels/mine", "clip_id", "label", "source")]
+    for labels in (["clip00001,dog", "clip00002,dog"], ["clip00001,cat", "clip00009,cat"]):
+        import_labels(store.url, write_csv(tmp_path / "l.csv", "clip_id,label", labels), name="mine")
+        states.append(rows_of(store, "labels/mine", "clip_id", "label", "source"))
+    assert len({str(state) for state in states}) == 3
+    for state in states[1::-1]:
+        undo_import(store.url, name="mine")
+        assert rows_of(store, "labels/mine", "clip_id", "label", "source") == state
+    with pytest.raises(UsageError, match="labels/mine: no import that could be undone"):
+        undo_import(store.url, name="mine")
+
+
+def test_undoing_the_import_that_made_labels_leaves_none(store, tmp_path, capsys):
+    path = write_csv(tmp_path / "l.csv", "clip_id,label", ["clip00001,dog"])
+    assert main(["import", store.url, path, "--name", "mine"]) == 0
+    assert main(["import", store.url, "--name", "mine", "--undo"]) == 0
+    assert "1 label of 1 clip in" in capsys.readouterr().out
+    assert (store.tables("labels"), store.tables("video_labels")) == ([], [])
+    assert main(["import", store.url, "--name", "mine"]) == 2
+    assert main(["import", store.url, path, "--name", "mine", "--undo"]) == 2
+
+
+@pytest.mark.parametrize("uri", ["0.mp4", "media/0.mp4", "./media/0.mp4", "/media/0.mp4"])
+def test_a_video_is_meant_by_its_last_steps(store, tmp_path, uri):
+    assert {clip for clip, _ in meant(store, tmp_path, "uri,label", f"{uri},dog")} == {0, 1, 2, 3}
+
+
+def test_a_name_that_two_videos_have_is_refused_with_both(store, tmp_path):
+    videos = store.read("videos", 0)
+    twins = pa.array(["/media/0.mp4", "/other/0.mp4"][: len(videos)])
+    store.write("videos", 0, videos.set_column(1, "uri", twins), videos.schema)
+    with pytest.raises(UsageError, match=r"'0.mp4' \(is it /media/0.mp4 or /other/0.mp4\?\)"):
+        meant(store, tmp_path, "uri,label", "0.mp4,dog")
+
+
+def test_a_wrong_uri_shows_what_one_looks_like(store, tmp_path):
+    with pytest.raises(UsageError, match=r"'elsewhere\.mp4'; a URI of the store looks like '/media/0\.mp4'"):
+        meant(store, tmp_path, "uri,label", "elsewhere.mp4,dog")
+
+
+def test_people_label_while_an_extraction_runs(store, tmp_path):
+    path = write_csv(tmp_path / "l.csv", "clip_id,label", ["clip00001,dog"])
+    with Lease(store.folder, say=print):
+        assert import_labels(store.url, path, name="mine").labels == 1
+    with Lease(store.folder, say=print, of=OF_LABELS), pytest.raises(StoreError, match="/labels is being written by"):
+        import_labels(store.url, path, name="mine")

@@ -20,7 +20,14 @@ FACADE = "vidray"
 
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"errors": {"errors"}},
-    {"media": {"media"}, "storage": {"storage"}, "arrow": {"arrow"}, "memory": {"memory"}, "plugins": {"plugins"}},
+    {
+        "media": {"media"},
+        "storage": {"storage"},
+        "arrow": {"arrow"},
+        "memory": {"memory"},
+        "plugins": {"plugins"},
+        "wording": {"wording"},
+    },
     {"corpus": {"corpus", "manifest"}, "decode": {"decode"}},
     {"sandbox": {"sandbox"}},
     {"models": {"models"}},

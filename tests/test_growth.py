@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from extractors_for_tests import FailsOnDark, MeanColour
 
-from vidray.labels.annotations import import_labels
+from vidray.labels.imports import import_labels
 from vidray.pipeline import Progress, extract, plan
 from vidray.planning import FixedStride
 from vidray.store import ERRORS, IDENTITY, Store, features_schema

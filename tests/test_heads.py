@@ -25,10 +25,10 @@ from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.extractors.columns import mean_of_parts
 from vidray.extractors.vision.efficientnet import EfficientNetLite0
 from vidray.labels import training
-from vidray.labels.annotations import import_labels
 from vidray.labels.cards import confusion_png
 from vidray.labels.examples import Ragged, features_of
 from vidray.labels.heads import open_head, suggest, write_head
+from vidray.labels.imports import import_labels
 from vidray.labels.labeling import label
 from vidray.labels.metrics import measure
 from vidray.labels.networks import GruNetwork, LinearNetwork, from_tensors, predict, to_safetensors

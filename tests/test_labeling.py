@@ -11,7 +11,7 @@ from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.labels.labeling import write_labels
 from vidray.store import CLIPS, HUMAN, LABELS, VIDEO_LABELS, VIDEOS, Store, features_schema
 from vidray.store.changes import retire
-from vidray.store.lease import Lease
+from vidray.store.lease import OF_LABELS, Lease
 
 COLUMNS = pa.schema([("value", pa.float64())])
 
@@ -187,6 +187,6 @@ def test_it_is_said_what_is_missing(store, tmp_path):
 
 
 def test_one_run_writes_at_a_time(store):
-    with Lease(store.folder, say=print), pytest.raises(StoreError, match="is being written by process"):
+    with Lease(store.folder, say=print, of=OF_LABELS), pytest.raises(StoreError, match="is being written by process"):
         vidray.label(store.url, Doubling(), name="levels")
     assert store.labels_spec("levels") is None

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from vidray.exports.export import export
     from vidray.extractors import resolve
     from vidray.extractors.protocol import Extractor
-    from vidray.labels.annotations import import_labels
     from vidray.labels.heads import open_head, suggest
+    from vidray.labels.imports import import_labels, undo_import
     from vidray.labels.labeling import class_labeler, label, zero_shot_labeler
     from vidray.pipeline import build_index, extract, plan, train
     from vidray.planning import FixedStride, Shots
@@ -30,7 +30,7 @@ _HOMES = {
     "class_labeler": "vidray.labels.labeling",
     "export": "vidray.exports.export",
     "extract": "vidray.pipeline",
-    "import_labels": "vidray.labels.annotations",
+    "import_labels": "vidray.labels.imports",
     "label": "vidray.labels.labeling",
     "open_head": "vidray.labels.heads",
     "open_index": "vidray.retrieval.search",
@@ -40,6 +40,7 @@ _HOMES = {
     "search": "vidray.retrieval.search",
     "suggest": "vidray.labels.heads",
     "train": "vidray.pipeline",
+    "undo_import": "vidray.labels.imports",
     "verify": "vidray.retrieval.verification",
     "zero_shot_labeler": "vidray.labels.labeling",
 }
@@ -63,6 +64,7 @@ __all__ = [
     "search",
     "suggest",
     "train",
+    "undo_import",
     "verify",
     "zero_shot_labeler",
 ]

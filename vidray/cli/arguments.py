@@ -25,6 +25,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line of standard output")
 
 
+def add_any_source(parser: argparse.ArgumentParser) -> None:
+    help = "take labels that a model gave (column source) for a person's, too"
+    parser.add_argument("--any-source", action="store_true", help=help)
+
+
 def say(line: str) -> None:
     print(line, file=sys.stderr)
 

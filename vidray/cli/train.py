@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import LABEL_COLUMNS, add_json, command, count, print_json, say
+from vidray.cli.arguments import LABEL_COLUMNS, add_any_source, add_json, command, count, print_json, say
 
 
 def add(commands: Any) -> None:
@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--head", choices=["linear", "gru"], required=True, help="on a clip as a whole, or in time")
     parser.add_argument("--name", required=True, help="of the head")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
+    add_any_source(parser)
     parser.add_argument("--folds", type=count, default=5, metavar="N", help="of the cross-validation (5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits and training (0)")
     parser.add_argument("--ray-address", metavar="ADDR", help="a running Ray cluster (else RAY_ADDRESS, else local)")
@@ -33,6 +34,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         extractor=arguments.extractor,
         folds=arguments.folds,
         seed=arguments.seed,
+        any_source=arguments.any_source,
         ray_address=arguments.ray_address,
         say=say,
     )

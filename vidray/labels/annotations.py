@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import UsageError
-from vidray.labels.labeling import write_labels
 from vidray.media import Span
 from vidray.storage import is_local, local_path, open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, Store
-from vidray.store.lease import Lease
-from vidray.store.tables import checked_name
 
-COLUMNS = ("clip_id", "uri", "start_s", "end_s", "label")
+COLUMNS = ("clip_id", "uri", "start_s", "end_s", "label", "source")
 LEAST_SHARED = 0.5
 NAMED = 3
 
@@ -33,6 +30,7 @@ class Annotation:
     clip_id: str | None = None
     uri: str | None = None
     span: Span | None = None
+    source: str = ""
 
     @property
     def what(self) -> str:
@@ -41,76 +39,23 @@ class Annotation:
         return f"'{self.uri}'" if self.span is None else f"'{self.uri}' at {self.span[0]:g}-{self.span[1]:g} s"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImportSummary:
-    """What `import_labels` did.
-
-    Attributes:
-        name: Of the labels, `labels/<name>/`.
-        clips: That the file has labels for.
-        labels: Rows written, one a label.
-    """
-
-    name: str
-    clips: int
-    labels: int
-
-
-def import_labels(
-    store: str, labels: str, *, name: str, say: Callable[[str], None] = lambda line: None
-) -> ImportSummary:
-    """Write people's labels from a CSV file into `labels/<name>/` and `video_labels/<name>/`.
-
-    They have the source `human` and the score 1, and stand above a model's labels of the same name: what a model said
-    of these clips goes, and no model's labels come to them later. A clip that had people's labels before has those of
-    the file instead; other clips keep what they have.
-
-    Args:
-        store: fsspec URL of a store.
-        labels: Path or URL of the file; its columns are as `read_annotations` says.
-        name: Of the labels.
-        say: Called with a line where another run holds the store, or lines of the file are of no clip.
-
-    Raises:
-        UsageError: There is no store or no such file, no line is of a clip of the store, or the name cannot be one.
-        StoreError: The store cannot be read, or is being written by another run.
-    """
-    target = Store(store)
-    name = checked_name(name)
-    found = labeled_clips(target, read_annotations(labels), labels, say=say)
-    with Lease(target.folder, say=say) as lease:
-        spec = target.labels_spec(name) or {"kind": HUMAN}
-        # what a labeler left unfinished is its to finish
-        is_whole = spec["kind"] == HUMAN or spec.get("whole", True)
-        target.write_labels_spec(name, {**spec, "whole": False})
-        held = set(target.parts(f"labels/{name}"))
-        for part in target.parts("clips"):
-            _import_part(target, name, part, found, is_labeled=part in held)
-            lease.check()
-        target.write_labels_spec(name, {**spec, "whole": is_whole})
-    return ImportSummary(name=name, clips=pc.count_distinct(found["clip_id"]).as_py(), labels=len(found))
-
-
-def _import_part(store: Store, name: str, part: int, found: pa.Table, *, is_labeled: bool) -> None:
-    """Where a part has no labels yet it gets an empty file: labels have as many parts as clips."""
-    clips = store.read("clips", part, ["clip_id"])["clip_id"].combine_chunks()
-    new = found.filter(pc.is_in(found["clip_id"], value_set=clips))
-    if is_labeled and not len(new):
-        return
-    held = store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS) if is_labeled else LABELS.empty_table()
-    model, old = (held.filter(says(held["source"], HUMAN)) for says in (pc.not_equal, pc.equal))
-    old = old.filter(pc.invert(pc.is_in(old["clip_id"], value_set=new["clip_id"].combine_chunks())))
-    write_labels(store, name, part, model=model, human=pa.concat_tables([old, new]))
-
-
-def read_annotations(uri: str) -> list[Annotation]:
+def read_annotations(
+    uri: str, *, any_source: bool = False, say: Callable[[str], None] = lambda line: None
+) -> list[Annotation]:
     """The lines of a CSV file of labels.
 
     A column `label`, and either `clip_id` or `uri`; with `start_s` and `end_s` beside the URI a line is of this span of
-    the video, else of all of it. Other columns are passed over, so that an exported table can be read as it is.
+    the video, else of all of it. Of a table that was exported, whose column `source` tells who gave a label, only what
+    people gave is taken: a model's guesses are no truth to learn from. Other columns are passed over.
+
+    Args:
+        uri: Path or URL of the file.
+        any_source: Take a model's labels for a person's, too.
+        say: Called with a line on those that are left out.
 
     Raises:
-        UsageError: The file is not there, has no such columns, or a line is not complete; with the line's number.
+        UsageError: The file is not there, has no such columns, no label of a person, or a line is not complete; with
+            the line's number.
     """
     try:
         with open_uri(uri) as file:
@@ -122,9 +67,24 @@ def read_annotations(uri: str) -> list[Annotation]:
     except UnicodeDecodeError as e:
         raise UsageError(f"{uri}: not UTF-8 text; save it as CSV in UTF-8") from e
     try:
-        return _annotations(uri, csv.DictReader(io.StringIO(text, newline="")))
+        found = _annotations(uri, csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as e:
         raise UsageError(f"{uri}: cannot be read as CSV: {e}") from e
+    return found if any_source else _of_people(uri, found, say)
+
+
+def _of_people(uri: str, found: Sequence[Annotation], say: Callable[[str], None]) -> list[Annotation]:
+    theirs = [line for line in found if line.source in ("", HUMAN)]
+    others = Counter(line.source for line in found if line.source not in ("", HUMAN))
+    if not others:
+        return theirs
+    counts = ", ".join(f"{count:,} of {source}" for source, count in others.most_common())
+    if not theirs:
+        raise UsageError(
+            f"{uri}: no label of a person, only a model's ({counts}); --any-source takes them for a person's"
+        )
+    say(f"{uri}: left out {others.total():,} labels that a model gave ({counts}); --any-source takes them too")
+    return theirs
 
 
 def _annotations(uri: str, reader: csv.DictReader[str]) -> list[Annotation]:
@@ -141,22 +101,22 @@ def _annotations(uri: str, reader: csv.DictReader[str]) -> list[Annotation]:
 
 
 def _annotation(uri: str, line: int, row: Mapping[str | None, str | None]) -> Annotation:
-    clip_id, video, start, end, label = ((row.get(name) or "").strip() for name in COLUMNS)
+    clip_id, video, start, end, label, source = ((row.get(name) or "").strip() for name in COLUMNS)
     if not label:
         raise UsageError(f"{uri} line {line}: no label")
     if clip_id:
-        return Annotation(line, label, clip_id=clip_id)
+        return Annotation(line, label, clip_id=clip_id, source=source)
     if not video:
         raise UsageError(f"{uri} line {line}: neither a clip_id nor a uri")
     if not start and not end:
-        return Annotation(line, label, uri=video)
+        return Annotation(line, label, uri=video, source=source)
     try:
         span = float(start), float(end)
     except ValueError:
         span = 0.0, 0.0
     if not 0 <= span[0] < span[1]:
         raise UsageError(f"{uri} line {line}: must be seconds, 0 <= start_s < end_s, got {start!r} and {end!r}")
-    return Annotation(line, label, uri=video, span=span)
+    return Annotation(line, label, uri=video, span=span, source=source)
 
 
 def labeled_clips(
@@ -181,11 +141,12 @@ def labeled_clips(
     by_clip: dict[str, list[Annotation]] = defaultdict(list)
     by_uri: dict[str, list[Annotation]] = defaultdict(list)
     lines = list(annotations)
+    meant = _Uris(store, {line.uri for line in lines if line.uri is not None})
     for line in lines:
         if line.clip_id is not None:
             by_clip[line.clip_id].append(line)
         elif line.uri is not None:
-            for uri in {line.uri, local_path(line.uri) if is_local(line.uri) else line.uri}:
+            for uri in meant.of(line.uri):
                 by_uri[uri].append(line)
     ids, uris = pa.array(list(by_clip), pa.string()), pa.array(list(by_uri), pa.string())
     used: set[int] = set()
@@ -199,13 +160,45 @@ def labeled_clips(
             found += [{**clip, "label": label, "score": 1.0, "source": HUMAN} for label in labels]
     unused = [line for line in lines if line.line not in used]
     if unused:
-        named = "; ".join(f"line {line.line}: {line.what}" for line in unused[:NAMED])
+        named = "; ".join(f"line {line.line}: {line.what}{meant.why_not(line.uri)}" for line in unused[:NAMED])
         more = f"; and {len(unused) - NAMED:,} more lines" if len(unused) > NAMED else ""
         if len(unused) == len(lines):
-            raise UsageError(f"{source}: no clip of {store.url} is meant by {named}{more}")
+            raise UsageError(f"{source}: no clip of {store.url} is meant by {named}{more}{meant.example}")
         left_out = f"left out {len(unused):,} of {len(lines):,} labels, which mean no clip of {store.url}"
-        say(f"{source}: {left_out}: {named}{more}")
+        say(f"{source}: {left_out}: {named}{more}{meant.example}")
     return pa.Table.from_pylist(found, LABELS)
+
+
+class _Uris:
+    """Which videos of a store are meant by URIs as people write them: whole, or by last steps that no other has.
+
+    Attributes:
+        example: For a message: what a URI of the store looks like.
+    """
+
+    def __init__(self, store: Store, written: Collection[str]) -> None:
+        self._same = {uri: {uri, local_path(uri) if is_local(uri) else uri} for uri in written}
+        self._found: dict[str, set[str]] = {uri: set() for uri in written}
+        ends: dict[str, list[str]] = defaultdict(list)
+        for uri in written:
+            ends[uri.rpartition("/")[2]].append(uri)
+        self.example = ""
+        for part in store.parts("clips"):
+            for uri in store.read("videos", part, ["uri"])["uri"].to_pylist():
+                self.example = self.example or f"; a URI of the store looks like '{uri}'"
+                for short in ends.get(uri.rpartition("/")[2], ()):
+                    if uri in self._same[short] or uri.endswith("/" + short.removeprefix("./")):
+                        self._found[short].add(uri)
+
+    def of(self, written: str) -> set[str]:
+        """The URI that is meant, none where there is none or there are several."""
+        same = self._found[written] & self._same[written]
+        return same or (self._found[written] if len(self._found[written]) == 1 else set())
+
+    def why_not(self, written: str | None) -> str:
+        """For a message: the videos that a URI may mean, where it may mean several."""
+        several = sorted(self._found[written]) if written is not None and not self.of(written) else []
+        return f" (is it {' or '.join(several[:NAMED])}?)" if several else ""
 
 
 def _wanted(clips: pa.Table, ids: pa.Array, uris: pa.Array) -> pa.Table:

@@ -21,7 +21,7 @@ from vidray.extractors.spec import has_classes
 from vidray.labels import Classes, Labeler, Ranked, zero_shot
 from vidray.storage import open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, VIDEO_LABELS, Store
-from vidray.store.lease import Lease
+from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, features_table, suiting_table, text_table
 
 MOST_PROMPT_BYTES = 10_000_000
@@ -70,12 +70,12 @@ def label(
         name: Of the labels, by default the labeler's kind and its table, as in `classes-yamnet`.
         threshold: The least score of a label, None for all.
         top: How many labels a clip has at most, None for all.
-        say: Called with a line where another run holds the store.
+        say: Called with a line where another run holds the labels.
 
     Raises:
         UsageError: There is no store, no such table, or it lacks a column that the labeler needs.
         SpecMismatchError: The name is that of labels by another kind of labeler, or of other features.
-        StoreError: The store cannot be read, or is being written by another run.
+        StoreError: The store cannot be read, or its labels are being written by another run.
     """
     target = Store(store)
     if target.config() is None:
@@ -89,7 +89,7 @@ def label(
         "settings": {**labeler.spec(), "threshold": threshold, "top": top},
     }
     name = checked_name(name or f"{labeler.kind}-{table}")
-    with Lease(target.folder, say=say) as lease:
+    with Lease(target.folder, say=say, of=OF_LABELS) as lease:
         _check_name(target, name, spec)
         # while it is not whole, some parts may be an earlier run's
         target.write_labels_spec(name, {**spec, "whole": False})

@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from vidray.corpus import Listing
 from vidray.labels.labeling import write_labels
 from vidray.media import Clip, Video
-from vidray.pipeline.progress import counted
 from vidray.planning import Part, blocks_of, clips_of, parts_of, with_spans_cut
 from vidray.store import CLIPS, HUMAN, LABELS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import move, remove_rows
+from vidray.store.lease import OF_LABELS, Lease
+from vidray.wording import counted
 
 TAKEN = (*VIDEOS.names, *(name for name in CLIPS.names if name not in VIDEOS.names))
 """Names that a manifest's columns cannot have in tables."""
@@ -62,7 +63,8 @@ def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Call
     if changed:
         say(f"metadata of {counted(changed, 'row')} of planned videos and clips is the manifest's now")
     if grown:
-        _move_all(store, grown, columns)
+        with Lease(store.folder, say=say, of=OF_LABELS):
+            _move_all(store, grown, columns)
         added = counted(sum(len(one.clips) for one in grown), "new clip")
         say(f"{counted(len(grown), 'planned video')} got {added} by new spans of the manifest")
 

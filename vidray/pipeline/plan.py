@@ -18,14 +18,15 @@ from vidray.errors import ClusterError, ProbeError
 from vidray.media import Clip, Video, VideoInfo
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
-from vidray.pipeline.progress import Progress, counted
+from vidray.pipeline.progress import Progress
 from vidray.pipeline.survey import find_cuts
 from vidray.planning import FixedStride, Part, Planner, blocks_of, clips_of, parts_of, survey_of, with_spans_cut
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
-from vidray.store.lease import Lease
+from vidray.store.lease import OF_LABELS, Lease
+from vidray.wording import counted
 
 LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16
@@ -130,8 +131,10 @@ def settle_changes(
     retry_failed: bool = False,
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
-    finish_move(store)
-    finish_retirement(store)
+    if store.moving() is not None or store.intent():
+        with Lease(store.folder, say=progress.say, of=OF_LABELS):
+            finish_move(store)
+            finish_retirement(store)
     changes = find_changes(store, listing)
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (
@@ -146,7 +149,9 @@ def settle_changes(
     labels = human_labels_of(store, retired)
     if labels:
         progress.say(f"{labels:,} labels that people gave to these videos are removed with them; import them again")
-    retire(store, retired)
+    if retired:
+        with Lease(store.folder, say=progress.say, of=OF_LABELS):
+            retire(store, retired)
 
 
 def plan_listing(

@@ -14,11 +14,6 @@ from rich.text import Text
 LOG_EVERY_S = 10.0
 
 
-def counted(number: int, what: str, plural: str | None = None) -> str:
-    """A number with what it counts: "1 clip", "2,000 clips"."""
-    return f"{number:,} {what if number == 1 else plural or what + 's'}"
-
-
 class Progress:
     """Counts what comes in and shows it; `quiet` shows nothing."""
 

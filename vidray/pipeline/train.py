@@ -28,7 +28,7 @@ from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
 from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.store import IDENTITY, Store
-from vidray.store.lease import Lease
+from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, suiting_table
 
 RETRIES = 2
@@ -73,6 +73,7 @@ def train(
     extractor: str | None = None,
     folds: int = 5,
     seed: int = 0,
+    any_source: bool = False,
     ray_address: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TrainSummary:
@@ -87,6 +88,7 @@ def train(
         extractor: Whose features; by default the only ones that there are.
         folds: Of the cross-validation; each class must be in as many videos.
         seed: Of splits and of training: on one machine, the same labels and seed give the same head.
+        any_source: Learn from a model's labels in the file, too, where its column `source` tells of such.
         ray_address: A running cluster, else RAY_ADDRESS, else one on this machine.
         say: Called with lines on what is going on.
 
@@ -106,7 +108,7 @@ def train(
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed must be in 0 to {LARGEST_SEED}, got {seed}")
     name, target = checked_name(name), Store(store)
-    clips = labeled_clips(target, read_annotations(labels), labels, say=say)
+    clips = labeled_clips(target, read_annotations(labels, any_source=any_source, say=say), labels, say=say)
     table = _table(target, extractor, head)
     _check_labels(clips, labels, folds)
     with cluster(ray_address) as connection:
@@ -137,7 +139,7 @@ def train(
         "confusion.png": confusion_png(metrics.confusion, classes),
         PREDICTIONS: _predictions(found, classes),
     }
-    with Lease(target.folder, say=say):
+    with Lease(target.folder, say=say, of=OF_LABELS):
         write_head(target, name, model=found.model, config=config, files=files)
     shown = {field.name: config[field.name] for field in dataclasses.fields(TrainSummary)}
     return TrainSummary(**{**shown, "classes": tuple(classes)})

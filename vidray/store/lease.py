@@ -18,6 +18,8 @@ from vidray.errors import StoreError
 from vidray.storage import Folder
 
 FILE = "_lease.json"
+OF_LABELS = "labels"
+"""Labels have a lease of their own: people label while an extraction runs. Who removes clips holds both."""
 RENEW_EVERY_S = 10.0
 EXPIRES_AFTER_S = 45.0
 LOOK_EVERY_S = 2.0
@@ -27,14 +29,16 @@ _held_here: set[object] = set()
 
 
 class Lease:
-    """Held by one run on one store, from `__enter__` to `__exit__`.
+    """Held by one run on one store, or on what `of` names of it, from `__enter__` to `__exit__`.
 
     A dead holder on this host is taken over at once, one elsewhere when it has not renewed for 45 seconds. A living one
     is never taken over: StoreError says who holds the store and since when.
     """
 
-    def __init__(self, folder: Folder, *, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Folder, *, say: Callable[[str], None], of: str = "") -> None:
         self._folder = folder
+        self._file = f"_{of}{FILE}" if of else FILE
+        self._what = f"{folder.url}/{of}" if of else folder.url
         self._say = say
         self._mine = {
             "host": socket.gethostname(),
@@ -52,14 +56,14 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
-        while not self._folder.create_bytes(FILE, self._content()):
+        while not self._folder.create_bytes(self._file, self._content()):
             held = self._read()
             if held is not None and held["token"] == self._mine["token"]:
                 # the storage's answer to the first try was lost
                 break
             if held is not None and self._dies(held):
                 self._say(f"taking over the store from {_who(held)}, which is dead")
-                if not self._folder.swap_bytes(FILE, self._seen, self._content()):
+                if not self._folder.swap_bytes(self._file, self._seen, self._content()):
                     continue
                 time.sleep(0 if self._folder.local else LOOK_EVERY_S)
                 taken = self._read()
@@ -77,12 +81,12 @@ class Lease:
         with contextlib.suppress(OSError, StoreError):
             held = self._read()
             if held is not None and held["token"] == self._mine["token"]:
-                self._folder.remove(FILE)
+                self._folder.remove(self._file)
 
     def check(self) -> None:
         """Raise StoreError if the lease is lost: another run may be writing by now."""
         if self._lost is not None:
-            raise StoreError(f"{self._folder.url}: {self._lost}; this run stops, what is done is kept")
+            raise StoreError(f"{self._what}: {self._lost}; this run stops, what is done is kept")
 
     def _dies(self, held: dict[str, Any]) -> bool:
         """Whether a holder is dead; False where it ends by itself meanwhile. Raises StoreError where it lives."""
@@ -106,7 +110,7 @@ class Lease:
         return bool(held["machine"] == self._mine["machine"])
 
     def _refusal(self, held: dict[str, Any]) -> StoreError:
-        return StoreError(f"{self._folder.url} is being written by {_who(held)}; wait for it, or end it")
+        return StoreError(f"{self._what} is being written by {_who(held)}; wait for it, or end it")
 
     def _renew(self) -> None:
         renewed_at = time.monotonic()
@@ -117,7 +121,7 @@ class Lease:
                     self._lost = "another run has taken the store over" if held else "the lease was removed"
                     return
                 self._renewals += 1
-                self._folder.write_bytes(FILE, self._content())
+                self._folder.write_bytes(self._file, self._content())
                 renewed_at = time.monotonic()
             except (OSError, StoreError) as e:
                 if time.monotonic() - renewed_at > EXPIRES_AFTER_S:
@@ -129,7 +133,7 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            self._seen = self._folder.read_bytes(FILE)
+            self._seen = self._folder.read_bytes(self._file)
             held = json.loads(self._seen)
             if not isinstance(held, dict) or "token" not in held:
                 raise ValueError("no lease")
@@ -137,7 +141,9 @@ class Lease:
         except FileNotFoundError:
             return None
         except ValueError as e:
-            raise StoreError(f"{self._folder.url}/{FILE} is damaged: remove it if no run is writing this store") from e
+            raise StoreError(
+                f"{self._folder.url}/{self._file} is damaged: remove it if no run is writing this store"
+            ) from e
 
 
 def _who(held: dict[str, Any]) -> str:
