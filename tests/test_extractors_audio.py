@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torchaudio import pipelines
-from torchaudio.models import wav2vec2_model, wavlm_model
+from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
 
 from tests.media_files import packaged
 from tests.speech import speak
@@ -202,13 +202,30 @@ def test_yamnet_in_bfloat16_is_near_float32(sounds: dict[str, AudioSamples]) -> 
         assert a[0]["label"] == b[0]["label"]
 
 
-def test_an_embedding_is_the_mean_over_the_patches(speech: Floats) -> None:
+def test_an_embedding_is_the_mean_over_the_patches_at_length_one(speech: Floats) -> None:
     extract = Yamnet().load("cpu")
     starts = range(0, 5 * yamnet.PATCH_HOP_SAMPLES, yamnet.PATCH_HOP_SAMPLES)
     patches = [audio(speech[start : start + yamnet.PATCH_SAMPLES]) for start in starts]
     whole = audio(speech[: starts[-1] + yamnet.PATCH_SAMPLES])
-    expected = extract(patches)["embedding"].mean(0)
-    np.testing.assert_allclose(extract([whole])["embedding"][0], expected, atol=1e-4)
+    each = extract(patches)["embedding"]
+    np.testing.assert_allclose(np.linalg.norm(each, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(extract([whole])["embedding"][0], each.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("name", ["speech", "noise", "music"])
+def test_a_clip_that_is_partly_silent_is_near_what_it_has_most_of(
+    name: str, share: float, sounds: dict[str, AudioSamples]
+) -> None:
+    loud = np.resize(sounds[name].samples, 10 * yamnet.SAMPLE_RATE)
+    mixed = loud.copy()
+    mixed[len(mixed) - int(share * len(mixed)) :] = 0
+    clips = [audio(part) for part in (mixed, loud, np.zeros_like(loud))]
+    heard, alone, silence = np.split(Yamnet().load("cpu")(clips)["embedding"], 3)
+    to_itself, to_silence = cosines(heard, alone), cosines(heard, silence)
+    assert to_itself > to_silence
+    if share <= 0.25:
+        assert to_itself > 0.9
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -281,7 +298,7 @@ def tiny_bundle(
 def expected_embedding(model: Any, clip: AudioSamples) -> Floats:
     with torch.inference_mode():
         layers, _ = model.extract_features(torch.from_numpy(clip.samples)[None])
-        return np.asarray(layers[-1].mean(1).numpy())
+        return np.asarray(torch.nn.functional.normalize(layers[-1], dim=2).mean(1).numpy())
 
 
 VARIANTS: list[dict[str, Any]] = [
@@ -295,7 +312,9 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_bundles_give_the_last_layers_mean(variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundles_give_the_last_layers_mean_at_length_one(
+    variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny_bundle(monkeypatch, **variant)
     clips = [noise(2.0, 0), noise(7.5, 1), noise(2.0, 2), audio(0.3 * noise(2.0, 3).samples + 0.1)]
     embedding = TorchaudioBundle(bundle="TINY").load("cpu")(clips)["embedding"]
@@ -303,6 +322,25 @@ def test_bundles_give_the_last_layers_mean(variant: dict[str, Any], monkeypatch:
     assert embedding.shape == (4, 32)
     assert embedding.dtype == np.float32
     np.testing.assert_allclose(embedding, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", [VARIANTS[2], VARIANTS[4]])
+def test_one_frame_of_a_bundle_does_not_rule_the_others(
+    variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_bundle(monkeypatch, **variant)
+    clip = noise(4.0)
+    plain = TorchaudioBundle(bundle="TINY").load("cpu")([clip])["embedding"]
+    real = Wav2Vec2Model.extract_features
+
+    def with_an_outlier(self: Any, waveforms: torch.Tensor, *rest: Any) -> Any:
+        layers, lengths = real(self, waveforms, *rest)
+        layers[-1][:, 10] = 1000 * torch.eye(32)[3]
+        return layers, lengths
+
+    monkeypatch.setattr(Wav2Vec2Model, "extract_features", with_an_outlier)
+    ruled = TorchaudioBundle(bundle="TINY").load("cpu")([clip])["embedding"]
+    assert cosines(plain, ruled).min() > 0.99
 
 
 def test_a_long_clip_is_heard_in_equal_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

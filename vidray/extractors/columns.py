@@ -46,6 +46,12 @@ def mean_of_parts(rows: Floats, counts: Sequence[int]) -> Floats:
     return np.stack([part.mean(axis=0, dtype=np.float64) for part in parts]).astype(np.float32)
 
 
+def unit_rows(rows: Floats) -> Floats:
+    """Each row at length 1, so that in a mean all count alike; a row of zeros stays one: float32 (N, D)."""
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+
+
 def top_labels(scores: Floats, names: Sequence[str]) -> pa.Array:
     """The `TOP_LABELS` best classes of each row, best first, ties by class number: (N, classes) -> N lists."""
     best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP_LABELS]

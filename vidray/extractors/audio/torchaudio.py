@@ -34,9 +34,10 @@ attention grows as the square. These models were trained on at most 16 s at a ti
 
 @dataclass(frozen=True, kw_only=True)
 class TorchaudioBundle:
-    """How a clip sounds to a speech model: the mean over time of its last transformer layer's features.
+    """How a clip sounds to a speech model: the mean over time of its last transformer layer's features at length 1.
 
     These are as the model's `extract_features` gives them: without the final layer norm, which the larger models have.
+    At length 1, since without that norm single frames may be many times as long as the others.
 
     A waveform is normalised where the bundle says so, each clip by itself and as a whole. A clip longer than 20 s is
     heard in equal chunks of at most 20 s, which do not see each other; the mean is over all of their frames.
@@ -64,7 +65,7 @@ class TorchaudioBundle:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def inputs(self) -> Mapping[str, Audio]:
@@ -206,14 +207,15 @@ def _chunks(clip: AudioSamples, *, normalise: bool, shortest: int, longest: int)
 
 
 def _mean_features(network: nn.Module, chunks: Tensor, batch_size: int) -> Tensor:
-    """Mean over time of the last layer's features, float32 (C, dim), on the CPU."""
+    """Mean over time of the last layer's features at length 1, float32 (C, dim), on the CPU."""
     import torch
+    from torch.nn.functional import normalize
 
     weight = next(network.parameters())
     means = []
     for batch in torch.split(chunks, batch_size):
         layers, _ = network.extract_features(batch.to(device=weight.device, dtype=weight.dtype))  # type: ignore[operator]
-        means.append(layers[-1].float().mean(1).cpu())
+        means.append(normalize(layers[-1].float(), dim=2).mean(1).cpu())
     return torch.cat(means)
 
 

