@@ -123,13 +123,13 @@ def _attention(tokens: Floats, hidden_from: Floats, weights: Mapping[str, Floats
 def _linear(inputs: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
     # as one matrix: numpy multiplies a stack one by one
     rows = inputs.reshape(-1, inputs.shape[-1]) @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-    return rows.reshape(*inputs.shape[:-1], -1)
+    return np.asarray(rows.reshape(*inputs.shape[:-1], -1), np.float32)
 
 
 def _norm(inputs: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
     centred = inputs - inputs.mean(axis=-1, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(NORM_EPSILON))
-    return centred / deviation * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    return np.asarray(centred / deviation * weights[f"{name}.weight"] + weights[f"{name}.bias"], np.float32)
 
 
 def _gelu(inputs: Floats) -> Floats:

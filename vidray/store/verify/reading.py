@@ -70,10 +70,10 @@ class PartReader:
         except StoreError:
             # reading its rows says so
             return
-        there = {column.name: str(column.type) for column in schema}
+        there = {column.name: _named_alike(str(column.type)) for column in schema}
         wrong = [
             f"{name} is {there.get(name, 'not there')}, not {kind}"
-            for name, kind in expected
+            for name, kind in ((name, _named_alike(kind)) for name, kind in expected)
             if there.get(name) != kind
         ]
         names = {name for name, _ in expected}
@@ -112,6 +112,11 @@ class PartReader:
 
     def _add(self, count: str, what: str) -> None:
         self.findings.append(Finding(where=self.where, what=what, remedy=self.remedy, counts={count: 1}))
+
+
+def _named_alike(kind: str) -> str:
+    """A type without what Parquet and Arrow call the values of a list, which differs with who wrote them."""
+    return kind.replace("<element: ", "<item: ")
 
 
 SEE_VERIFY = "; vidray verify says what to do"
