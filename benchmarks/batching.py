@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from ceiling import SIZE, weights_file
+from items import item_of
 
 from vidray.extractors import resolve
 from vidray.media import Frames
@@ -49,7 +50,7 @@ def megabytes(model: str, precision: str, batch: int) -> float:
     clips = [clip_of(count) for count in (*[batch] * 4, *range(1, batch))]
     before_bytes = resident_bytes()
     for clip in clips:
-        extract([clip])
+        extract([item_of(clip)])
     return (resident_bytes() - before_bytes) / 1e6
 
 
@@ -61,9 +62,9 @@ def milliseconds(extract: Any, clip: Frames, batch: int, threads: int) -> float:
     """Processor time a frame."""
     networks.BATCH_PIXELS["cpu"] = batch * SIZE * SIZE
     torch.set_num_threads(threads)
-    extract([clip])  # what is set up for a shape and a number of threads is done by then
+    extract([item_of(clip)])  # what is set up for a shape and a number of threads is done by then
     began_s = time.process_time()
-    extract([clip])
+    extract([item_of(clip)])
     return (time.process_time() - began_s) / FRAMES * 1000
 
 

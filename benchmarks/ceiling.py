@@ -122,6 +122,8 @@ def plain(videos: Sequence[Path], model: str) -> dict[str, Any]:
 
 
 def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
+    from items import item_of
+
     from vidray.arrow import without_pandas
     from vidray.decode import VideoReader, probe
     from vidray.extractors import resolve
@@ -131,7 +133,7 @@ def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
     without_pandas()
     claim_core()
     extractor = resolve(f"torchvision/{model}@{weights_file(model)}", fps=FPS, precision=precision)  # type: ignore[arg-type]
-    extract = extractor.load("cpu")
+    extract, (sampling,) = extractor.load("cpu"), extractor.inputs.values()
     decode_s = network_s = 0.0
     held: list[Any] = []
     began = time.perf_counter()
@@ -140,14 +142,17 @@ def own(videos: Sequence[Path], model: str, precision: str) -> dict[str, Any]:
         with path.open("rb") as file:
             duration_s = probe(file, str(path)).duration_s
             file.seek(0)
-            with VideoReader(file, str(path), [extractor.sampling]) as reader:
+            with VideoReader(file, str(path), audio=False) as reader:
                 for start_s in np.arange(0.0, duration_s, CLIP_S):
-                    found = reader.read(start_s, min(start_s + CLIP_S, duration_s)).samples[extractor.sampling]
-                    held.append(found)
+                    span = start_s, min(start_s + CLIP_S, duration_s)
+                    request = sampling.request(*span)
+                    found = reader.read([request], *span).samples[request]
+                    if found is not None:
+                        held.append(item_of(sampling.collect(found, *span)))
         decode_s += time.process_time() - mark_s
         mark_s = time.process_time()
         if len(held) >= 16 or index == len(videos) - 1:
-            extract([found for found in held if found is not None])
+            extract(held)
             held = []
         network_s += time.process_time() - mark_s
     return answer(decode_s, network_s, time.perf_counter() - began)

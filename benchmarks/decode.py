@@ -44,9 +44,10 @@ def sequential(path: Path, length_s: float) -> None:
 
 def by_reader(sampling: FrameRate) -> Callable[[Path, float], None]:
     def read(path: Path, length_s: float) -> None:
-        with path.open("rb") as file, VideoReader(file, str(path), [sampling]) as reader:
+        with path.open("rb") as file, VideoReader(file, str(path), audio=False) as reader:
             for index in range(int(length_s // CLIP_S)):
-                reader.read(index * CLIP_S, (index + 1) * CLIP_S)
+                span = index * CLIP_S, (index + 1) * CLIP_S
+                reader.read([sampling.request(*span)], *span)
 
     return read
 

@@ -23,10 +23,11 @@ import numpy.typing as npt
 import torch
 from ceiling import BATCH, PlainNetwork, weights_file
 from corpus import CLIPS, real_clip
+from items import item_of
 
 from vidray.decode import VideoReader, probe
 from vidray.extractors import resolve
-from vidray.media import FrameRate, Frames
+from vidray.media import FrameRate, Frames, RawFrames
 
 CLIP_S = 1.0
 CLIP_FPS = 8.0
@@ -41,11 +42,12 @@ def real_frames(sampling: FrameRate) -> list[Frames]:
         with real_clip(name).open("rb") as file:
             duration_s = probe(file, name).duration_s
             file.seek(0)
-            with VideoReader(file, name, [sampling]) as reader:
+            with VideoReader(file, name, audio=False) as reader:
                 for start_s in np.arange(0.0, duration_s - CLIP_S, CLIP_S):
-                    frames = reader.read(start_s, start_s + CLIP_S).samples[sampling]
-                    assert isinstance(frames, Frames)
-                    found.append(frames)
+                    span = start_s, start_s + CLIP_S
+                    raw = reader.read([request := sampling.request(*span)], *span).samples[request]
+                    assert isinstance(raw, RawFrames)
+                    found.append(sampling.collect(raw, *span))
     return found
 
 
@@ -78,7 +80,7 @@ def plain(model: str) -> Embedder:
 def folded(model: str, precision: Any) -> Embedder:
     name = model if model == "efficientnet_lite0" else f"torchvision/{model}@{weights_file(model)}"
     extract = resolve(name, precision=precision).load("cpu")
-    return lambda clips: np.asarray(extract(clips)["embedding"], np.float32)
+    return lambda clips: np.asarray(extract([item_of(clip) for clip in clips])["embedding"], np.float32)
 
 
 def means(features: npt.NDArray[np.float32], clips: list[Frames]) -> npt.NDArray[np.float32]:
@@ -93,9 +95,9 @@ def cosines(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArr
 
 
 def measure(model: str, rounds: int) -> dict[str, Any]:
-    sampling = resolve(
-        model if model == "efficientnet_lite0" else f"torchvision/{model}@{weights_file(model)}"
-    ).sampling
+    sampling = resolve(model if model == "efficientnet_lite0" else f"torchvision/{model}@{weights_file(model)}").inputs[
+        "frames"
+    ]
     assert isinstance(sampling, FrameRate)
     clips = real_frames(FrameRate(fps=CLIP_FPS, resize=sampling.resize))
     sides = {"plain": plain(model), "float32": folded(model, "float32"), "bfloat16": folded(model, "bfloat16")}

@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 from ceiling import CLIP_S, FPS, videos_in, weights_file
 from corpus import drawn_lengths, make
+from items import item_of
 
 from vidray.decode import VideoReader, probe
 from vidray.extractors import resolve
-from vidray.media import FrameRate, Frames, Resize
+from vidray.media import FrameRate, Frames, RawFrames, Resize
 
 RESIZE = Resize(size=232, crop=(224, 224))
 LOOK_EVERY_S = 0.5
@@ -46,10 +47,11 @@ def decode(path: Path) -> int:
     with path.open("rb") as file:
         duration_s = probe(file, str(path)).duration_s
         file.seek(0)
-        with VideoReader(file, str(path), [sampling]) as reader:
-            starts = np.arange(0.0, duration_s, CLIP_S)
-            found = [reader.read(s, min(s + CLIP_S, duration_s)).samples[sampling] for s in starts]
-    return sum(len(frames.frames) for frames in found if isinstance(frames, Frames))
+        with VideoReader(file, str(path), audio=False) as reader:
+            spans = [(s, min(s + CLIP_S, duration_s)) for s in np.arange(0.0, duration_s, CLIP_S)]
+            requests = [sampling.request(*span) for span in spans]
+            found = [reader.read([r], *span).samples[r] for r, span in zip(requests, spans, strict=True)]
+    return sum(len(raw.places) for raw in found if isinstance(raw, RawFrames))
 
 
 def decode_rate(videos: list[Path]) -> float:
@@ -66,7 +68,8 @@ def network_rate(extractor: str, device: str, precision: Any, seconds: float) ->
     extract = resolve(extractor, precision=precision).load(device)
     count = 1024 if device == "cuda" else 32
     frames = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
-    clips = [Frames(times_s=np.arange(16) / FPS, frames=frames[i : i + 16]) for i in range(0, count, 16)]
+    shown = [Frames(times_s=np.arange(16) / FPS, frames=frames[i : i + 16]) for i in range(0, count, 16)]
+    clips = [item_of(one) for one in shown]
     extract(clips)
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from vidray.extractors.protocol import Columns, ExtractFn
-from vidray.media import FrameRate, Frames, Resize
+from vidray.extractors.protocol import Answer, ExtractFn
+from vidray.media import ClipInput, FrameRate, Resize
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class Nothing:
         return "nothing"
 
     @property
-    def sampling(self) -> FrameRate:
-        return FrameRate(fps=0.1, resize=Resize(size=(8, 8)))
+    def inputs(self) -> dict[str, FrameRate]:
+        return {"frames": FrameRate(fps=0.1, resize=Resize(size=(8, 8)))}
 
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([("seen", pa.int32())])
 
     def load(self, device: str) -> ExtractFn:
-        def extract(clips: Sequence[Frames]) -> Columns:
-            return {"seen": [len(clip.frames) for clip in clips]}
+        def extract(items: Sequence[ClipInput]) -> Answer:
+            return {"seen": [len(item["frames"].frames) for item in items]}
 
         return extract

@@ -55,15 +55,16 @@ def one_round(path: str, info: VideoInfo, samplings: tuple[Sampling, ...], sandb
     """Processor seconds of opening a video and reading all its clips: in this process, and in the sandbox."""
     size = (info.height or 0, info.width or 0)
     began_s = time.process_time()
-    with Path(path).open("rb") as file, VideoReader(file, path, samplings) as reader:
+    with Path(path).open("rb") as file, VideoReader(file, path) as reader:
         direct_s = time.process_time() - began_s
         owner_s, child_began_s = 0.0, child_of(sandbox).status().processor_s
         for span in clips(info.duration_s):
+            requests = [sampling.request(*span) for sampling in samplings]
             began_s = time.process_time()
-            reader.read(*span)
+            reader.read(requests, *span)
             direct_s += time.process_time() - began_s
             began_s = time.process_time()
-            sandbox.read(path, samplings, *span, size)
+            sandbox.read(path, requests, *span, size)
             owner_s += time.process_time() - began_s
     return direct_s, owner_s + child_of(sandbox).status().processor_s - child_began_s
 

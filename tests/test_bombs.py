@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clip_inputs import read_samples
 
 from tests.campaigns.media_bombs import BOMBS
 from vidray.errors import DecodeError, ProbeError
@@ -87,13 +88,13 @@ def test_a_bomb_costs_its_own_rows(name, sandbox, good, peaks, tmp_path):
         spans = FixedStride(CLIP_S).spans(info.duration_s)
         size = (info.height or 0, info.width or 0)
         for span in dict.fromkeys((spans[0], spans[-1])):
-            for found in sandbox.read(str(path), [FRAMES, AUDIO], *span, size).samples.values():
+            for found in read_samples(sandbox, str(path), [FRAMES, AUDIO], *span, size).samples.values():
                 assert not isinstance(found, DecodeError) or found.kind in KINDS
                 assert name not in HONEST or not isinstance(found, DecodeError)
     assert time.monotonic() - began < 120
     # it is looked at every twentieth of a second
     assert peaks[-1] < LIMITS.memory_bytes + (512 << 20)
-    found = sandbox.read(good, [FRAMES, AUDIO], 0.0, 1.0, (96, 160)).samples
+    found = read_samples(sandbox, good, [FRAMES, AUDIO], 0.0, 1.0, (96, 160)).samples
     assert isinstance(found[FRAMES], Frames)
     assert isinstance(found[AUDIO], AudioSamples)
 

@@ -20,11 +20,13 @@ from synthetic_media import (
     SPARSE,
     WINDOWS,
     X264_REFRESH,
+    Seen,
     info_of,
     numbers,
     one,
     read,
     same_bytes,
+    seen,
     shown_at,
     spans,
     synthetic,
@@ -35,12 +37,10 @@ from synthetic_media import (
 from vidray.decode import VideoReader
 from vidray.errors import DecodeError
 from vidray.media import (
-    Decoded,
     FrameRate,
     Frames,
     FrameWindows,
     Sampling,
-    sample_times,
 )
 from vidray.testing import Sweep
 
@@ -61,7 +61,7 @@ def test_the_frame_on_display_is_exact_at_every_time(folder: Path, name: str) ->
         dense = decoded.samples[DENSE]
         assert isinstance(dense, Frames)
         assert numbers(dense) == shown_at(times, dense.times_s)
-        inside = np.minimum(sample_times(WINDOWS, *clip), clip[1] - 2e-6)
+        inside = np.minimum(WINDOWS.times_s(*clip), clip[1] - 2e-6)
         assert numbers(decoded.samples[WINDOWS]) == shown_at(times, inside)
 
 
@@ -95,12 +95,12 @@ def test_the_open_gops_above_are_open(folder: Path) -> None:
 
 def test_a_long_gop_is_not_decoded_again_for_each_clip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(folder, "long-gop.mp4", synthetic(frames=250, gop=250))
-    with path.open("rb") as file, VideoReader(file, "v", [FrameRate(fps=2)]) as reader:
+    with path.open("rb") as file, VideoReader(file, "v", audio=False) as reader:
         seeks = []
         seek = type(reader._tracks.source).seek
         monkeypatch.setattr(type(reader._tracks.source), "seek", lambda *a: seeks.append(a[2]) or seek(*a))
         for clip in spans(10.0, 2.0):
-            reader.read(*clip)
+            seen(reader, [FrameRate(fps=2)], clip)
     assert seeks == []
 
 
@@ -116,8 +116,8 @@ def test_far_clips_are_reached_by_seeking(folder: Path) -> None:
             return data
 
     file = Counting(path.read_bytes())
-    with VideoReader(file, "v", [FrameRate(fps=1)]) as reader:
-        assert numbers(reader.read(19.0, 20.0).samples[FrameRate(fps=1)]) == [475]
+    with VideoReader(file, "v", audio=False) as reader:
+        assert numbers(seen(reader, [FrameRate(fps=1)], (19.0, 20.0)).samples[FrameRate(fps=1)]) == [475]
     assert file.count < path.stat().st_size / 2
 
 
@@ -189,8 +189,8 @@ def test_pairs_of_samplings_agree_with_each_alone(folder: Path) -> None:
     samplings: list[Sampling] = [DENSE, WINDOWS, AUDIO, SPARSE]
     together = read(path, samplings, spans(2.0))
     for sampling, (index, clip) in itertools.product(samplings, enumerate(spans(2.0))):
-        alone = Decoded({sampling: one(path, sampling, *clip)}, None)
-        assert same_bytes(alone, Decoded({sampling: together[index].samples[sampling]}, None))
+        alone = Seen({sampling: one(path, sampling, *clip)}, None)
+        assert same_bytes(alone, Seen({sampling: together[index].samples[sampling]}, None))
 
 
 KEYFRAMES = FrameRate(fps=2, keyframes=True)
@@ -214,7 +214,7 @@ def test_keyframes_come_at_their_own_times(folder: Path, name: str) -> None:
         assert numbers(found) == shown_at(times, found.times_s)
         assert found.times_s[-1] < clip[1]
         assert len(set(np.floor((found.times_s - clip[0] + 1e-6) * 2))) == len(found.times_s)
-        assert same_bytes(Decoded({DENSE: decoded.samples[DENSE]}, None), read(path, [DENSE], [clip])[0])
+        assert same_bytes(Seen({DENSE: decoded.samples[DENSE]}, None), read(path, [DENSE], [clip])[0])
 
 
 def test_a_clip_without_a_keyframe_has_the_one_before_it(folder: Path) -> None:
@@ -243,21 +243,21 @@ def test_keyframes_that_are_no_frames_by_themselves_cost_their_own_sampling_only
     error = later.samples[KEYFRAMES]
     assert isinstance(error, DecodeError)
     assert (error.kind, "--keyframes" in error.message) == ("unsupported", True)
-    assert same_bytes(Decoded({DENSE: later.samples[DENSE]}, None), read(path, [DENSE], [(3.0, 4.0)])[0])
+    assert same_bytes(Seen({DENSE: later.samples[DENSE]}, None), read(path, [DENSE], [(3.0, 4.0)])[0])
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264-open.mkv", "h264-10bit.mp4", "hevc-open.mp4", "hevc-closed.mkv"])
 def test_what_nothing_wanted_refers_to_is_not_decoded(folder: Path, name: str) -> None:
     path = written(folder, name, FRAMES[name])
-    with path.open("rb") as file, VideoReader(file, "v", [FrameRate(fps=2)]) as reader:
+    with path.open("rb") as file, VideoReader(file, "v", audio=False) as reader:
         frames = reader._tracks.frames
         assert frames is not None
-        reader.read(0.0, 2.0)
+        seen(reader, [FrameRate(fps=2)], (0.0, 2.0))
         sparse = frames.decoded
-    with path.open("rb") as file, VideoReader(file, "v", [DENSE]) as reader:
+    with path.open("rb") as file, VideoReader(file, "v", audio=False) as reader:
         frames = reader._tracks.frames
         assert frames is not None
-        reader.read(0.0, 2.0)
+        seen(reader, [DENSE], (0.0, 2.0))
         assert sparse < 0.8 * frames.decoded
 
 
@@ -273,8 +273,8 @@ def test_a_closed_reader_leaves_no_container_and_no_decoder_behind() -> None:
     gc.disable()
     try:
         before = left()
-        with path.open("rb") as file, VideoReader(file, str(path), [DENSE, AUDIO]) as reader:
-            reader.read(0.0, 1.0)
+        with path.open("rb") as file, VideoReader(file, str(path)) as reader:
+            seen(reader, [DENSE, AUDIO], (0.0, 1.0))
             assert len(left()) > len(before)
         del reader
         assert left() == before

@@ -22,6 +22,7 @@ from synthetic_media import (
     info_of,
     numbers,
     read,
+    seen,
     shown_at,
     spans,
     synthetic,
@@ -197,15 +198,15 @@ def test_storage_that_fails_is_told_apart_and_may_recover(folder: Path) -> None:
     path = written(folder, "far.mov", FAR)
     file = Failing(path.read_bytes())
     sampling = FrameRate(fps=5)
-    with VideoReader(file, "memory://x", [sampling, AUDIO]) as reader:
-        assert isinstance(reader.read(0.0, 1.0).samples[sampling], Frames)
+    with VideoReader(file, "memory://x") as reader:
+        assert isinstance(seen(reader, [sampling, AUDIO], (0.0, 1.0)).samples[sampling], Frames)
         file.broken = True
-        for error in reader.read(10.0, 11.0).samples.values():
+        for error in seen(reader, [sampling, AUDIO], (10.0, 11.0)).samples.values():
             assert isinstance(error, DecodeError)
             assert error.kind == "unreadable"
             assert "connection reset by peer" in error.message
         file.broken = False
-        assert numbers(reader.read(10.0, 11.0).samples[sampling]) == [250, 255, 260, 265, 270]
+        assert numbers(seen(reader, [sampling, AUDIO], (10.0, 11.0)).samples[sampling]) == [250, 255, 260, 265, 270]
     file.broken = True
     with pytest.raises(ProbeError) as refused:
         probe(file, "memory://x")

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from clip_inputs import items, sampling_of
 from safetensors.torch import save_file
 from torchvision import models
 from torchvision.transforms import InterpolationMode
@@ -24,7 +25,7 @@ from torchvision.transforms import functional as F
 
 from vidray.errors import SpecMismatchError, UsageError, WeightsError
 from vidray.extractors import Extractor, ModelInfo, catalog, describe, resolve, restore, slug
-from vidray.extractors.catalog import names
+from vidray.extractors.inventory import names
 from vidray.extractors.vision.efficientnet import BFLOAT16_COSINE, EfficientNetLite0
 from vidray.extractors.vision.torchvision import TorchvisionFrames, TorchvisionVideo
 from vidray.media import FrameRate, Frames, Resize
@@ -49,24 +50,28 @@ class Brightness:
     schema = pa.schema([pa.field("embedding", pa.list_(pa.float32(), 3))])
 
     @property
-    def sampling(self):
-        return FrameRate(fps=self.fps)
+    def inputs(self):
+        return {"frames": FrameRate(fps=self.fps)}
 
     def load(self, device):
-        return lambda clips: {"embedding": np.stack([c.frames.mean((0, 1, 2)) for c in clips]).astype(np.float32)}
+        def extract(items):
+            means = [item["frames"].frames.mean((0, 1, 2)) for item in items]
+            return {"embedding": np.stack(means).astype(np.float32)}
+
+        return extract
 
 
 class NoSchema:
     name = "no-schema"
-    sampling = FrameRate(fps=1.0)
+    inputs = {"frames": FrameRate(fps=1.0)}
 
     def load(self, device):
         return None
 
 
-class WrongSampling:
-    name = "wrong-sampling"
-    sampling = 25
+class WrongInputs:
+    name = "wrong-inputs"
+    inputs = {"frames": 25}
     schema = pa.schema([])
 
     def load(self, device):
@@ -75,7 +80,7 @@ class WrongSampling:
 
 class NoLoad:
     name = "no-load"
-    sampling = FrameRate(fps=1.0)
+    inputs = {"frames": FrameRate(fps=1.0)}
     schema = pa.schema([])
 
 
@@ -114,7 +119,7 @@ def save_resnet18(path: Path, *, seed: int) -> str:
 def test_importing_extractors_imports_no_model_library() -> None:
     code = (
         "import sys, vidray.extractors, vidray.extractors.vision.torchvision, vidray.extractors.vision.efficientnet\n"
-        "vidray.extractors.resolve('efficientnet_lite0', precision='bfloat16').sampling\n"
+        "vidray.extractors.resolve('efficientnet_lite0', precision='bfloat16').inputs\n"
         "sys.exit(bool({'torch', 'torchvision', 'torchaudio', 'ray', 'av'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -173,9 +178,9 @@ def test_a_class_in_the_working_directory_is_found(third_party: str) -> None:
     before = list(sys.path)
     extractor: Any = resolve("own_models:Brightness", fps=3.0, precision="bfloat16", per_frame=True)
     assert sys.path == before
-    assert extractor.sampling == FrameRate(fps=3.0)
+    assert sampling_of(extractor) == FrameRate(fps=3.0)
     frames = np.full((2, 4, 4, 3), (1, 2, 3), dtype=np.uint8)
-    columns = extractor.load("cpu")([Frames(times_s=np.zeros(2), frames=frames)])
+    columns = extractor.load("cpu")(items([Frames(times_s=np.zeros(2), frames=frames)]))
     assert columns["embedding"].tolist() == [[1.0, 2.0, 3.0]]
 
 
@@ -183,7 +188,7 @@ def test_a_class_in_the_working_directory_is_found(third_party: str) -> None:
     ("dotted", "message"),
     [
         ("own_models:NoSchema", "it has no `schema` (Schema)"),
-        ("own_models:WrongSampling", "`sampling` must be a FrameRate or FrameWindows or Audio or AudioVisual, got 25"),
+        ("own_models:WrongInputs", "input 'frames' must be a sampling of vidray.media or Columns, got 25"),
         ("own_models:NoLoad", "it has no method `load(device)`"),
         ("own_models:NeedsArguments", "missing 1 required positional argument: 'path'"),
         ("own_models:NOT_A_CLASS", "is a int, not a class"),
@@ -273,7 +278,7 @@ def test_changed_weights_are_not_restored(resnet18_file: str) -> None:
         restore(spec)
 
 
-@pytest.mark.parametrize("key", ["version", "sampling", "columns"])
+@pytest.mark.parametrize("key", ["version", "settings", "columns"])
 def test_an_extractor_that_differs_by_now_is_not_restored(key: str) -> None:
     spec = describe(EfficientNetLite0()) | {key: "of another time"}
     with pytest.raises(SpecMismatchError, match=f"{key} was of another time"):
@@ -296,10 +301,14 @@ def test_a_third_partys_extractor_comes_back_with_its_settings(third_party: str)
     spec = json.loads(json.dumps(describe(extractor)))
     assert spec["extractor"] == "own_models:Brightness"
     assert spec["settings"] == {"fps": 7.0, "bins": [4, 5], "resize": None, "weights": None}
-    restored: Any = restore(spec)
-    assert (restored.fps, restored.sampling) == (7.0, FrameRate(fps=7.0))
+    with pytest.raises(UsageError, match="a store does not decide what is imported: name it with -x own_models"):
+        restore(spec)
+    restored: Any = restore(spec, given=extractor)
+    assert (restored.fps, sampling_of(restored)) == (7.0, FrameRate(fps=7.0))
+    with pytest.raises(SpecMismatchError, match=r"settings was \{'gone': 1\}"):
+        restore(spec | {"settings": {"gone": 1}}, given=extractor)
     with pytest.raises(SpecMismatchError, match="does not take the settings"):
-        restore(spec | {"settings": {"gone": 1}})
+        restore(describe(EfficientNetLite0()) | {"settings": {"gone": 1}})
     rich = describe(cls(resize=Resize(size=3)))
     with pytest.raises(
         UsageError, match=r"set up with resize of type vidray\.media\.values\.Resize: pass the extractor itself"
@@ -347,9 +356,9 @@ def bikes(resize: Resize) -> Frames:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_efficientnet_lite0_sees_what_a_real_video_shows(precision: Any) -> None:
     extractor = EfficientNetLite0(fps=25.0, precision=precision, per_frame=True)
-    assert extractor.sampling.resize is not None
-    clip = bikes(extractor.sampling.resize)
-    columns = extractor.load("cpu")([clip, clip])
+    assert sampling_of(extractor).resize is not None
+    clip = bikes(sampling_of(extractor).resize)
+    columns = extractor.load("cpu")(items([clip, clip]))
     labels = columns["labels"][0].as_py()
     assert labels[0]["label"] == "mountain bike"
     assert "bicycle-built-for-two" in [label["label"] for label in labels]
@@ -370,8 +379,8 @@ def test_efficientnet_lite0_is_its_packages_own_network_folded() -> None:
     from vidray.extractors.vision.efficientnet import WEIGHTS_FILE, WEIGHTS_PACKAGE
 
     extractor = EfficientNetLite0()
-    assert extractor.sampling.resize is not None
-    clip = bikes(extractor.sampling.resize)
+    assert sampling_of(extractor).resize is not None
+    clip = bikes(sampling_of(extractor).resize)
     model = EfficientNet.from_name("efficientnet-lite0")
     path = str(distribution(WEIGHTS_PACKAGE).locate_file(WEIGHTS_FILE))
     model.load_state_dict(torch.load(path, weights_only=True))
@@ -379,18 +388,18 @@ def test_efficientnet_lite0_is_its_packages_own_network_folded() -> None:
         inputs = (torch.from_numpy(clip.frames).movedim(-1, 1).float() - 127) / 128
         features = model.eval().extract_features(inputs).mean((2, 3))
     wanted = features.mean(0).double().numpy()
-    got = extractor.load("cpu")([clip])["embedding"][0].astype(np.float64)
+    got = extractor.load("cpu")(items([clip]))["embedding"][0].astype(np.float64)
     assert got @ wanted / np.linalg.norm(got) / np.linalg.norm(wanted) > 0.99999
     np.testing.assert_allclose(got, wanted, atol=1e-3 * wanted.max())
 
 
 def test_bfloat16_keeps_what_the_catalog_says() -> None:
     extractor = EfficientNetLite0()
-    assert extractor.sampling.resize is not None
-    clip = bikes(extractor.sampling.resize)
+    assert sampling_of(extractor).resize is not None
+    clip = bikes(sampling_of(extractor).resize)
     clips = [Frames(times_s=clip.times_s[i : i + 2], frames=clip.frames[i : i + 2]) for i in range(0, 8, 2)]
     wide, short = (
-        np.asarray(EfficientNetLite0(precision=precision).load("cpu")(clips)["embedding"], np.float64)
+        np.asarray(EfficientNetLite0(precision=precision).load("cpu")(items(clips))["embedding"], np.float64)
         for precision in ("float32", "bfloat16")
     )
     cosines = (wide * short).sum(axis=1) / np.linalg.norm(wide, axis=1) / np.linalg.norm(short, axis=1)
@@ -399,8 +408,7 @@ def test_bfloat16_keeps_what_the_catalog_says() -> None:
 
 def test_keyframes_are_part_of_what_a_table_is() -> None:
     dense, keyframes = (resolve("efficientnet_lite0", keyframes=chosen) for chosen in (False, True))
-    assert isinstance(keyframes.sampling, FrameRate)
-    assert keyframes.sampling.keyframes
+    assert sampling_of(keyframes) == dataclasses.replace(sampling_of(dense), keyframes=True)
     assert describe(dense) != describe(keyframes)
     assert restore(describe(keyframes)) == keyframes
     assert resolve("yamnet", keyframes=True) == resolve("yamnet")

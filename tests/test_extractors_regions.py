@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from clip_inputs import items, sampling_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -92,7 +93,7 @@ def check_detections(name: str, frames: np.ndarray, folder: Path) -> tuple[dict[
     expected = reference(model, frames)
     least = float(torch.cat([answer["scores"] for answer in expected]).sort(descending=True).values[20])
     extractor = resolve(f"torchvision/{name}@{saved(model, folder)}", min_score=least, masks=name.startswith("mask"))
-    columns = {key: value.to_pylist()[0] for key, value in extractor.load("cpu")([clip_of(frames)]).items()}
+    columns = {key: value.to_pylist()[0] for key, value in extractor.load("cpu")(items([clip_of(frames)])).items()}
     classes = models.get_model_weights(name).DEFAULT.meta["categories"]
     height, width = frames.shape[1:3]
     sides = (width, height, width, height)
@@ -135,8 +136,8 @@ def test_areas_and_masks_are_those_of_torchvision(name, frames, tmp_path):
     model = random_model(name, **trained_with)
     preset = models.get_model_weights(name).DEFAULT.transforms()
     extractor = resolve(f"torchvision/{name}@{saved(model, tmp_path)}", masks=True)
-    assert extractor.sampling.resize.size == preset.resize_size[0]
-    columns = {key: value.to_pylist()[0] for key, value in extractor.load("cpu")([clip_of(frames)]).items()}
+    assert sampling_of(extractor).resize.size == preset.resize_size[0]
+    columns = {key: value.to_pylist()[0] for key, value in extractor.load("cpu")(items([clip_of(frames)])).items()}
     preset.resize_size = [frames.shape[1]]
     classes = models.get_model_weights(name).DEFAULT.meta["categories"]
     sums = dict.fromkeys(classes, 0.0)
@@ -170,7 +171,7 @@ def test_the_extractors_keep_the_contract(tmp_path):
 def test_weights_of_other_classes_number_them(frames, tmp_path):
     model = random_model(SMALL[0], num_classes=3)
     extractor = resolve(f"torchvision/{SMALL[0]}@{saved(model, tmp_path)}", min_score=0.01)
-    labels = {box["label"] for box in extractor.load("cpu")([clip_of(frames)])["detections"].to_pylist()[0]}
+    labels = {box["label"] for box in extractor.load("cpu")(items([clip_of(frames)]))["detections"].to_pylist()[0]}
     assert labels
     assert labels <= {"class 1", "class 2"}
     assert describe(restore(describe(extractor))) == describe(extractor)
@@ -201,7 +202,7 @@ def test_sizes_and_class_tensors_are_those_of_the_models():
     [(1080, 1920, (749, 1333)), (1920, 1080, (1333, 749)), (720, 1280, (720, 1280)), (1080, 1440, (800, 1066))],
 )
 def test_frames_are_decoded_no_larger_than_the_network_works_with(height, width, seen):
-    resize = resolve("torchvision/fasterrcnn_resnet50_fpn").sampling.resize
+    resize = sampling_of(resolve("torchvision/fasterrcnn_resnet50_fpn")).resize
     assert resize.scaled(height, width) == seen
     transform = models.detection.transform.GeneralizedRCNNTransform(800, 1333, [0.0] * 3, [1.0] * 3)
     theirs = transform.resize(torch.zeros(3, height, width))[0].shape[1:]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import torch
+from clip_inputs import items, sampling_of
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
@@ -149,10 +150,10 @@ def test_a_frame_model_gives_torchvisions_features_and_classes(name: str, tmp_pa
     extractor = families.TorchvisionFrames(model=name, weights=saved(model, tmp_path), per_frame=True)
     spans = [bikes()[[0]], bikes()[[80, 140]]]
     clips = [
-        Frames(times_s=np.arange(len(span), dtype=float), frames=decoded(span, extractor.sampling.resize))
+        Frames(times_s=np.arange(len(span), dtype=float), frames=decoded(span, sampling_of(extractor).resize))
         for span in spans
     ]
-    columns = extractor.load("cpu")(clips)
+    columns = extractor.load("cpu")(items(clips))
 
     preset = models.get_model_weights(name).DEFAULT.transforms()
     last_layer = families.recipe(name, "frame").last_layer
@@ -173,11 +174,11 @@ def test_a_frame_model_gives_torchvisions_features_and_classes(name: str, tmp_pa
 def test_a_video_model_gives_torchvisions_features_and_classes(name: str, tmp_path: Path) -> None:
     model = seeded_model(name)
     extractor = families.TorchvisionVideo(model=name, weights=saved(model, tmp_path))
-    frames = extractor.sampling.frames
+    frames = sampling_of(extractor).frames
     firsts = [0, 90] if name == "r2plus1d_18" else [0]
     windows = np.stack([bikes()[first : first + frames] for first in firsts])
-    inputs = np.stack([decoded(window, extractor.sampling.resize) for window in windows])
-    columns = extractor.load("cpu")([Windows(times_s=np.zeros(inputs.shape[:2]), frames=inputs)])
+    inputs = np.stack([decoded(window, sampling_of(extractor).resize) for window in windows])
+    columns = extractor.load("cpu")(items([Windows(times_s=np.zeros(inputs.shape[:2]), frames=inputs)]))
 
     preset = models.get_model_weights(name).DEFAULT.transforms()
     last_layer = families.recipe(name, "video").last_layer
@@ -199,7 +200,7 @@ def test_windows_are_those_of_the_weights_documentation(name: str) -> None:
         rate, length = re.search(r"frame_rate=([\d.]+)", docs), re.search(r"clip_len=(\d+)", docs)
         assert rate is not None
         assert length is not None
-        sampling = families.TorchvisionVideo(model=model).sampling
+        sampling = sampling_of(families.TorchvisionVideo(model=model))
         assert isinstance(sampling, FrameWindows)
         assert (sampling.frames, sampling.fps) == (int(length[1]), float(rate[1]))
 
@@ -216,14 +217,14 @@ def test_every_model_of_torchvision_is_an_extractor(kind: Any, monkeypatch: pyte
         known = families.recipe(name, kind)
         assert families.look_up_last_layer(name, known.options) == (known.last_layer, known.dim)
         preset = models.get_model_weights(name).DEFAULT.transforms()
-        resize = extractor.sampling.resize
+        resize = sampling_of(extractor).resize
         assert (resize.interpolation, list(known.mean)) == (preset.interpolation.value, list(preset.mean))
         assert extractor.schema.names == ["embedding", "labels"]
         assert extractor.schema.field("embedding").type == pa.list_(pa.float32(), known.dim)
         with classifiers.EmptyParameters():
             model = models.get_model(name, weights=None, **known.options).to("meta")
         run = classifiers.feature_network(model, mean=known.mean, std=known.std, device="meta", precision="bfloat16")
-        shape = (1, *resize.crop, 3) if kind == "frame" else (1, extractor.sampling.frames, *resize.crop, 3)
+        shape = (1, *resize.crop, 3) if kind == "frame" else (1, sampling_of(extractor).frames, *resize.crop, 3)
         features, logits = run(torch.empty(shape, dtype=torch.uint8, device="meta"))
         assert (features.shape, logits.shape) == ((1, known.dim), (1, len(known.classes))), name
 
@@ -250,15 +251,15 @@ def test_bfloat16_is_near_float32_but_not_the_same(name: str, tmp_path: Path) ->
         families.TorchvisionFrames(model=name, weights=weights, precision=precision)
         for precision in ("float32", "bfloat16")
     )
-    clip = Frames(times_s=np.zeros(2), frames=decoded(bikes()[[0, 80]], plain.sampling.resize))
-    exact, near = plain.load("cpu")([clip])["embedding"], fast.load("cpu")([clip])["embedding"]
+    clip = Frames(times_s=np.zeros(2), frames=decoded(bikes()[[0, 80]], sampling_of(plain).resize))
+    exact, near = plain.load("cpu")(items([clip]))["embedding"], fast.load("cpu")(items([clip]))["embedding"]
     assert exact.dtype == near.dtype == np.float32
     assert 0.99 < cosine(exact, near).min() < 0.9999999
 
 
 def test_other_clips_of_a_batch_do_not_change_a_result(tmp_path: Path) -> None:
     extractor = families.TorchvisionFrames(model="resnet18", weights=saved(seeded_model("resnet18"), tmp_path))
-    inputs = decoded(bikes()[:60], extractor.sampling.resize)
+    inputs = decoded(bikes()[:60], sampling_of(extractor).resize)
     clips = [Frames(times_s=np.zeros(20), frames=inputs[first : first + 20]) for first in (0, 20, 40)]
     absent = Frames(times_s=np.zeros(20), frames=np.zeros_like(clips[1].frames))
     extract = extractor.load("cpu")
@@ -273,8 +274,8 @@ def test_weights_with_other_classes_give_no_labels(tmp_path: Path) -> None:
     model = seeded_model("resnet18", num_classes=12)
     extractor = families.TorchvisionFrames(model="resnet18", weights=saved(model, tmp_path))
     assert extractor.schema.names == ["embedding"]
-    clip = Frames(times_s=np.zeros(1), frames=decoded(bikes()[:1], extractor.sampling.resize))
-    assert list(extractor.load("cpu")([clip])) == ["embedding"]
+    clip = Frames(times_s=np.zeros(1), frames=decoded(bikes()[:1], sampling_of(extractor).resize))
+    assert list(extractor.load("cpu")(items([clip]))) == ["embedding"]
 
 
 def test_densenet_files_with_torchvisions_old_names_are_read(tmp_path: Path) -> None:
@@ -309,9 +310,9 @@ def test_weights_that_cannot_be_downloaded_name_the_remedy(monkeypatch: pytest.M
 
 def test_a_model_is_of_one_kind() -> None:
     with pytest.raises(UsageError, match="is a video model, not a frame model"):
-        _ = families.TorchvisionFrames(model="r3d_18").sampling
+        _ = families.TorchvisionFrames(model="r3d_18").inputs
     with pytest.raises(UsageError, match="near: torchvision/resnet50"):
-        _ = families.TorchvisionFrames(model="resnet5").sampling
+        _ = families.TorchvisionFrames(model="resnet5").inputs
 
 
 def printed(code: str, repository: Path) -> str:

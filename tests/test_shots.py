@@ -18,9 +18,9 @@ from media_files import packaged
 from vidray.errors import MissingExtraError, UsageError, WeightsError
 from vidray.media import Video, VideoInfo
 from vidray.models import transnet
-from vidray.pipeline import cuts
-from vidray.planning import Shots
-from vidray.sandbox import Sandbox
+from vidray.pipeline import survey
+from vidray.planning import Shots, shots
+from vidray.sandbox import Sandbox, frames_of
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
 
 BIKES = [30, 76, 137, 187, 242]
@@ -33,18 +33,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def whole(path: str) -> cuts.Piece:
+SURVEY = Shots().survey
+
+
+def whole(path: str) -> survey.Piece:
     with contextlib.closing(Sandbox()) as sandbox:
         info = sandbox.probe(path)
-    (piece,) = cuts._pieces(Video(video_id="v", uri=path, size_bytes=None, fingerprint="f"), info)
+    (piece,) = survey._pieces(Video(video_id="v", uri=path, size_bytes=None, fingerprint="f"), info, SURVEY)
     return piece
 
 
 def test_all_cuts_of_a_real_clip_are_found_and_none_is_invented():
     piece = whole(str(packaged("bikes.mp4")))
-    found = cuts.transitions_of(piece, Shots())
-    assert found == cuts.Transitions(tuple(cut - 1 for cut in BIKES))
-    cuts_s = cuts.cut_times(found.frames, piece.fps)
+    found = survey.look_at(piece, SURVEY)
+    assert found == survey.Findings(tuple(cut - 1 for cut in BIKES))
+    cuts_s = SURVEY.cuts_s(piece.info, found.numbers)
     assert cuts_s == [cut / 25 for cut in BIKES]
     edges = [0.0, *cuts_s, 10.0]
     assert Shots().spans(10.0, cuts_s) == list(itertools.pairwise(edges))
@@ -59,11 +62,11 @@ def test_the_network_is_the_packages_own():
     found = transnet.load(Shots().network, Shots().sha256)(np.stack(frames).astype(np.uint8))
     theirs = [0.001109, 0.000186, 0.000472, 0.001067, 0.980647, 0.006135, 0.000401, 0.003036, 0.000854, 0.001549]
     assert found[30:40] == pytest.approx(theirs, abs=2e-6)
-    assert np.flatnonzero(found > cuts.THRESHOLD).tolist() == [34]
+    assert np.flatnonzero(found > shots.THRESHOLD).tolist() == [34]
 
 
 def test_a_clip_of_one_shot_has_no_cuts():
-    assert cuts.transitions_of(whole(str(packaged("carphone_pristine.mp4"))), Shots()).frames == ()
+    assert survey.look_at(whole(str(packaged("carphone_pristine.mp4"))), SURVEY).numbers == ()
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +77,14 @@ def numbered(tmp_path_factory) -> str:
 
 
 def test_pieces_have_the_windows_of_the_whole(numbered, monkeypatch):
-    monkeypatch.setattr(cuts, "READ_FRAMES", 70)
+    monkeypatch.setattr(shots, "READ_FRAMES", 70)
     piece = whole(numbered)
     assert (piece.first, piece.stop) == (0, 7)
     with contextlib.closing(Sandbox()) as sandbox:
 
         def seen(first: int, stop: int) -> list[np.ndarray]:
-            part = replace(piece, first=first, stop=stop)
-            return list(cuts.windows(cuts.frames_of(part, sandbox), part))
+            read = frames_of(sandbox, numbered, piece.info)
+            return list(shots._windows(shots._frames(piece.info, first, stop, read), first, stop))
 
         together = seen(0, 7)
         apart = [window for first in range(7) for window in seen(first, first + 1)]
@@ -90,18 +93,20 @@ def test_pieces_have_the_windows_of_the_whole(numbered, monkeypatch):
 
 
 def test_each_frame_is_looked_at_once_whatever_the_container_rounds(numbered, monkeypatch):
-    monkeypatch.setattr(cuts, "RESIZE", None)
+    monkeypatch.setattr(shots, "RESIZE", None)
     piece = whole(numbered)
     with contextlib.closing(Sandbox()) as sandbox:
-        numbers = [read_frame_number(p) for some in cuts.frames_of(piece, sandbox) for p in some]
+        read = frames_of(sandbox, numbered, piece.info)
+        shown = shots._frames(piece.info, piece.first, piece.stop, read)
+        numbers = [read_frame_number(frame) for some in shown for frame in some]
     assert numbers == list(range(333))
 
 
 def test_what_cannot_be_decoded_has_no_cuts_and_says_why(tmp_path):
     video = Video(video_id="v", uri=str(tmp_path / "gone.mp4"), size_bytes=None, fingerprint="f")
-    piece = cuts.Piece(video, replace(whole(str(packaged("bikes.mp4"))).info), 0, 5)
-    found = cuts.transitions_of(piece, Shots())
-    assert found.frames == ()
+    piece = survey.Piece(video, replace(whole(str(packaged("bikes.mp4"))).info), 0, 5)
+    found = survey.look_at(piece, SURVEY)
+    assert found.numbers == ()
     assert found.failure is not None
     assert found.is_given_up
 
@@ -116,9 +121,9 @@ def test_a_damaged_stretch_costs_its_own_cuts_only(tmp_path):
                 target.mux(packet)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
     piece = whole(str(path))
-    found = cuts.transitions_of(piece, Shots())
-    assert found.frames
-    assert set(found.frames) < {cut - 1 for cut in BIKES}
+    found = survey.look_at(piece, SURVEY)
+    assert found.numbers
+    assert set(found.numbers) < {cut - 1 for cut in BIKES}
     assert not found.is_given_up
 
 
@@ -126,17 +131,17 @@ def test_videos_with_spans_or_without_frames_are_not_looked_at():
     info = whole(str(packaged("bikes.mp4"))).info
     video = Video(video_id="v", uri="v.mp4", size_bytes=None, fingerprint="f")
     silent = VideoInfo(**{**vars(info), "fps": None, "width": None, "height": None, "video_codec": None})
-    assert list(cuts._pieces(replace(video, spans=((0.0, 1.0),)), info)) == []
-    assert list(cuts._pieces(video, silent)) == []
+    assert list(survey._pieces(replace(video, spans=((0.0, 1.0),)), info, SURVEY)) == []
+    assert list(survey._pieces(video, silent, SURVEY)) == []
     long = replace(info, duration_s=3600.0)
-    pieces = list(cuts._pieces(video, long))
-    assert [piece.first for piece in pieces] == list(range(0, 1800, cuts.PIECE_WINDOWS))
+    pieces = list(survey._pieces(video, long, SURVEY))
+    assert [piece.first for piece in pieces] == list(range(0, 1800, shots.PIECE_WINDOWS))
     assert pieces[-1].stop == 1800
 
 
 def test_a_gradual_transition_is_cut_in_its_middle_and_times_are_rounded_up():
-    assert cuts.cut_times([9, 10, 11, 12, 29], 10.0) == [1.1, 3.0]
-    assert cuts.cut_times([0], 30000 / 1001) == [0.034]
+    assert shots.cut_times([9, 10, 11, 12, 29], 10.0) == [1.1, 3.0]
+    assert shots.cut_times([0], 30000 / 1001) == [0.034]
 
 
 @given(

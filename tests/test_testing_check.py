@@ -6,11 +6,13 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from clip_inputs import items, sampling_of
 
 from vidray.extractors import describe, resolve
 from vidray.media import Audio, FrameRate, Frames, FrameWindows, Resize
@@ -23,7 +25,8 @@ calls = 0
 
 
 def arrays(clips: Any) -> list[Any]:
-    return [clip.samples if hasattr(clip, "samples") else clip.frames for clip in clips]
+    samples = [clip["in"] for clip in clips]
+    return [one.samples if hasattr(one, "samples") else one.frames for one in samples]
 
 
 def means(clips: Any) -> Any:
@@ -77,6 +80,10 @@ class Model:
     memory_bytes: Any = 1 << 30
 
     @property
+    def inputs(self) -> Any:
+        return {"in": self.sampling}
+
+    @property
     def schema(self) -> Any:
         return pa.schema([column if isinstance(column, pa.Field) else pa.field(*column) for column in self.columns])
 
@@ -90,7 +97,7 @@ class Model:
 @dataclass(frozen=True)
 class Unloadable:
     name = "unloadable"
-    sampling = AUDIO
+    inputs = MappingProxyType({"in": AUDIO})
     schema = pa.schema([pa.field("embedding", EMBEDDING)])
 
 
@@ -181,7 +188,7 @@ def stacking(clips: Any) -> Any:
         (Unloadable(), "'load'"),
         (Model(name=""), "name must"),
         (Model(name="my model"), "white space"),
-        (Model(sampling=16_000), "sampling must be"),
+        (Model(sampling=16_000), "input 'in' must be a sampling"),
         (Model(version=2), "version must be a text"),
         (Model(memory_bytes=0.5), "memory_bytes must be a whole number > 0, got 0.5"),
         (Model(columns=()), "has none"),
@@ -193,11 +200,11 @@ def stacking(clips: Any) -> Any:
         (Model(columns=[("embedding", pa.list_(pa.float64(), 2))]), "fixed_size_list<float32>"),
         (Model(ballast=b"0" * 100_000), "pickles to 100"),
         (Model(ballast=lambda: 0), "survive pickling"),
-        (Model(function=renamed), "must be those of the schema"),
-        (Model(function=too_few), "must have 4 values"),
-        (Model(function=too_wide), "'embedding' is no fixed_size_list"),
+        (Model(function=renamed), "the schema says"),
+        (Model(function=too_few), "1 values of embedding were extracted for 4 clips"),
+        (Model(function=too_wide), "the answer is none of the schema"),
         (Model(function=missing), "a value for each clip"),
-        (Model(function=a_list), "must answer a mapping"),
+        (Model(function=a_list), "must answer a mapping of columns"),
         (Model(function=stacking), "failed on a batch of noise"),
         (Model(function=writing), "failed on a batch of noise: ValueError.*read-only"),
         (Model(function=writing_by_force), "changed its inputs: clip 0"),
@@ -226,29 +233,31 @@ def test_other_devices_may_move_a_little() -> None:
 
 @pytest.fixture
 def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The guide's Python, whose first block is the working directory's `colours.py`."""
+    """The guide's Python, whose classes are modules of the working directory, `colours.py` and others."""
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    (tmp_path / "colours.py").write_text(blocks[0])
+    for module, cls in (("colours", "Colours"), ("dim", "Dim"), ("dark_scenes", "DarkScenes")):
+        (tmp_path / f"{module}.py").write_text(next(block for block in blocks if f"class {cls}" in block))
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "colours", raising=False)
     return blocks
 
 
-def test_the_guides_extractor_passes(guide: list[str]) -> None:
+def test_the_guides_extractors_pass(guide: list[str]) -> None:
     test: dict[str, Any] = {}
     exec(next(block for block in guide if "check_extractor" in block), test)
-    test["test_colours"]()
+    for name in ("test_colours", "test_dim", "test_dark_scenes"):
+        test[name]()
 
 
 @pytest.mark.usefixtures("guide")
 def test_the_guides_extractor_tells_colours_apart() -> None:
     extractor = resolve("colours:Colours", fps=4.0)
-    assert extractor.sampling == FrameRate(fps=4.0, resize=Resize(size=(90, 160)))
+    assert sampling_of(extractor) == FrameRate(fps=4.0, resize=Resize(size=(90, 160)))
     assert describe(extractor)["extractor"] == "colours:Colours"
     frames = np.zeros((3, 4, 90, 160, 3), np.uint8)
     frames[0, ..., 0] = frames[1, :, 9:, :, 0] = frames[2, ..., 2] = 255
     clips = [Frames(times_s=np.arange(4) / 4, frames=shown) for shown in frames]
-    red, mostly_red, blue = extractor.load("cpu")(clips)["embedding"]
+    red, mostly_red, blue = extractor.load("cpu")(items(clips))["embedding"]
     assert red @ mostly_red == pytest.approx(np.sqrt(0.9))
     assert red @ blue == 0

@@ -140,4 +140,4 @@ def _gelu(inputs: Floats) -> Floats:
     for coefficient in reversed(ERF):
         series = (series + np.float32(coefficient)) * t
     erf = np.copysign(1 - series * np.exp(-size * size), inputs)
-    return inputs * (1 + erf) / 2
+    return np.asarray(inputs * (1 + erf) / 2, np.float32)
