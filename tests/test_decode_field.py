@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from field_media import Media, Track, every, heard_hz, ladder, silence, tone, wr
 from synthetic_media import info_of, numbers, one, read, same_bytes, spans
 
 from vidray.decode.hdr import needs_mapping, to_sdr
-from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
 from vidray.media import Audio, AudioSamples, FrameRate, Frames
 from vidray.testing import SyntheticVideo, write_video
@@ -257,15 +255,33 @@ def test_one_may_choose_the_track(folder: Path) -> None:
     tracks = [Track(signal=A, language="deu", length_s=4), Track(signal=B, language="eng", length_s=4)]
     path = write_media(folder / "chosen.mkv", Media(times_s=every(0.1, 0, 4), tracks=tracks))
     for choice, hertz in ((1, 700), (2, 1100), ("eng", 1100), ("auto", 700)):
-        with path.open("rb") as file, contextlib.closing(Tracks(file, "x", track=choice)) as opened:
-            assert opened.audio is not None
-            opened.want(frames=False, audio=True)
-            samples = opened.audio.read(1.0, 2.0, {16_000: 16_000})[16_000]
-            assert samples is not None
-            assert round(heard_hz(samples, 16_000)) == hertz
+        audio = one(path, Audio(sample_rate=16_000, track=choice), 1.0, 2.0)
+        assert round(heard_hz(audio.samples, 16_000)) == hertz
+    both = [Audio(sample_rate=16_000, track=2), AUDIO]
+    clips = [(0.0, 1.0), (2.0, 3.0), (1.0, 2.0)]
+    for decoded in read(path, both, clips):
+        assert [round(heard_hz(decoded.samples[s].samples, 16_000)) for s in both] == [1100, 700]
     for choice in (3, "fra"):
-        with path.open("rb") as file, pytest.raises(DecodeError, match="there is no audio track"):
-            Tracks(file, "x", track=choice)
+        error = one(path, Audio(sample_rate=16_000, track=choice), 1.0, 2.0)
+        assert isinstance(error, DecodeError)
+        assert "there is no audio track" in error.message
+
+
+@pytest.mark.parametrize(("name", "codec"), [("all.mkv", "flac"), ("all.mp4", "aac")])
+def test_all_channels_come_each_by_itself(folder: Path, name: str, codec: str) -> None:
+    def sides(times_s: np.ndarray) -> np.ndarray:
+        return np.stack([A(times_s), B(times_s)])
+
+    stereo = write_media(folder / name, Media(tracks=[Track(signal=sides, layout="stereo", codec=codec, length_s=4)]))
+    tracks = [Track(signal=signal, codec=codec, length_s=4) for signal in (A, B)]
+    apart = write_media(folder / f"apart-{name}", Media(tracks=tracks))
+    every_one = Audio(sample_rate=16_000, channels="all")
+    for path in (stereo, apart):
+        (decoded,) = read(path, [every_one, AUDIO], [(1.0, 2.0)])
+        planes, mono = decoded.samples[every_one].samples, decoded.samples[AUDIO].samples
+        assert planes.shape == (2, 16_000)
+        assert [round(heard_hz(plane, 16_000)) for plane in planes] == [700, 1100]
+        assert np.abs(planes.mean(axis=0) - mono).max() < 1e-4
 
 
 @pytest.mark.parametrize(("name", "codec"), [("lost.mkv", "flac"), ("lost.wav", "pcm_s16le")])
