@@ -20,6 +20,9 @@ from vidray.media import TIME_SLACK_S
 _SKIP_PACKETS = 8
 """Fewer packets than this are decoded rather than skipped: flushing a decoder costs about as much."""
 
+HOLE_S = 60.0
+"""For so long a frame may stand, as of slides; who recorded nothing for longer did not record."""
+
 _NEAR_S = 1.0
 """A keyframe nearer than this is reached by reading on, not by seeking."""
 
@@ -117,6 +120,12 @@ class FrameTrack:
             self.missed = True
         self._shown_s = -math.inf
         return self._current
+
+    def stands_until_s(self) -> float | None:
+        """When the next frame is shown, where the current one stands for long; None where it is not known to."""
+        if self._current is None or not self._ready or self._ready[0].start_s - self._current.start_s <= HOLE_S:
+            return None
+        return self._ready[0].start_s
 
     def ends_before(self, wanted_s: float) -> bool:
         """Whether the track is known to be over at a time."""

@@ -57,6 +57,7 @@ class VideoReader:
         media; damage in the span is in the warning."""
         self._cut_off_s: float | None = None
         self._lost_db: float | None = None
+        self._said: list[str] = []
         try:
             if self._lost:
                 self._tracks.restart()
@@ -65,6 +66,7 @@ class VideoReader:
                 answers = self._read_all(requests, start_s, end_s)
             except ApartError:
                 self._tracks.part()
+                self._said = []
                 answers = self._read_all(requests, start_s, end_s)
         except DecodeError as e:
             self._lost = True
@@ -106,6 +108,8 @@ class VideoReader:
             for time_s in request.times_s:
                 needed.setdefault(time_s, set()).add(request.resize)
         shown = self._shown(needed, start_s)
+        if (stands_until_s := frames.stands_until_s()) is not None:
+            self._said.append(f"no frame from the last of this clip until {stands_until_s:.3f} s")
         lost = self._lost_frames(start_s, max(needed))
         return {request: _answer(request, shown) or lost for request in requests}
 
@@ -194,7 +198,7 @@ class VideoReader:
         return DecodeError("corrupt", message, self._uri, start_s)
 
     def _warning(self, start_s: float, end_s: float) -> str | None:
-        said = self._tracks.source.notes_within(start_s, end_s)
+        said = [*self._said, *self._tracks.source.notes_within(start_s, end_s)]
         if self._cut_off_s is not None and start_s < self._cut_off_s:
             said.append(f"the file ends at {self._cut_off_s:.3f} s, before the end of this clip")
         if damaged := self._tracks.source.damage.within(start_s, end_s):
