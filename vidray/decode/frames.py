@@ -69,6 +69,8 @@ class FrameTrack:
         self._ready: deque[Frame] = deque()
         self._current: Frame | None = None
         self._awaits_key = True
+        # Program streams stamp some frames only: after a seek, those before the second keyframe may have a neighbour's.
+        self._awaits_another = not at_start and self._source.format == "mpeg"
         # Frames that precede the first keyframe on display depend on what was before it. At the very start they
         # are whole in all codecs but H.264, whose decoder delivers them broken.
         self._clean_from_s: float | None = None
@@ -227,6 +229,9 @@ class FrameTrack:
             return bool(self._ready)
         if self._awaits_key:
             if not packet.is_keyframe and not self._counted:
+                return True
+            if self._awaits_another:
+                self._awaits_another = False
                 return True
             self._awaits_key = False
             if not self._at_start or self.stream.codec_context.name == "h264":
