@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from field_media import Media, Track, every, heard_hz, ladder, silence, tone, wr
 from synthetic_media import info_of, numbers, one, read, same_bytes, spans
 
 from vidray.decode.hdr import needs_mapping, to_sdr
-from vidray.decode.tracks import Tracks
-from vidray.errors import DecodeError
+from vidray.errors import DecodeError, ProbeError
 from vidray.media import Audio, AudioSamples, FrameRate, Frames
+from vidray.planning import FixedStride, outside
 from vidray.testing import SyntheticVideo, write_video
 
 AUDIO = Audio(sample_rate=16_000)
@@ -165,6 +164,59 @@ def test_the_frame_before_a_gap_stands_until_its_end(folder: Path, name: str, co
     assert shown == wanted.tolist()
 
 
+@pytest.mark.parametrize("name", ["slept.mp4", "slept.mkv", "slept.avi"])
+def test_hours_without_a_recording_are_a_hole(folder: Path, name: str) -> None:
+    path = write_media(
+        folder / name, Media(times_s=[*every(0.1, 0, 5), *every(0.1, 3600, 3605)], codec="mpeg4", b_frames=0)
+    )
+    info = info_of(path)
+    assert info.duration_s == pytest.approx(3605, abs=0.2)
+    (hole,) = info.holes
+    assert hole == pytest.approx((4.9, 3600), abs=0.15)
+    planned = outside(FixedStride(10.0).spans(info.duration_s), info.holes)
+    assert [start_s for start_s, _ in planned] == [0.0, 3600.0]
+    (decoded,) = read(path, [FrameRate(fps=1)], [planned[0]])
+    assert "no frame from the last of this clip until 3600" in str(decoded.warning)
+
+
+@pytest.mark.parametrize("name", ["slides.mp4", "slides.mkv"])
+def test_slides_with_audio_have_no_hole(folder: Path, name: str) -> None:
+    path = write_media(folder / name, Media(times_s=[0.0, 100.0, 200.0, 300.0], tracks=[Track(length_s=310)]))
+    assert info_of(path).holes == ()
+
+
+@pytest.mark.parametrize(("name", "codec"), [("slept.ts", "libx264"), ("slept.mpg", "mpeg2video")])
+def test_a_clock_that_leaps_ahead_is_counted_on(folder: Path, name: str, codec: str) -> None:
+    parts = [
+        Media(times_s=every(0.1, start_s, start_s + 6), codec=codec, b_frames=0, first_number=first)
+        for start_s, first in ((0, 0), (3600, 60))
+    ]
+    pieces = [write_media(folder / f"{n}-{name}", part).read_bytes() for n, part in enumerate(parts)]
+    path = folder / name
+    path.write_bytes(b"".join(pieces))
+    assert info_of(path).duration_s == pytest.approx(12, abs=0.3)
+    seen = [n for d in read(path, [EACH], spans(12.0, 4.0)) for n in numbers(d.samples[EACH])]
+    assert len(set(seen)) >= 116
+
+
+def test_a_clock_that_jumps_about_costs_one_row(folder: Path) -> None:
+    rng = np.random.default_rng(3)
+    data = bytearray(write_media(folder / "sane.ts", Media(times_s=TENTHS, b_frames=0)).read_bytes())
+    at = 0
+    while (at := data.find(b"\0\0\1\xe0", at)) >= 0:
+        if data[at + 7] & 0x80:
+            for place in (at + 9, at + 14)[: 1 + bool(data[at + 7] & 0x40)]:
+                stamp = int(rng.integers(1 << 33))
+                data[place : place + 5] = bytes(
+                    [data[place] & 0xF1 | (stamp >> 30 & 7) << 1, stamp >> 22 & 255, stamp >> 14 & 254 | 1]
+                ) + bytes([stamp >> 7 & 255, stamp << 1 & 254 | 1])
+        at += 4
+    path = folder / "random.ts"
+    path.write_bytes(data)
+    with pytest.raises(ProbeError, match="timestamps are damaged"):
+        info_of(path)
+
+
 # --- audio and frames far apart --------------------------------------------------------------------------------------
 
 
@@ -257,15 +309,33 @@ def test_one_may_choose_the_track(folder: Path) -> None:
     tracks = [Track(signal=A, language="deu", length_s=4), Track(signal=B, language="eng", length_s=4)]
     path = write_media(folder / "chosen.mkv", Media(times_s=every(0.1, 0, 4), tracks=tracks))
     for choice, hertz in ((1, 700), (2, 1100), ("eng", 1100), ("auto", 700)):
-        with path.open("rb") as file, contextlib.closing(Tracks(file, "x", track=choice)) as opened:
-            assert opened.audio is not None
-            opened.want(frames=False, audio=True)
-            samples = opened.audio.read(1.0, 2.0, {16_000: 16_000})[16_000]
-            assert samples is not None
-            assert round(heard_hz(samples, 16_000)) == hertz
+        audio = one(path, Audio(sample_rate=16_000, track=choice), 1.0, 2.0)
+        assert round(heard_hz(audio.samples, 16_000)) == hertz
+    both = [Audio(sample_rate=16_000, track=2), AUDIO]
+    clips = [(0.0, 1.0), (2.0, 3.0), (1.0, 2.0)]
+    for decoded in read(path, both, clips):
+        assert [round(heard_hz(decoded.samples[s].samples, 16_000)) for s in both] == [1100, 700]
     for choice in (3, "fra"):
-        with path.open("rb") as file, pytest.raises(DecodeError, match="there is no audio track"):
-            Tracks(file, "x", track=choice)
+        error = one(path, Audio(sample_rate=16_000, track=choice), 1.0, 2.0)
+        assert isinstance(error, DecodeError)
+        assert "there is no audio track" in error.message
+
+
+@pytest.mark.parametrize(("name", "codec"), [("all.mkv", "flac"), ("all.mp4", "aac")])
+def test_all_channels_come_each_by_itself(folder: Path, name: str, codec: str) -> None:
+    def sides(times_s: np.ndarray) -> np.ndarray:
+        return np.stack([A(times_s), B(times_s)])
+
+    stereo = write_media(folder / name, Media(tracks=[Track(signal=sides, layout="stereo", codec=codec, length_s=4)]))
+    tracks = [Track(signal=signal, codec=codec, length_s=4) for signal in (A, B)]
+    apart = write_media(folder / f"apart-{name}", Media(tracks=tracks))
+    every_one = Audio(sample_rate=16_000, channels="all")
+    for path in (stereo, apart):
+        (decoded,) = read(path, [every_one, AUDIO], [(1.0, 2.0)])
+        planes, mono = decoded.samples[every_one].samples, decoded.samples[AUDIO].samples
+        assert planes.shape == (2, 16_000)
+        assert [round(heard_hz(plane, 16_000)) for plane in planes] == [700, 1100]
+        assert np.abs(planes.mean(axis=0) - mono).max() < 1e-4
 
 
 @pytest.mark.parametrize(("name", "codec"), [("lost.mkv", "flac"), ("lost.wav", "pcm_s16le")])

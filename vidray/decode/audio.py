@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
@@ -24,8 +24,13 @@ from av.audio.stream import AudioStream
 from av.codec.context import Flags2
 from av.packet import Packet
 
-from vidray.decode.planes import Levels, Mono, Planes, mixed, planes_of, resampled
+from vidray.decode.planes import Levels, Planes, mixed, planes_of, resampled, with_channels
 from vidray.decode.source import Source
+
+MONO = "mono"
+
+Wanted = tuple[int, int, str]
+"""Of a span: the rate in hertz, how many samples, and "mono" for the mix or "all" for each channel."""
 
 _SETTLING_S = 0.3
 """Decoded before a clip and thrown away, once for the decoder and once for a margin: overlapping windows and bit
@@ -54,12 +59,16 @@ _REBUILT = frozenset({"aac", "mp1", "mp2", "mp3", "ac3", "eac3"})
 @dataclass(frozen=True)
 class _Chunk:
     at: int  # in samples of the clip's own rate, on the clock
-    mono: Mono
+    planes: Planes  # of all channels, or the mix alone
     rate: int
 
     @property
+    def samples(self) -> int:
+        return int(self.planes.shape[1])
+
+    @property
     def end(self) -> int:
-        return self.at + len(self.mono)
+        return self.at + self.samples
 
 
 @dataclass(frozen=True)
@@ -132,18 +141,19 @@ class AudioTrack:
         """From where on a clip's audio is to be decoded."""
         return start_s - 2 * _SETTLING_S
 
-    def read(self, start_s: float, end_s: float, counts: Mapping[int, int]) -> dict[int, Mono | None]:
-        """`counts` samples of a span for each wanted rate; None where the track has no sample in the span."""
+    def read(self, start_s: float, end_s: float, wanted: Iterable[Wanted]) -> dict[Wanted, Planes | None]:
+        """The samples of a span for each rate and channels; None where the track has no sample in the span."""
         until_s = end_s + 2 * _EDGE_S
         while (not self._packets or self._packets[-1].start_s < until_s) and self._advance(until_s):
             pass
         self._forget(self.from_s(start_s))
         self._rate = 0
-        placed = self._place(start_s, end_s)
+        wanted = tuple(wanted)
+        placed = self._placed(start_s, end_s, mix=all(channels == MONO for _, _, channels in wanted))
         first, last = math.floor(start_s * self._rate), math.ceil(end_s * self._rate)
         if not any(chunk.at < last and chunk.end > first for chunk in placed):
-            return dict.fromkeys(counts)
-        return {rate: self._resample(placed, start_s, rate, count) for rate, count in counts.items()}
+            return dict.fromkeys(wanted)
+        return {each: self._resample(placed, start_s, each) for each in wanted}
 
     def _start_s(self, packet: Packet[Any]) -> float:
         return self._source.time_s(packet) if packet.pts is None else self._source.seconds(self.stream, packet.pts)
@@ -197,10 +207,10 @@ class AudioTrack:
                 self._source.damage.add(self._source.read_s if packet is None else self._start_s(packet))
             return []
 
-    def _place(self, start_s: float, end_s: float) -> list[_Chunk]:
+    def _placed(self, start_s: float, end_s: float, *, mix: bool) -> list[_Chunk]:
         """What a clip needs, end to end; gaps stay where they are real."""
         placed: list[_Chunk] = []
-        for chunk in self._in_one_rate(self._chunks(start_s, end_s)):
+        for chunk in self._in_one_rate(self._chunks(start_s, end_s, mix=mix)):
             follows = bool(placed) and abs(chunk.at - placed[-1].end) <= _JITTER_S * self._rate
             placed.append(replace(chunk, at=placed[-1].end) if follows else chunk)
         return placed
@@ -213,7 +223,7 @@ class AudioTrack:
                 continue
             joined: list[_Chunk] = []
             for chunk in run:
-                end = joined[0].at + sum(len(c.mono) for c in joined) * self._rate / rate if joined else chunk.at
+                end = joined[0].at + sum(c.samples for c in joined) * self._rate / rate if joined else chunk.at
                 if abs(chunk.at - end) > _JITTER_S * self._rate:
                     yield self._resampled_run(joined)
                     joined = []
@@ -221,10 +231,11 @@ class AudioTrack:
             yield self._resampled_run(joined)
 
     def _resampled_run(self, run: Sequence[_Chunk]) -> _Chunk:
-        mono = resampled(np.concatenate([chunk.mono for chunk in run]), run[0].rate, self._rate)
-        return _Chunk(run[0].at, mono, self._rate)
+        channels = len(run[0].planes)
+        planes = np.concatenate([with_channels(chunk.planes, channels) for chunk in run], axis=1)
+        return _Chunk(run[0].at, resampled(planes, run[0].rate, self._rate), self._rate)
 
-    def _chunks(self, start_s: float, end_s: float) -> Iterator[_Chunk]:
+    def _chunks(self, start_s: float, end_s: float, *, mix: bool) -> Iterator[_Chunk]:
         from_s, until_s = self.from_s(start_s), end_s + 2 * _EDGE_S
         needed = [held for held in self._packets if from_s <= held.start_s < until_s]
         decoder = self._decoder(needed[0].extradata if needed else None)
@@ -251,7 +262,8 @@ class AudioTrack:
                     continue
                 if inside and start_s * self._rate <= at:
                     levels.add(planes, mono)
-                yield _Chunk(begin, mono[dropped : max(dropped, len(mono) - discard)], rate)
+                kept = mono[None] if mix else planes
+                yield _Chunk(begin, kept[:, dropped : max(dropped, len(mono) - discard)], rate)
         self.lost_db = levels.lost_db
 
     def _at(self, frame: AudioFrame, after: int | None) -> int:
@@ -267,20 +279,23 @@ class AudioTrack:
         whole = origin + round((index - origin) / frame.samples) * frame.samples
         return whole if abs(whole - index) <= _JITTER_S * self._rate else index
 
-    def _resample(self, placed: list[_Chunk], start_s: float, rate: int, count: int) -> Mono:
+    def _resample(self, placed: Sequence[_Chunk], start_s: float, wanted: Wanted) -> Planes:
         """Cut out and resampled on a grid that is the same for all clips: multiples of 1 / gcd of both rates."""
+        rate, count, channels = wanted
         common = math.gcd(rate, self._rate)
         first = round(start_s * rate)
         origin = math.floor((first / rate - _EDGE_S) * common)
         into = first - origin * (rate // common)
         begin = origin * (self._rate // common)
         length = math.ceil((into + count) / rate * self._rate + _EDGE_S * self._rate)
-        track = np.zeros(length, dtype=np.float32)
+        planes = 1 if channels == MONO else max(len(chunk.planes) for chunk in placed)
+        track = np.zeros((planes, length), dtype=np.float32)
         for chunk in placed:
             low, high = max(chunk.at, begin), min(chunk.end, begin + length)
             if low < high:
-                track[low - begin : high - begin] = chunk.mono[low - chunk.at : high - chunk.at]
-        return np.clip(resampled(track, self._rate, rate)[into : into + count], -1.0, 1.0)
+                cut = chunk.planes[:, low - chunk.at : high - chunk.at]
+                track[:, low - begin : high - begin] = with_channels(cut, planes)
+        return np.clip(resampled(track, self._rate, rate)[:, into : into + count], -1.0, 1.0)
 
 
 def _trim(frame: AudioFrame) -> tuple[int, int]:

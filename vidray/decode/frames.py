@@ -20,6 +20,9 @@ from vidray.media import TIME_SLACK_S
 _SKIP_PACKETS = 8
 """Fewer packets than this are decoded rather than skipped: flushing a decoder costs about as much."""
 
+HOLE_S = 60.0
+"""For so long a frame may stand, as of slides; who recorded nothing for longer did not record."""
+
 _NEAR_S = 1.0
 """A keyframe nearer than this is reached by reading on, not by seeking."""
 
@@ -66,6 +69,8 @@ class FrameTrack:
         self._ready: deque[Frame] = deque()
         self._current: Frame | None = None
         self._awaits_key = True
+        # Program streams stamp some frames only: after a seek, those before the second keyframe may have a neighbour's.
+        self._awaits_another = not at_start and self._source.format == "mpeg"
         # Frames that precede the first keyframe on display depend on what was before it. At the very start they
         # are whole in all codecs but H.264, whose decoder delivers them broken.
         self._clean_from_s: float | None = None
@@ -117,6 +122,12 @@ class FrameTrack:
             self.missed = True
         self._shown_s = -math.inf
         return self._current
+
+    def stands_until_s(self) -> float | None:
+        """When the next frame is shown, where the current one stands for long; None where it is not known to."""
+        if self._current is None or not self._ready or self._ready[0].start_s - self._current.start_s <= HOLE_S:
+            return None
+        return self._ready[0].start_s
 
     def ends_before(self, wanted_s: float) -> bool:
         """Whether the track is known to be over at a time."""
@@ -218,6 +229,9 @@ class FrameTrack:
             return bool(self._ready)
         if self._awaits_key:
             if not packet.is_keyframe and not self._counted:
+                return True
+            if self._awaits_another:
+                self._awaits_another = False
                 return True
             self._awaits_key = False
             if not self._at_start or self.stream.codec_context.name == "h264":

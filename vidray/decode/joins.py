@@ -100,8 +100,9 @@ def _jumps(file: BinaryIO, container: str) -> list[tuple[int, int]]:
     before: tuple[int, float] | None = None
     for index, (position, at_s) in enumerate(seen):
         if before is not None and not -_BACK_S <= at_s - before[1] <= _AHEAD_S:
-            steady = [at_s, *(later for _, later in seen[index + 1 : index + _STEADY])]
-            if not all(-_BACK_S <= later - sooner <= _AHEAD_S for sooner, later in pairwise(steady)):
+            ahead = [at_s, *(later for _, later in seen[index + 1 : index + _STEADY])]
+            is_steady = all(-_BACK_S <= later - sooner <= _AHEAD_S for sooner, later in pairwise(ahead))
+            if len(ahead) < _STEADY or not is_steady:
                 continue  # one packet with a damaged timestamp
             jumps.append((before[0], position))
         before = (position, at_s)

@@ -13,7 +13,7 @@ from vidray.decode.source import Source
 
 _PLACES = (0.0, 0.5, 0.25, 0.75, 0.9)
 _LOOK_S = 2.0
-_RATE = 8_000
+_WANTED = (8_000, round(_LOOK_S * 8_000), "all")
 _SILENT = 1e-3
 """Of full scale, -60 dB: below the noise of a microphone that is plugged in."""
 
@@ -34,5 +34,5 @@ def _peak(source: Source, place: int, at_s: float) -> float:
         source.reopen()
     track = AudioTrack(source, place)
     track.reset(at_start=not at_s)
-    samples = track.read(at_s, at_s + _LOOK_S, {_RATE: round(_LOOK_S * _RATE)})[_RATE]
+    samples = track.read(at_s, at_s + _LOOK_S, [_WANTED])[_WANTED]
     return 0.0 if samples is None else float(np.abs(samples).max())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
 from av.audio.stream import AudioStream
 
-from vidray.decode.audio import AudioTrack
-from vidray.decode.planes import Mono
+from vidray.decode.audio import MONO, AudioTrack, Wanted
+from vidray.decode.planes import Planes, mixed
 from vidray.decode.source import Source
 
 
@@ -54,12 +54,17 @@ class AudioMix:
         found = [track.find(start_s) for track in self._tracks]
         return all(found)
 
-    def read(self, start_s: float, end_s: float, counts: Mapping[int, int]) -> dict[int, Mono | None]:
-        """`counts` samples of a span for each wanted rate; None where no track has a sample in the span."""
-        heard = [track.read(start_s, end_s, counts) for track in self._tracks]
-        return heard[0] if len(heard) == 1 else {rate: _mean([each[rate] for each in heard]) for rate in counts}
+    def read(self, start_s: float, end_s: float, wanted: Iterable[Wanted]) -> dict[Wanted, Planes | None]:
+        """The samples of a span, (1, N) of the mix or (C, N) of all channels of all tracks; None where no track has one
+        in the span."""
+        wanted = tuple(wanted)
+        heard = [track.read(start_s, end_s, wanted) for track in self._tracks]
+        return heard[0] if len(heard) == 1 else {each: _joined([one[each] for one in heard], each) for each in wanted}
 
 
-def _mean(heard: Sequence[Mono | None]) -> Mono | None:
-    there = [mono for mono in heard if mono is not None]
-    return np.asarray(np.sum(there, axis=0) / len(heard), dtype=np.float32) if there else None
+def _joined(heard: Sequence[Planes | None], wanted: Wanted) -> Planes | None:
+    if all(planes is None for planes in heard):
+        return None
+    there = [np.zeros((1, wanted[1]), np.float32) if planes is None else planes for planes in heard]
+    together = np.concatenate(there)
+    return mixed(together)[None] if wanted[2] == MONO else together

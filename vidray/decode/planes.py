@@ -51,7 +51,7 @@ def mixed(planes: Planes) -> Mono:
 
 
 def with_channels(planes: Planes, channels: int) -> Planes:
-    """As many channels as wanted: where a stream changes their number on the way, each is the mix."""
+    """As many channels as wanted; where a stream changes their number on the way, each is the mix."""
     return planes if len(planes) == channels else np.repeat(mixed(planes)[None], channels, axis=0)
 
 
@@ -83,10 +83,14 @@ def _packed(frame: AudioFrame) -> AudioFrame:
     return packed
 
 
-def resampled(mono: Mono, rate_from: int, rate_to: int) -> Mono:
-    """One channel at another rate; its first sample stays where it is."""
-    if rate_from == rate_to:
-        return mono
+def resampled(planes: Planes, rate_from: int, rate_to: int) -> Planes:
+    """Each channel at another rate; the first sample stays where it is."""
+    if rate_from != rate_to:
+        return np.stack([_resampled(plane, rate_from, rate_to) for plane in planes])
+    return planes
+
+
+def _resampled(mono: Mono, rate_from: int, rate_to: int) -> Mono:
     frame = AudioFrame.from_ndarray(np.ascontiguousarray(mono[None]), format="fltp", layout="mono")
     frame.sample_rate, frame.pts, frame.time_base = rate_from, 0, Fraction(1, rate_from)
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_to)

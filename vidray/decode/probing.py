@@ -12,6 +12,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vidray.decode.choice import spoken_of
+from vidray.decode.holes import holes_of
 from vidray.decode.scaling import geometry_of
 from vidray.decode.source import RAW_FORMATS, Source
 from vidray.decode.tracks import Tracks
@@ -54,7 +55,7 @@ def probe(file: BinaryIO, uri: str) -> VideoInfo:
 
 def _info(tracks: Tracks) -> VideoInfo:
     geometry = None if tracks.first is None else geometry_of(tracks.first.raw, tracks.aspect())
-    duration_s = _duration_s(tracks)
+    holes, duration_s = holes_of(tracks.source, _duration_s(tracks))
     video = None if tracks.frames is None else tracks.source.video
     audio = None if tracks.audio is None else tracks.source.audio
     rate = None if video is None else _rate(tracks.source, video)
@@ -68,6 +69,7 @@ def _info(tracks: Tracks) -> VideoInfo:
         audio_codec=None if audio is None else audio.codec.canonical_name,
         sample_rate=None if audio is None else audio.sample_rate or None,
         audio_tracks=None if audio is None else spoken_of(tracks.source.container, tracks.source.audios),
+        holes=holes,
     )
 
 

@@ -11,9 +11,11 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
+from vidray.decode.audio import MONO, Wanted
 from vidray.decode.frames import Frame
 from vidray.decode.keyframes import read_keyframes
-from vidray.decode.planes import Mono
+from vidray.decode.mix import AudioMix
+from vidray.decode.planes import Planes
 from vidray.decode.scaling import Pixels, Scaler, geometry_of, pixels_of
 from vidray.decode.source import IMAGE_FORMATS, ApartError
 from vidray.decode.tracks import Tracks
@@ -55,6 +57,7 @@ class VideoReader:
         media; damage in the span is in the warning."""
         self._cut_off_s: float | None = None
         self._lost_db: float | None = None
+        self._said: list[str] = []
         try:
             if self._lost:
                 self._tracks.restart()
@@ -63,6 +66,7 @@ class VideoReader:
                 answers = self._read_all(requests, start_s, end_s)
             except ApartError:
                 self._tracks.part()
+                self._said = []
                 answers = self._read_all(requests, start_s, end_s)
         except DecodeError as e:
             self._lost = True
@@ -104,6 +108,8 @@ class VideoReader:
             for time_s in request.times_s:
                 needed.setdefault(time_s, set()).add(request.resize)
         shown = self._shown(needed, start_s)
+        if (stands_until_s := frames.stands_until_s()) is not None:
+            self._said.append(f"no frame from the last of this clip until {stands_until_s:.3f} s")
         lost = self._lost_frames(start_s, max(needed))
         return {request: _answer(request, shown) or lost for request in requests}
 
@@ -156,32 +162,32 @@ class VideoReader:
 
     def _read_audio(self, requests: Sequence[AudioRequest], stands_s: float | None) -> dict[Request, Answer]:
         """The audio of each request; the tracks stand where a span begins that begins at `stands_s`."""
-        audio = self._tracks.audio
         answers: dict[Request, Answer] = {}
-        for span in dict.fromkeys(request.span for request in requests):
-            here = [request for request in requests if request.span == span]
-            if audio is None:
+        for span, track in dict.fromkeys((request.span, request.track) for request in requests):
+            here = [request for request in requests if (request.span, request.track) == (span, track)]
+            if self._tracks.audio is None:
                 answers |= dict.fromkeys(here)
                 continue
-            if span[0] != stands_s:
-                self._tracks.go_to(None, span[0])
-            heard = audio.read(*span, {request.sample_rate: request.count for request in here})
-            answers |= {request: self._heard(request, heard[request.sample_rate]) for request in here}
+            try:
+                audio = self._tracks.audio_at(span[0], track, stands=span[0] == stands_s)
+            except DecodeError as e:
+                answers |= dict.fromkeys(here, e)
+                continue
+            heard = audio.read(*span, [_wanted(request) for request in here])
+            self._lost_db = audio.lost_db if any(request.channels == MONO for request in here) else self._lost_db
+            answers |= {request: self._heard(request, heard[_wanted(request)], audio) for request in here}
         return answers
 
-    def _heard(self, request: AudioRequest, samples: Mono | None) -> Answer:
-        if (request.channels, request.track) != ("mono", "auto"):
-            message = f"channels {request.channels!r} of track {request.track!r} cannot be read, only the mix of one"
-            return DecodeError("unsupported", message, self._uri, request.start_s)
-        if samples is None:
-            return self._lost_audio(*request.span)
+    def _heard(self, request: AudioRequest, planes: Planes | None, audio: AudioMix) -> Answer:
+        if planes is None:
+            return self._lost_audio(audio, *request.span)
+        samples = planes[0] if request.channels == MONO else planes
         return AudioSamples(
             samples=samples, sample_rate=request.sample_rate, start_s=request.first / request.sample_rate
         )
 
-    def _lost_audio(self, start_s: float, end_s: float) -> DecodeError | None:
-        audio, source = self._tracks.audio, self._tracks.source
-        assert audio is not None
+    def _lost_audio(self, audio: AudioMix, start_s: float, end_s: float) -> DecodeError | None:
+        source = self._tracks.source
         if source.damage.within(start_s, end_s):
             return DecodeError("corrupt", "no audio of this clip can be decoded", self._uri, start_s)
         if audio.end_s is None or start_s < audio.end_s:
@@ -192,7 +198,7 @@ class VideoReader:
         return DecodeError("corrupt", message, self._uri, start_s)
 
     def _warning(self, start_s: float, end_s: float) -> str | None:
-        said = self._tracks.source.notes_within(start_s, end_s)
+        said = [*self._said, *self._tracks.source.notes_within(start_s, end_s)]
         if self._cut_off_s is not None and start_s < self._cut_off_s:
             said.append(f"the file ends at {self._cut_off_s:.3f} s, before the end of this clip")
         if damaged := self._tracks.source.damage.within(start_s, end_s):
@@ -209,6 +215,10 @@ class Shown:
 
     pixels: Mapping[Resize | None, Pixels]
     over: bool
+
+
+def _wanted(request: AudioRequest) -> Wanted:
+    return request.sample_rate, request.count, request.channels
 
 
 def _answer(request: FrameRequest, shown: Mapping[float, Shown]) -> RawFrames | None:

@@ -112,9 +112,14 @@ class Source:
         self._follow_joins()
         self.zero = Fraction(self.container.start_time or 0, 1_000_000)
 
-    def twin(self, only: str) -> Source:
-        """The same file opened once more, for one kind of stream; clock and damage are shared."""
+    def twin(self, only: str, *, track: int | str | None = None) -> Source:
+        """The same file opened once more, for one kind of stream; clock and damage are shared.
+
+        Raises DecodeError where another track is wanted that is not there.
+        """
         twin = copy.copy(self)
+        if track is not None:
+            twin.track, twin._heard = track, None
         twin._queues = {index: deque() for index in self._queues}
         twin.first_pts = dict(self.first_pts)
         twin._only = only

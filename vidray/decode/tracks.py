@@ -33,6 +33,7 @@ class Tracks:
     def __init__(self, file: BinaryIO, uri: str, *, formats: str = VIDEO_FORMATS, track: int | str = AUTO) -> None:
         self.source = Source(file, uri, formats=formats, track=track)
         self._apart: Source | None = None
+        self._others: dict[int | str, tuple[Source, AudioMix]] = {}
         self.frames: FrameTrack | None = None
         self.audio: AudioMix | None = None
         self.first: Frame | None = None
@@ -51,8 +52,8 @@ class Tracks:
     def close(self) -> None:
         """Give FFmpeg's memory back."""
         self.source.close()
-        if self._apart is not None:
-            self._apart.close()
+        for source in filter(None, (self._apart, *(source for source, _ in self._others.values()))):
+            source.close()
 
     def _open(self) -> None:
         source = self.source
@@ -93,6 +94,24 @@ class Tracks:
         if self.audio is not None:
             self.audio = AudioMix(self._apart)
         self.restart()
+
+    def audio_at(self, start_s: float, track: int | str = AUTO, *, stands: bool = False) -> AudioMix:
+        """The audio of the chosen tracks, or of a named one, ready for a span that starts at a time.
+
+        `stands` says that the tracks were brought there already. Raises DecodeError where there is no such track.
+        """
+        assert self.audio is not None
+        if track == self.source.track:
+            if not stands:
+                self.go_to(None, start_s)
+            return self.audio
+        if track not in self._others:
+            source = self.source.twin("audio", track=track)
+            self._others[track] = source, AudioMix(source)
+        source, audio = self._others[track]
+        if not audio.reaches(start_s):
+            _seek_audio(source, audio, start_s)
+        return audio
 
     @property
     def is_parted(self) -> bool:
@@ -215,3 +234,16 @@ class Tracks:
         """Width / height of one coded pixel."""
         ratio: Fraction | None = None if self.source.video is None else self.source.video.sample_aspect_ratio
         return float(ratio) if ratio else 1.0
+
+
+def _seek_audio(source: Source, audio: AudioMix, start_s: float) -> None:
+    """Seek a source of audio alone to where a clip's audio is whole: further and further back, until it is."""
+    assert source.audio is not None
+    back_s, step_s = 0.0, _FIRST_STEP_BACK_S
+    while (at_s := AudioTrack.seek_s(start_s) - back_s) > 0 and source.seek(source.audio, at_s):
+        audio.reset(at_start=False)
+        if audio.find(start_s):
+            return
+        back_s, step_s = back_s + step_s, step_s * _STEP_FACTOR
+    source.reopen()
+    audio.reset(at_start=True)

@@ -39,7 +39,7 @@ class AudioRequest:
         end_s: Where it ends.
         sample_rate: In hertz; the audio is resampled to it.
         channels: "mono" for the mix, "all" for each by itself.
-        track: "auto" for what the file means to be heard, a number from 0 among its audio tracks, or a language.
+        track: "auto" for what the file means to be heard, a number from 1 among its audio tracks, or a language.
     """
 
     start_s: float

@@ -67,6 +67,8 @@ class VideoInfo:
         sample_rate: Of the audio in hertz, None without audio.
         audio_tracks: Which tracks are heard of several, counted from 1: "1 + 2 of 2", "2 (eng) of 3"; None without a
             choice.
+        holes: Stretches of more than a minute in which nothing is recorded, though the clock goes on; no clip is
+            planned inside them.
     """
 
     duration_s: float
@@ -78,6 +80,7 @@ class VideoInfo:
     audio_codec: str | None
     sample_rate: int | None
     audio_tracks: str | None = None
+    holes: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

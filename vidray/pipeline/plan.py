@@ -20,7 +20,17 @@ from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.survey import find_cuts
-from vidray.planning import FixedStride, Part, Planner, blocks_of, clips_of, parts_of, survey_of, with_spans_cut
+from vidray.planning import (
+    FixedStride,
+    Part,
+    Planner,
+    blocks_of,
+    clips_of,
+    outside,
+    parts_of,
+    survey_of,
+    with_spans_cut,
+)
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
@@ -256,7 +266,8 @@ def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:
             video = with_spans_cut(listed, info.duration_s)
             cut += len(set(listed.spans) - set(video.spans))
             is_seen = survey is not None and not video.spans and video.uri not in unseen
-            mine = clips_of(video, planner.spans(info.duration_s, cuts_s), cuts_s if is_seen else None)
+            planned = outside(planner.spans(info.duration_s, cuts_s), info.holes)
+            mine = clips_of(video, planned, cuts_s if is_seen else None)
             clips += mine
             notes += [video.metadata[i if video.spans else 0] if video.metadata else {} for i in range(len(mine))]
             pixels += info.duration_s * (info.fps or 0.0) * (info.width or 0) * (info.height or 0)

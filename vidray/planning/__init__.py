@@ -7,7 +7,7 @@ from typing import Any
 
 from vidray.errors import UsageError
 from vidray.media import Span, VideoInfo
-from vidray.planning.fixed_stride import FixedStride, clip_id, clips_of, with_spans_cut
+from vidray.planning.fixed_stride import FixedStride, clip_id, clips_of, outside, with_spans_cut
 from vidray.planning.protocol import FramesOf, Planner, Survey, survey_of
 from vidray.planning.shots import Shots
 from vidray.planning.units import Block, Part, Slice, blocks_of, parts_of, slices_of
@@ -34,6 +34,7 @@ __all__ = [
     "clip_id",
     "clips_of",
     "cut_alike",
+    "outside",
     "parts_of",
     "planner_of",
     "resolve_planner",

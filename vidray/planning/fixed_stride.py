@@ -68,6 +68,12 @@ def with_spans_cut(video: Video, duration_s: float) -> Video:
     return replace(video, spans=tuple(cut[place] for place in places), metadata=metadata)
 
 
+def outside(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
+    """The spans that do not lie in a hole; at least the first one, as every video has a clip."""
+    kept = [span for span in spans if not any(start_s <= span[0] and span[1] <= end_s for start_s, end_s in holes)]
+    return kept or list(spans[:1])
+
+
 def clips_of(video: Video, planned: Sequence[Span], cuts_s: Sequence[float] | None = None) -> list[Clip]:
     """The clips of one video in order of time: a manifest's own spans as they stand there, else the planner's.
 

@@ -233,6 +233,7 @@ def unpack_info(header: Mapping[str, Any]) -> VideoInfo:
                 raise ValueError(f"{name} is {values[name]}")
         for name in ("video_codec", "audio_codec", "audio_tracks"):
             values[name] = None if values[name] is None else plain_text(values[name])
+        values["holes"] = tuple((_number(start_s), _number(end_s)) for start_s, end_s in values["holes"])
         return VideoInfo(**values)
     except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise WireError(f"an answer that makes no sense: {e}") from e

@@ -43,6 +43,7 @@ VIDEOS = pa.schema(
         ("audio_codec", pa.string()),
         ("sample_rate", pa.int32()),
         ("audio_tracks", pa.string()),
+        ("holes", pa.list_(pa.list_(pa.float64()))),
         ("corpus", pa.string()),
     ]
 )

@@ -21,7 +21,7 @@ class Audio:
         before_s: Seconds of context before a clip.
         after_s: Seconds of context behind it.
         channels: "mono" for the mix of all channels, "all" for each by itself.
-        track: "auto" for what the file means to be heard, a number from 0 among its audio tracks, or a language.
+        track: "auto" for what the file means to be heard, a number from 1 among its audio tracks, or a language.
     """
 
     sample_rate: int
