@@ -39,7 +39,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"retrieval": {"retrieval"}, "exports": {"exports"}},
     {"pipeline": {"pipeline"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
-    {"report": {"report"}, "demo": {"demo"}},
+    {"report": {"report"}, "demo": {"demo"}, "overview": {"overview"}},
     {"cli": {"cli", "__main__"}},
     {"jobs": {"jobs"}},
 )
