@@ -37,9 +37,9 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"index": {"index"}},
     {"labels": {"labels"}},
     {"retrieval": {"retrieval"}, "exports": {"exports"}},
-    {"pipeline": {"pipeline"}},
+    {"pipeline": {"pipeline"}, "overview": {"overview"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
-    {"report": {"report"}, "demo": {"demo"}, "overview": {"overview"}},
+    {"report": {"report"}, "demo": {"demo"}},
     {"cli": {"cli", "__main__"}},
     {"jobs": {"jobs"}},
 )
