@@ -68,6 +68,24 @@ def test_wrong_usage_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, arg
     assert os.listdir(tmp_path) == ["notes.txt"]
 
 
+def test_weights_that_cannot_be_had_are_told_before_anything_is_written_or_started(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    monkeypatch.setattr("vidray.pipeline.cluster.Cluster.connect", lambda self: pytest.fail("Ray was started"))
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.mp4").write_bytes(b"not probed")
+    run = ["extract", str(tmp_path / "corpus"), str(tmp_path / "store"), "-x", "yamnet", "-x", "torchvision/resnet18"]
+    assert main(run) == 2
+    err = capsys.readouterr().err
+    assert "the weights of torchvision/resnet18 cannot be downloaded from https://" in err
+    assert "give a file: torchvision/resnet18@FILE" in err
+    assert not (tmp_path / "store").exists()
+
+
+def unreachable(*arguments, **options):
+    raise OSError("no route to host")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["nosuch"], ["extract", "a", "b"], ["extract", "a", "b", "-x", "yamnet", "--fps", "0"], ["search", "s"],

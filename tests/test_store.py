@@ -135,6 +135,7 @@ def test_another_plan_is_refused_with_the_remedy(store):
 def test_another_extractor_under_the_same_name_is_refused_with_the_remedy(store):
     store.check_spec("x", {"name": "x", "version": "1"})
     store.write_spec("x", {"name": "x", "version": "1"})
+    store.write("features/x", 0, ERRORS.empty_table(), ERRORS)
     store.check_spec("x", {"name": "x", "version": "1"})
     with pytest.raises(SpecMismatchError, match=r'version "1", not "2"; .*--as NAME'):
         store.check_spec("x", {"name": "x", "version": "2"})
@@ -142,6 +143,7 @@ def test_another_extractor_under_the_same_name_is_refused_with_the_remedy(store)
 
 def test_the_same_weights_from_another_place_are_the_same_extractor(store):
     store.write_spec("x", {"name": "x", "weights": {"source": "/a.pth", "sha256": "1"}})
+    store.write("features/x", 0, ERRORS.empty_table(), ERRORS)
     store.check_spec("x", {"name": "x", "weights": {"source": "/b.pth", "sha256": "1"}})
     with pytest.raises(SpecMismatchError):
         store.check_spec("x", {"name": "x", "weights": {"source": "/a.pth", "sha256": "2"}})
@@ -166,3 +168,16 @@ def test_large_parts_are_cut_into_row_groups(store):
     rows = pa.table({name: pa.nulls(20_000, CLIPS.field(name).type) for name in CLIPS.names})
     assert store.write("clips", 3, (rows.slice(n, 7000) for n in range(0, 20_000, 7000)), CLIPS) == 20_000
     assert store.rows("clips", 3) == 20_000
+
+
+def test_a_table_without_rows_takes_another_spec_and_keeps_nothing_staged(tmp_path):
+    store = Store(str(tmp_path / "store"))
+    store.write_spec("net", {"name": "net", "version": "1"})
+    store.folder.write_bytes("_staging/net/part-00000/block-0000.s00of01.parquet", b"of version 1")
+    store.check_spec("net", {"name": "net", "version": "2"})
+    store.write_spec("net", {"name": "net", "version": "1"})
+    assert len(store.staged("net")) == 1
+    store.write_spec("net", {"name": "net", "version": "2"})
+    assert (store.spec("net"), store.staged("net")) == ({"name": "net", "version": "2"}, set())
+    store.forget_empty("net")
+    assert store.tables("features") == []

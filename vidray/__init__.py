@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from vidray.labels.heads import open_head, suggest
     from vidray.labels.imports import import_labels, undo_import
     from vidray.labels.labeling import class_labeler, label, zero_shot_labeler
+    from vidray.overview import status
     from vidray.pipeline import build_index, extract, plan, train
     from vidray.planning import FixedStride, Shots
     from vidray.retrieval.search import open_index, open_search, search
     from vidray.retrieval.verification import verify
+    from vidray.store.accounts import failures
+    from vidray.store.removal import drop
 
 _HOMES = {
     "Extractor": "vidray.extractors.protocol",
@@ -28,8 +31,10 @@ _HOMES = {
     "VidrayError": "vidray.errors",
     "build_index": "vidray.pipeline",
     "class_labeler": "vidray.labels.labeling",
+    "drop": "vidray.store.removal",
     "export": "vidray.exports.export",
     "extract": "vidray.pipeline",
+    "failures": "vidray.store.accounts",
     "import_labels": "vidray.labels.imports",
     "label": "vidray.labels.labeling",
     "open_head": "vidray.labels.heads",
@@ -38,6 +43,7 @@ _HOMES = {
     "plan": "vidray.pipeline",
     "resolve": "vidray.extractors",
     "search": "vidray.retrieval.search",
+    "status": "vidray.overview",
     "suggest": "vidray.labels.heads",
     "train": "vidray.pipeline",
     "undo_import": "vidray.labels.imports",
@@ -52,8 +58,10 @@ __all__ = [
     "VidrayError",
     "build_index",
     "class_labeler",
+    "drop",
     "export",
     "extract",
+    "failures",
     "import_labels",
     "label",
     "open_head",
@@ -62,6 +70,7 @@ __all__ = [
     "plan",
     "resolve",
     "search",
+    "status",
     "suggest",
     "train",
     "undo_import",
@@ -76,3 +85,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'vidray' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

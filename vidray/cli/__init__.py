@@ -9,10 +9,27 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vidray.cli import demo, export, extract, import_, index, label, models, plan, search, train, verify
+from vidray.cli import (
+    demo,
+    drop,
+    errors,
+    export,
+    extract,
+    import_,
+    index,
+    label,
+    models,
+    plan,
+    search,
+    status,
+    train,
+    verify,
+)
 from vidray.errors import UsageError, VidrayError
 
-COMMANDS = (plan, extract, label, train, import_, export, index, search, verify, models, demo)
+COMMANDS = (
+    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, models, demo,
+)  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 
 

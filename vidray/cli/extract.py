@@ -9,7 +9,7 @@ from typing import Any
 
 from vidray.cli.arguments import command, positive, print_json, say
 from vidray.cli.corpus import add_corpus, planner_of
-from vidray.cli.failures import say_failures
+from vidray.cli.failures import say_failures, say_nothing_done
 from vidray.errors import UsageError
 
 
@@ -61,7 +61,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
     _say_summary(summary, arguments.store)
     if arguments.json:
         print_json(dataclasses.asdict(summary))
-    return 0
+    return say_nothing_done(arguments.store, list(tables))
 
 
 def _say_summary(summary: Any, store: str) -> None:

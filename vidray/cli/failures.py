@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vidray.cli.arguments import say
+from vidray.wording import counted
 
 FAILURES_NAMED = 10
 
@@ -17,4 +19,24 @@ def say_failures(store: str, tables: Sequence[str]) -> None:
     for line in lines:
         say(f"  cannot use {line}")
     if count > len(lines):
-        say(f"  and {count - len(lines):,} more, all in {store}/errors/")
+        say(f"  and {count - len(lines):,} more; all of them, by kind: vidray errors {store}")
+
+
+def say_nothing_done(store: str, tables: Sequence[str]) -> int:
+    """The exit status: 1, and why, where no video could be read, or every clip failed in a table; else 0."""
+    from vidray.store import Store
+    from vidray.store.accounts import empty_tables
+
+    held = Store(store)
+    parts = held.parts("clips")
+    if parts and not sum(held.rows("clips", part) for part in parts):
+        say(f"vidray: nothing could be done: none of {counted(_rows(held, 'videos'), 'video')} can be read")
+        return 1
+    empty = empty_tables(store, tables)
+    for table, failed, first in empty:
+        say(f"vidray: nothing could be done for {table}: all of its {counted(failed, 'clip')} failed: {first}")
+    return 1 if empty else 0
+
+
+def _rows(store: Any, table: str) -> int:
+    return sum(store.rows(table, part) for part in store.parts(table))

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, count, print_json, say
+from vidray.wording import counted
 
 ZERO_SHOT_TOP = 10
 """Labels of a clip: every text has some score, so that all of them would be as many rows as texts times clips."""
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
         _add_labels(labeler, top=ZERO_SHOT_TOP if labeler is zero_shot else None)
     head = command(labelers, "head", run_label_head, "what a trained head says; see train")
     head.add_argument("--name", required=True, help="of the head, and of its labels")
-    head.add_argument("--suggest", type=count, metavar="N", help="print the N clips that are worth labeling next")
+    head.add_argument("--suggest", type=count, metavar="N", help="only print the N clips that are worth labeling next")
     _add_labels(head)
 
 
@@ -55,33 +56,33 @@ def run_label_zero_shot(arguments: argparse.Namespace) -> int:
 def run_label_head(arguments: argparse.Namespace) -> int:
     from vidray.labels.heads import open_head
 
-    return _label(arguments, open_head(arguments.store, arguments.name), suggest=arguments.suggest)
+    head = open_head(arguments.store, arguments.name)
+    return _label(arguments, head) if arguments.suggest is None else _suggest(arguments, head)
 
 
-def _label(arguments: argparse.Namespace, labeler: Any, *, suggest: int | None = None) -> int:
+def _label(arguments: argparse.Namespace, labeler: Any) -> int:
     from vidray.labels.labeling import label
 
     options = {"name": arguments.name, "threshold": arguments.threshold, "top": arguments.top}
     summary = label(arguments.store, labeler, say=say, **options)
     say(
-        f"labeled {summary.labeled:,} of {summary.clips:,} clips from {summary.features} "
+        f"labeled {summary.labeled:,} of {counted(summary.clips, 'clip')} from {summary.features} "
         f"({summary.human:,} by people, {summary.without_features:,} without features); "
-        f"{summary.labels:,} labels in {arguments.store}/labels/{summary.name}",
+        f"{counted(summary.labels, 'label')} in {arguments.store}/labels/{summary.name}",
     )
-    answer = dataclasses.asdict(summary)
-    if suggest is not None:
-        answer["suggestions"] = _suggest(arguments, labeler, suggest)
     if arguments.json:
-        print_json(answer)
+        print_json(dataclasses.asdict(summary))
     return 0
 
 
-def _suggest(arguments: argparse.Namespace, labeler: Any, most: int) -> list[dict[str, Any]]:
-    """Print the clips worth labeling next, but for --json, which has them in its object."""
+def _suggest(arguments: argparse.Namespace, head: Any) -> int:
+    """Print the clips worth labeling next; the labels stay as they are."""
     from vidray.labels.heads import suggest
 
-    found = suggest(arguments.store, labeler, count=most)
-    if not arguments.json:
-        for clip in found:
-            print(f"{clip.clip_id}  {clip.uri}  {clip.start_s:g}-{clip.end_s:g} s  {clip.label} {clip.score:.2f}")
-    return [dataclasses.asdict(clip) for clip in found]
+    found = suggest(arguments.store, head, count=arguments.suggest)
+    if arguments.json:
+        print_json({"name": arguments.name, "suggestions": [dataclasses.asdict(clip) for clip in found]})
+        return 0
+    for clip in found:
+        print(f"{clip.clip_id}  {clip.uri}  {clip.start_s:g}-{clip.end_s:g} s  {clip.label} {clip.score:.2f}")
+    return 0

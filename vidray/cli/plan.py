@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import command, print_json
 from vidray.cli.corpus import add_corpus, planner_of
-from vidray.cli.failures import say_failures
+from vidray.cli.failures import say_failures, say_nothing_done
 from vidray.errors import UsageError
+from vidray.wording import counted
 
 PIXELS_A_CPU_SECOND = 150e6
 """A rough speed of decoding H.264 on one core, for the estimate of `plan --dry-run`."""
@@ -33,26 +35,30 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.dry_run and (arguments.refresh or arguments.prune):
         raise UsageError("--dry-run writes nothing: leave --refresh and --prune out")
     if not arguments.dry_run:
-        plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
+        found = plan(arguments.corpus, arguments.store, refresh=arguments.refresh, prune=arguments.prune, **options)
         say_failures(arguments.store, ())
         if arguments.json:
-            print_json({"store": arguments.store})
-            return 0
-        print(
-            f"planned into {arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
-        )
-        return 0
-    found = estimate(arguments.corpus, **options)
-    cpu_s = found.decode_pixels / PIXELS_A_CPU_SECOND
+            print_json({"store": arguments.store, **dataclasses.asdict(found)})
+        else:
+            unreadable = f" ({found.videos_failed:,} unreadable)" if found.videos_failed else ""
+            print(
+                f"planned: {counted(found.videos, 'video')}{unreadable}, {counted(found.clips, 'clip')} in "
+                f"{arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
+            )
+        return say_nothing_done(arguments.store, ())
+    estimated = estimate(arguments.corpus, **options)
+    cpu_s = estimated.decode_pixels / PIXELS_A_CPU_SECOND
     if arguments.json:
-        counts = {"videos": found.videos, "videos_failed": len(found.failures), "clips": found.clips}
-        print_json({**counts, "video_s": found.video_s, "decode_cpu_s": cpu_s})
+        counts = {"videos": estimated.videos, "videos_failed": len(estimated.failures), "clips": estimated.clips}
+        print_json({**counts, "video_s": estimated.video_s, "decode_cpu_s": cpu_s})
         return 0
-    print(f"videos        {found.videos:,}")
-    print(f"hours         {found.video_s / 3600:,.2f}")
-    print(f"clips         {found.clips:,}")
-    print(f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({found.decode_pixels / 1e9:,.1f} gigapixels)")
-    print(f"unreadable    {len(found.failures):,}")
-    for uri, message in found.failures:
+    print(f"videos        {estimated.videos:,}")
+    print(f"hours         {estimated.video_s / 3600:,.2f}")
+    print(f"clips         {estimated.clips:,}")
+    print(
+        f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({estimated.decode_pixels / 1e9:,.1f} gigapixels)"
+    )
+    print(f"unreadable    {len(estimated.failures):,}")
+    for uri, message in estimated.failures:
         print(f"  {uri}: {message}")
     return 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.errors import StoreError
+from vidray.wording import counted
 
 
 def add(commands: Any) -> None:
@@ -22,7 +25,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     from vidray.retrieval.verification import verify
 
     found = verify(arguments.store, full=arguments.full)
-    for note in found.notes:
+    for note in (*found.notes, *_noted(arguments.store)):
         say(note)
     counts = dataclasses.asdict(found)
     del counts["notes"]
@@ -31,3 +34,19 @@ def run_verify(arguments: argparse.Namespace) -> int:
     else:
         print("  ".join(f"{name} {value:,}" for name, value in counts.items()))
     return 0 if found.is_whole else 1
+
+
+def _noted(store: str) -> Iterator[str]:
+    """What is no fault of the accounts, and worth knowing: unreadable videos and warnings."""
+    from vidray.store.accounts import WARNED, by_kind, failures
+
+    try:
+        kinds = by_kind(list(failures(store)))
+    except (StoreError, OSError):
+        # a damaged part is found and told by the verification itself
+        return
+    unreadable = sum(kind.count for kind in kinds if kind.table is None)
+    warned = sum(kind.count for kind in kinds if kind.stage == WARNED)
+    if unreadable or warned:
+        told = f"{counted(unreadable, 'video')} cannot be read, {counted(warned, 'clip')} with a decode warning"
+        yield f"{told}: vidray errors {store}"

@@ -42,6 +42,8 @@ class Extractor(Protocol):
     - `weights`: path or URL of a file; a local one is brought to every worker, and its sha256 becomes part of what the
       table is. Where weights come from elsewhere (an installed package, a hub), `weights_record` says so, a property of
       {"source": str, "sha256": str or None} that costs no download.
+    - `settle()`: sees that what `load` needs is here, or gets it, before a run writes or starts anything; raises
+      WeightsError or MissingExtraError. Other machines of a cluster see for themselves, in `load`.
     - `load_text()`: of a joint model, a `TextTower`; makes the table one to be searched by text.
     """
 

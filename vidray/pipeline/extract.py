@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +83,9 @@ def extract(
     stale = check_store(target, bindings, planner, refresh=refresh)
     known = frozenset[str]() if refresh else known_uris(target, retry_failed=retry_failed)
     listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns)
+    if ray_address is None and "RAY_ADDRESS" not in os.environ:
+        planned = known_uris(target) if refresh else known
+        _settle(target, bindings.extractors, has_more=any(video.uri not in planned for video in listing.videos))
     with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
         try:
             # another run may have written while this one waited
@@ -109,9 +114,25 @@ def extract(
             return run.finish()
         except (VidrayError, OSError) as e:
             run.fail(e)
+            with contextlib.suppress(VidrayError, OSError):
+                for table in bindings.extractors:
+                    target.forget_empty(table)
             raise
         finally:
             progress.close()
+
+
+def _settle(store: Store, extractors: Mapping[str, Extractor], *, has_more: bool) -> None:
+    """Have the extractors that have something to do see that their weights and packages are here.
+
+    Raises WeightsError and MissingExtraError.
+    """
+    missing = missing_parts(store, list(extractors))
+    needed = {table for tables in missing.values() for table in tables}
+    for table, extractor in extractors.items():
+        settle = getattr(extractor, "settle", None)
+        if settle is not None and (has_more or table in needed):
+            settle()
 
 
 def check_store(store: Store, bindings: Bindings, planner: Planner, *, refresh: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from typing import cast
@@ -36,12 +36,14 @@ from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.lease import OF_LABELS, Lease
+from vidray.store.removal import write_removal
 from vidray.wording import counted
 
 LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16
 PARTS_AT_ONCE_A_CPU = 2
 UNCUT_NAMED = 10
+PRUNED_NAMED = 5
 FILES_OF_A_STORAGE = 3
 """Where so many files of one storage, and no other, are asked for in vain, they are not to blame."""
 
@@ -69,6 +71,21 @@ class PartPlan:
     spans_cut: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanSummary:
+    """What a store's plan holds.
+
+    Attributes:
+        videos: In the store.
+        videos_failed: Of these, how many cannot be read, and so have no clips.
+        clips: In the store.
+    """
+
+    videos: int
+    videos_failed: int
+    clips: int
+
+
 def plan(
     corpus: str,
     store: str,
@@ -80,7 +97,7 @@ def plan(
     text_columns: Sequence[str] = (),
     ray_address: str | None = None,
     progress: Progress | None = None,
-) -> None:
+) -> PlanSummary:
     """Write the videos and clips of a corpus into a store; extracts nothing. Arguments and errors as of `extract`."""
     progress = progress or Progress(quiet=True)
     planner = planner or FixedStride()
@@ -95,6 +112,14 @@ def plan(
     ):
         settle_changes(target, listing, progress, refresh=refresh, prune=prune)
         plan_listing(listing, target, planner, lease=lease, cluster=connection, progress=progress)
+    return planned_in(target)
+
+
+def planned_in(store: Store) -> PlanSummary:
+    """Count the plan of a store."""
+    tables = {"videos": "videos", "videos_failed": f"errors/{PROBE}", "clips": "clips"}
+    parts = store.parts("clips")
+    return PlanSummary(**{name: sum(store.rows(table, part) for part in parts) for name, table in tables.items()})
 
 
 def estimate(
@@ -156,12 +181,35 @@ def settle_changes(
             retired |= video_ids
         elif video_ids and option:
             progress.say(f"{len(video_ids):,} videos are {what} since they were planned; {option}, now all are kept")
+    uris = _uris_of(store, changes.deleted) if prune else []
     labels = human_labels_of(store, retired)
     if labels:
         progress.say(f"{labels:,} labels that people gave to these videos are removed with them; import them again")
     if retired:
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
             retire(store, retired)
+        if prune and changes.deleted:
+            _tell_pruned(store, changes.deleted, uris, progress)
+
+
+def _uris_of(store: Store, video_ids: Collection[str]) -> list[str]:
+    videos = (
+        row for part in store.parts("clips") for row in store.read("videos", part, ["video_id", "uri"]).to_pylist()
+    )
+    return [row["uri"] for row in videos if row["video_id"] in video_ids]
+
+
+def _tell_pruned(store: Store, video_ids: Collection[str], uris: Sequence[str], progress: Progress) -> None:
+    """Say and write down what was removed, and that the indexes have it still, where nobody finds it."""
+    write_removal(store, {"pruned": sorted(video_ids), "uris": list(uris)})
+    more = f" and {len(uris) - PRUNED_NAMED:,} more" if len(uris) > PRUNED_NAMED else ""
+    progress.say(f"removed all rows of {counted(len(uris), 'video')}: {', '.join(uris[:PRUNED_NAMED])}{more}")
+    indexes = store.tables("index")
+    if indexes:
+        progress.say(
+            f"what was removed is not found any more; to make the index of {', '.join(indexes)} smaller: "
+            f"vidray index {store.url} -x {indexes[0]}"
+        )
 
 
 def plan_listing(

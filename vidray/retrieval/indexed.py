@@ -52,7 +52,9 @@ def suiting(store: Store, kind: str, modality: str | None) -> str:
 
 
 def open_table(store: Store, table: str, *, verify: bool = False) -> Index:
-    """Open the index of a table. Raises IndexFileError."""
+    """Open the index of a table. Raises IndexFileError, and UsageError where the table has no clip any more."""
+    if store.config() is not None and store.spec(table) is not None and not store.parts(f"features/{table}"):
+        raise UsageError(f"{store.url}: features/{table} has no clips any more, so that none can be found")
     # the table's place is known here, so that a manifest cannot send its reader elsewhere
     features = f"{store.url}/features/{table}"
     return indexes.open_index(f"{store.url}/index/{table}", verify=verify, features=features)

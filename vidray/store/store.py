@@ -95,9 +95,12 @@ class Store:
         return self._json(name) if self.folder.exists(name) else None
 
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
-        """Refuse an extractor that did not make the table, and a table whose inputs were made anew since."""
+        """Refuse an extractor that did not make the table, and a table whose inputs were made anew since.
+
+        A table without rows is anybody's.
+        """
         different = self.spec_differences(table, spec)
-        if different is None:
+        if different is None or not self.parts(f"features/{table}"):
             return
         if self.is_stale(table, spec):
             raise SpecMismatchError(
@@ -127,8 +130,17 @@ class Store:
         return same and _by_content(known) != _by_content(asked)
 
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
-        if self.spec(table) is None:
-            self.folder.write_bytes(f"features/{table}/_spec.json", spec_bytes(spec))
+        """Say what makes a table, unless it has rows. Where it had none and another was to make it, nothing stays staged."""
+        if self.spec(table) is not None:
+            if self.spec_differences(table, spec) is None or self.parts(f"features/{table}"):
+                return
+            self.folder.remove_tree(f"_staging/{table}")
+        self.folder.write_bytes(f"features/{table}/_spec.json", spec_bytes(spec))
+
+    def forget_empty(self, table: str) -> None:
+        """Remove what says what makes a table, where nothing of it was made."""
+        if not (self.parts(f"features/{table}") or self.parts(f"errors/{table}") or self.staged(table)):
+            self.folder.remove(f"features/{table}/_spec.json")
 
     def remove_table(self, table: str) -> None:
         """Remove a feature table with its errors, rows of videos and staged slices; its commit goes first."""

@@ -19,6 +19,7 @@ from vidray.extractors.columns import embedding_schema
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import Audio, AudioSamples, ClipInput
 from vidray.models.batching import check_precision, dtype_of
+from vidray.models.hub import settle_hub_file
 from vidray.models.weights import file_record, fill, load_state_dict
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class TorchaudioBundle:
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
         return {"source": _url(self.bundle), "sha256": None} if self.weights is None else file_record(self.weights)
+
+    def settle(self) -> None:
+        """See that the weights are here, or download them. Raises WeightsError."""
+        if self.weights is None:
+            settle_hub_file(_url(self.bundle), self.name)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""

@@ -108,6 +108,12 @@ class OpenClip:
             return file_record(self.weights)
         return {"source": f"open_clip {_architecture(self.model)}/{_tag(self.model)}", "sha256": None}
 
+    def settle(self) -> None:
+        """See that the weights are here, or download them. Raises WeightsError."""
+        if self.weights is None:
+            # open_clip alone knows whence, and where it keeps them
+            self._build()
+
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         from vidray.models.classifiers import normalizer

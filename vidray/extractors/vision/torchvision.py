@@ -24,6 +24,7 @@ from vidray.extractors.vision.torchvision_import import torchvision_models
 from vidray.extractors.vision.torchvision_layers import LAST_LAYERS
 from vidray.media import ClipInput, FrameRate, Frames, FrameWindows, Resize, Windows
 from vidray.models.batching import FrameFn, check_fps, check_precision, reserved_bytes, run_in_batches
+from vidray.models.hub import settle_hub_file
 from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
 if TYPE_CHECKING:
@@ -134,6 +135,11 @@ class TorchvisionFrames:
         """Where the weights come from, and their sha256 where they are a file."""
         return _weights_record(recipe(self.model, "frame"), self.weights)
 
+    def settle(self) -> None:
+        """See that the weights are here, or download them. Raises WeightsError."""
+        if self.weights is None:
+            settle_hub_file(recipe(self.model, "frame").weights_url, self.name)
+
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         known = recipe(self.model, "frame")
@@ -202,6 +208,11 @@ class TorchvisionVideo:
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
         return _weights_record(recipe(self.model, "video"), self.weights)
+
+    def settle(self) -> None:
+        """See that the weights are here, or download them. Raises WeightsError."""
+        if self.weights is None:
+            settle_hub_file(recipe(self.model, "video").weights_url, self.name)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""

@@ -31,6 +31,7 @@ from vidray.extractors.vision.torchvision import PREFIX, download, weights_text
 from vidray.extractors.vision.torchvision_import import torchvision_models
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
+from vidray.models.hub import settle_hub_file
 from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
 if TYPE_CHECKING:
@@ -122,6 +123,11 @@ class TorchvisionSegmenter:
         if self.weights is not None:
             return file_record(self.weights)
         return {"source": recipe(self.model).weights_url, "sha256": None}
+
+    def settle(self) -> None:
+        """See that the weights are here, or download them. Raises WeightsError."""
+        if self.weights is None:
+            settle_hub_file(recipe(self.model).weights_url, self.name)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""

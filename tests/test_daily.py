@@ -1,0 +1,181 @@
+"""What people ask of a store day by day: what there is, what failed, and that something goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from labeled_stores import TABLE, rows_of, write_store
+
+import vidray
+from vidray.cli import main
+from vidray.corpus import Listing
+from vidray.errors import StoreError, UsageError
+from vidray.media import Video
+from vidray.pipeline.plan import settle_changes
+from vidray.pipeline.progress import Progress
+from vidray.store import ERRORS, IDENTITY, PROBE, PROBE_ERRORS, Store
+from vidray.store.lease import Lease
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """Two parts, three videos of four clips; clip 11 failed, and one video could not be read."""
+    made = write_store(tmp_path / "store", np.eye(12, 6, dtype=np.float32) + 1, clips_a_video=4, parts=2)
+    features = made.read(f"features/{TABLE}", 1)
+    last = features.slice(len(features) - 1)
+    failure = {"stage": "decode", "kind": "corrupt", "message": "no frame | at all"}
+    row = {**last.select(IDENTITY.names).to_pylist()[0], **failure}
+    for part in (0, 1):
+        made.write(f"errors/{TABLE}", part, pa.Table.from_pylist([row] if part else [], ERRORS), ERRORS)
+    made.write(f"features/{TABLE}", 1, features.slice(0, len(features) - 1), features.schema)
+    broken = {"video_id": "vx", "uri": "/media/x.mp4", "stage": "probe", "kind": "not_media", "message": "no media"}
+    for part in (0, 1):
+        rows = pa.Table.from_pylist([broken] if part else [], PROBE_ERRORS)
+        made.write(f"errors/{PROBE}", part, rows, PROBE_ERRORS)
+    return made
+
+
+def test_status_says_what_there_is_what_is_missing_and_who_writes(store, capsys):
+    other = store.read(f"features/{TABLE}", 0)
+    store.write_spec("other", {"name": "other"})
+    store.write("features/other", 0, other, other.schema)
+    store.write("errors/other", 0, ERRORS.empty_table(), ERRORS)
+    with Lease(store.folder, say=print):
+        found = vidray.status(store.url)
+        assert main(["status", store.url]) == 0
+    tables = {table.name: (table.done, table.failed, table.missing, table.index) for table in found.tables}
+    assert tables == {TABLE: (11, 1, 0, "none"), "other": (len(other), 0, 12 - len(other), "none")}
+    assert (found.clips, found.videos, found.videos_failed) == (12, 3, 1)
+    assert "the store: process" in found.held_by[0]
+    told = capsys.readouterr().out
+    assert "3 videos (1 unreadable)" in told
+    assert f"features/{TABLE}: 11 clips, 1 failed, written 0 minutes ago, no index" in told
+    assert vidray.status(store.url).held_by == ()
+
+
+def test_status_follows_the_index(store):
+    vidray.build_index(store.url, extractor=TABLE)
+    assert vidray.status(store.url).tables[0].index == "current"
+    rows = store.read(f"features/{TABLE}", 0)
+    store.write(f"features/{TABLE}", 0, rows.slice(1), rows.schema)
+    assert vidray.status(store.url).tables[0].index == "behind"
+
+
+def test_errors_are_told_by_kind_with_the_command_that_tries_again(store, capsys):
+    videos = store.read("videos", 0)
+    corpora = pa.array(["/media"] * len(videos), pa.string())
+    videos = videos.set_column(videos.column_names.index("corpus"), "corpus", corpora)
+    store.write("videos", 0, videos, videos.schema)
+    assert main(["errors", store.url]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "videos: 1 video: probe not_media, as /media/x.mp4: no media",
+        f"{TABLE}: 1 clip: decode corrupt, as /media/2.mp4 at 30-40 s: no frame | at all",
+    ]
+    assert f"try again: vidray extract /media {store.url} -x {TABLE} --retry-failed" in err
+    assert main(["errors", store.url, "--to", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "table,stage,kind,uri,start_s,end_s,message",
+        ",probe,not_media,/media/x.mp4,,,no media",
+        f"{TABLE},decode,corrupt,/media/2.mp4,30.0,40.0,no frame | at all",
+    ]
+
+
+def test_warnings_are_among_the_errors_and_counted_by_verify(store, capsys):
+    rows = store.read(f"features/{TABLE}", 0)
+    warned = pa.array(["half of it"] + [None] * (len(rows) - 1), pa.string())
+    rows = rows.set_column(rows.column_names.index("decode_warning"), "decode_warning", warned)
+    store.write(f"features/{TABLE}", 0, rows, rows.schema)
+    found = [failure for failure in vidray.failures(store.url) if failure.stage == "warning"]
+    assert [(failure.uri, failure.message) for failure in found] == [("/media/0.mp4", "half of it")]
+    main(["verify", store.url])
+    assert "1 video cannot be read, 1 clip with a decode warning: vidray errors" in capsys.readouterr().err
+
+
+def test_drop_removes_a_table_with_all_that_is_its_own(store, capsys):
+    vidray.build_index(store.url, extractor=TABLE)
+    assert main(["drop", store.url, TABLE]) == 2
+    assert "nobody is there to be asked: say --yes" in capsys.readouterr().err
+    assert store.tables("features") == [TABLE]
+    assert main(["drop", store.url, TABLE, "--yes"]) == 0
+    told = capsys.readouterr()
+    assert f"removes features/{TABLE}, errors/{TABLE}, index/{TABLE}" in told.err
+    assert [store.tables(kind) for kind in ("features", "errors", "index", "_staging")] == [[], [], [], []]
+    (record,) = (Path(store.url) / "runs").iterdir()
+    assert json.loads(record.read_text())["dropped"] == f"features/{TABLE}"
+    with pytest.raises(UsageError, match=f"no table '{TABLE}'; there are none"):
+        vidray.drop(store.url, TABLE)
+
+
+def test_drop_of_labels_leaves_the_features(store, tmp_path):
+    (tmp_path / "l.csv").write_text("clip_id,label\nclip00001,dog\n")
+    vidray.import_labels(store.url, str(tmp_path / "l.csv"), name="mine")
+    vidray.drop(store.url, "labels/mine")
+    assert (store.tables("labels"), store.tables("video_labels"), store.tables("features")) == ([], [], [TABLE])
+
+
+def test_drop_waits_for_no_run(store):
+    with Lease(store.folder, say=print), pytest.raises(StoreError, match="is being written by process"):
+        vidray.drop(store.url, TABLE)
+    assert store.tables("features") == [TABLE]
+
+
+def listing_of(*videos: int) -> Listing:
+    kept = [Video(video_id=f"v{v}", uri=f"/media/{v}.mp4", size_bytes=1, fingerprint="unseen") for v in videos]
+    return Listing(corpus="/media", is_whole=True, videos=tuple(kept))
+
+
+def with_corpus(store: Store) -> None:
+    for part in store.parts("videos"):
+        rows = store.read("videos", part)
+        for name, value in (("corpus", "/media"), ("status", "ok"), ("fingerprint", "unseen")):
+            column = pa.array([value] * len(rows), pa.string())
+            rows = rows.set_column(rows.column_names.index(name), name, column)
+        store.write("videos", part, rows, rows.schema)
+
+
+def test_what_is_pruned_is_said_written_down_and_never_found(store, capsys):
+    with_corpus(store)
+    vidray.build_index(store.url, extractor=TABLE)
+    query = rows_of(store, f"features/{TABLE}", "clip_id", "uri")
+    kept = next(clip_id for clip_id, uri in query if uri == "/media/0.mp4")
+    assert len(vidray.search(store.url, clip=kept, k=20).hits) == 10
+    settle_changes(store, listing_of(0, 2), Progress(), prune=True)
+    said = capsys.readouterr().err
+    assert "removed all rows of 1 video: /media/1.mp4" in said
+    assert f"vidray index {store.url} -x {TABLE}" in said.replace("\n", " ")
+    found = vidray.search(store.url, clip=kept, k=20).hits
+    assert {hit.uri for hit in found} == {"/media/0.mp4", "/media/2.mp4"}
+    records = [json.loads(path.read_text()) for path in (Path(store.url) / "runs").iterdir()]
+    assert [record["uris"] for record in records if "pruned" in record] == [["/media/1.mp4"]]
+    main(["verify", store.url])
+    assert f"index/{TABLE}: lags behind its table" in capsys.readouterr().err
+    settle_changes(store, listing_of(), Progress(quiet=True), prune=True)
+    with pytest.raises(UsageError, match="has no clips any more"):
+        vidray.search(store.url, clip=kept)
+
+
+def test_a_table_in_which_every_clip_failed_is_status_1(store, capsys):
+    from vidray.cli.failures import say_nothing_done
+
+    assert say_nothing_done(store.url, [TABLE]) == 0
+    for part in store.parts("clips"):
+        identity = store.read("clips", part, IDENTITY.names).to_pylist()
+        rows = [{**row, "stage": "extract", "kind": "extractor", "message": "too dark"} for row in identity]
+        store.write(f"errors/{TABLE}", part, pa.Table.from_pylist(rows, ERRORS), ERRORS)
+        features = store.read(f"features/{TABLE}", part)
+        store.write(f"features/{TABLE}", part, features.slice(0, 0), features.schema)
+    assert say_nothing_done(store.url, [TABLE]) == 1
+    assert f"nothing could be done for {TABLE}: all of its 12 clips failed: too dark" in capsys.readouterr().err
+
+
+def test_a_corpus_of_which_nothing_can_be_read_is_status_1(tmp_path, capsys):
+    (tmp_path / "corpus").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "corpus" / name).write_bytes(b"no video")
+    assert main(["plan", str(tmp_path / "corpus"), str(tmp_path / "store")]) == 1
+    assert "nothing could be done: none of 2 videos can be read" in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""`vidray status`: what there is in a store, what it lacks, and who is writing it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+from typing import Any
+
+from vidray.cli.arguments import add_json, command, print_json
+from vidray.wording import counted
+
+
+def add(commands: Any) -> None:
+    parser = command(commands, "status", run_status, "what there is in a store, what it lacks, who is writing it")
+    parser.add_argument("store", metavar="STORE")
+    add_json(parser)
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    from vidray.overview import status
+
+    found = status(arguments.store)
+    if arguments.json:
+        print_json(dataclasses.asdict(found))
+        return 0
+    unreadable = f" ({found.videos_failed:,} unreadable)" if found.videos_failed else ""
+    hours = f"{found.video_s / 3600:,.2f} hours"
+    print(f"{counted(found.videos, 'video')}{unreadable}, {hours}, {counted(found.clips, 'clip')} of {_corpora(found)}")
+    for table in found.tables:
+        print(f"features/{table.name}: {', '.join(_told(table))}")
+    for name, rows in found.labels.items():
+        print(f"labels/{name}: {counted(rows, 'label')}")
+    if found.staged:
+        print(f"staged: {counted(found.staged, 'slice')} of a run that is going on, or was interrupted: run it again")
+    for line in found.held_by:
+        print(f"being written, {line}")
+    return 0
+
+
+def _corpora(found: Any) -> str:
+    return ", ".join(found.corpora) or "no corpus"
+
+
+def _told(table: Any) -> list[str]:
+    told = [counted(table.done, "clip")]
+    told += [f"{table.failed:,} failed"] if table.failed else []
+    told += [f"{table.missing:,} missing: run extract again"] if table.missing else []
+    told += [f"{counted(table.outdated, 'part')} made of older rows: run extract again"] if table.outdated else []
+    if table.changed_at is not None:
+        told.append(f"written {_age(table.changed_at)} ago")
+    states = {"none": "no index", "current": "indexed", "behind": f"the index is behind: run index -x {table.name}"}
+    told.append(states.get(table.index, table.index))
+    return told
+
+
+def _age(changed_at: str) -> str:
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(changed_at)
+    minutes = int(age.total_seconds() // 60)
+    if minutes >= 2 * 24 * 60:
+        return counted(minutes // (24 * 60), "day")
+    return counted(minutes // 60, "hour") if minutes >= 120 else counted(max(0, minutes), "minute")

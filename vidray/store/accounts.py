@@ -1,0 +1,125 @@
+"""What failed or warned in a store, row by row and by kind, and how it is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from vidray.errors import UsageError
+from vidray.store.layout import PROBE, WARNING
+from vidray.store.store import Store
+
+COLUMNS = ("table", "stage", "kind", "uri", "start_s", "end_s", "message")
+WARNED = "warning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A video that cannot be read, a clip without features, or one with a warning.
+
+    Attributes:
+        table: The feature table, None for a video that cannot be read.
+        stage: "probe", "decode", "extract", "input"; "warning" for a clip that has features all the same.
+        kind: A short word to group by.
+        start_s: Of the clip, as end_s is; None for a video.
+    """
+
+    table: str | None
+    stage: str
+    kind: str
+    uri: str
+    start_s: float | None
+    end_s: float | None
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureKind:
+    """All failures of one kind in one table.
+
+    Attributes:
+        first: One of them.
+        count: How many there are.
+    """
+
+    table: str | None
+    stage: str
+    kind: str
+    count: int
+    first: Failure
+
+
+def failures(store: str) -> Iterator[Failure]:
+    """Everything that failed or warned in a store: first the videos, then table by table in the order of the plan.
+
+    Raises UsageError where there is no store.
+    """
+    held = Store(store)
+    if held.config() is None:
+        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    for part in held.parts(f"errors/{PROBE}"):
+        for row in held.read(f"errors/{PROBE}", part, ["uri", "stage", "kind", "message"]).to_pylist():
+            yield Failure(table=None, start_s=None, end_s=None, **row)
+    for table in held.tables("features"):
+        for part in held.parts(f"errors/{table}"):
+            columns = ["uri", "start_s", "end_s", "stage", "kind", "message"]
+            for row in held.read(f"errors/{table}", part, columns).to_pylist():
+                yield Failure(table=table, **row)
+        yield from _warnings(held, table)
+
+
+def _warnings(store: Store, table: str) -> Iterator[Failure]:
+    name = WARNING.name
+    for part in store.parts(f"features/{table}"):
+        if name not in store.columns(f"features/{table}", part):
+            continue
+        rows = store.read(f"features/{table}", part, ["uri", "start_s", "end_s", name])
+        for row in rows.filter(pc.is_valid(rows[name])).to_pylist():
+            yield Failure(table=table, stage=WARNED, kind=WARNED, message=row.pop(name), **row)
+
+
+def by_kind(found: Sequence[Failure]) -> list[FailureKind]:
+    """The failures grouped by table, stage and kind, the most frequent first."""
+    groups: dict[tuple[str | None, str, str], list[Failure]] = {}
+    for failure in found:
+        groups.setdefault((failure.table, failure.stage, failure.kind), []).append(failure)
+    kinds = [
+        FailureKind(table=table, stage=stage, kind=kind, count=len(some), first=some[0])
+        for (table, stage, kind), some in groups.items()
+    ]
+    return sorted(kinds, key=lambda kind: -kind.count)
+
+
+def retry_command(store: str, tables: Sequence[str]) -> str | None:
+    """The command that tries again what failed in some tables, None where nothing is known of a corpus."""
+    held = Store(store)
+    corpora = corpora_of(held)
+    if not corpora:
+        return None
+    names = [str((held.spec(table) or {}).get("extractor", table)) for table in tables]
+    asked = "".join(f" -x {name}" for name in names) or " -x NAME"
+    return f"vidray extract {corpora[0]} {store}{asked} --retry-failed"
+
+
+def corpora_of(store: Store) -> list[str]:
+    """What was planned into a store."""
+    found: dict[str, None] = {}
+    for part in store.parts("clips"):
+        found |= dict.fromkeys(store.read("videos", part, ["corpus"])["corpus"].unique().to_pylist())
+    return [corpus for corpus in found if corpus]
+
+
+def empty_tables(store: str, tables: Sequence[str]) -> list[tuple[str, int, str]]:
+    """The tables in which every clip failed: their names, how many clips that are, and why the first did."""
+    held = Store(store)
+    found = []
+    for table in tables:
+        done = sum(held.rows(f"features/{table}", part) for part in held.parts(f"features/{table}"))
+        parts = [part for part in held.parts(f"errors/{table}") if held.rows(f"errors/{table}", part)]
+        if not done and parts:
+            failed = sum(held.rows(f"errors/{table}", part) for part in parts)
+            first = held.read(f"errors/{table}", parts[0], ["message"])["message"][0].as_py()
+            found.append((table, failed, first))
+    return found
