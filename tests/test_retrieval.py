@@ -17,7 +17,7 @@ import vidray
 from vidray.decode import VideoReader, probe
 from vidray.errors import IndexFileError, MediaError, StoreError, UsageError
 from vidray.extractors import Extractor, describe, resolve, slug
-from vidray.media import AudioSamples, Video
+from vidray.media import AudioSamples, ClipInput, Video, with_context
 from vidray.pipeline import build_index
 from vidray.planning import FixedStride, clips_of
 from vidray.retrieval.search import open_index, search
@@ -39,10 +39,14 @@ def write_features(store: Store, extractor: Extractor, paths: list[Path], part: 
             info = probe(file, str(path))
             video = Video(video_id=path.stem, uri=str(path), size_bytes=None, fingerprint="")
             videos.append({"video_id": path.stem, "uri": str(path), "duration_s": info.duration_s, "width": info.width})
-            with VideoReader(file, str(path), [extractor.sampling]) as reader:
+            ((name, sampling),) = extractor.inputs.items()
+            with VideoReader(file, str(path)) as reader:
                 for clip in clips_of(video, planner.spans(info.duration_s)):
-                    samples = reader.read(clip.start_s, clip.end_s).samples[extractor.sampling]
-                    columns = {} if samples is None else extract([samples])
+                    span = with_context(sampling, clip.start_s, clip.end_s, info.duration_s)
+                    request = sampling.request(*span)
+                    answer = reader.read([request], clip.start_s, clip.end_s).samples[request]
+                    samples = None if answer is None else sampling.collect(answer, *span)
+                    columns = {} if samples is None else extract([ClipInput(clip=clip, values={name: samples})])
                     embedding = np.asarray(columns["embedding"])[0].tolist() if columns else None
                     clips.append({name: getattr(clip, name) for name in CLIPS.names if hasattr(clip, name)})
                     rows.append({**clips[-1], "embedding": embedding})
@@ -176,7 +180,7 @@ def test_a_filter_reaches_clips_and_videos(store):
 
 def test_queries_that_cannot_be_meant(store, tmp_path):
     clip = clip_of(store, BIKES, 0.0)
-    with pytest.raises(UsageError, match="exactly one of clip, video, image, audio and text, got none"):
+    with pytest.raises(UsageError, match="exactly one of clip, video, image, audio, text, vectors, got none"):
         search(store)
     with pytest.raises(UsageError, match="got video, image"):
         search(store, video="a", image="b")

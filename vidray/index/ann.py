@@ -219,7 +219,9 @@ class Lists:
         """The lists to look into for each query, best first, with the score of their centroids: (Q, nprobe) each."""
         if self.layout.nlist == 1:
             return np.zeros((len(queries), 1), np.float32), np.zeros((len(queries), 1), np.int64)
-        scores, lists = self._quantizer.search(queries, nprobe)
+        scores, lists = np.empty((len(queries), nprobe), np.float32), np.empty((len(queries), nprobe), np.int64)
+        pointers = (faiss.swig_ptr(array) for array in (scores, lists))
+        self._quantizer.search_c(len(queries), faiss.swig_ptr(queries), nprobe, *pointers)
         return scores, lists
 
     def search(self, queries: F32, k: int, *, nprobe: int, allowed: Bits | None = None) -> Found:
@@ -264,9 +266,10 @@ class _Group:
         self._firsts = np.arange(len(mapped), dtype=np.int64) * layout.nlist
 
     def search(self, queries: F32, k: int, near: F32, lists: Rows, allowed: Bits | None) -> Found:
-        count, segments = len(queries), len(self._firsts)
-        numbers = np.ascontiguousarray((lists[:, :, None] + self._firsts).reshape(count, -1))
-        coarse = np.ascontiguousarray(np.repeat(near, segments, axis=1))
+        count, segments, numbers, coarse = len(queries), len(self._firsts), lists, near
+        if segments > 1:
+            numbers = (lists[:, :, None] + self._firsts).reshape(count, -1)
+            coarse = np.repeat(near, segments, axis=1)
         scores, rows = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
         # of this search alone: FAISS's own counters are the process's
         stats = faiss.IndexIVFStats()

@@ -79,6 +79,7 @@ class Identities:
         self._name = path.name
         self._rows = rows
         self._batches: dict[int, pa.RecordBatch] = {}
+        self._texts: dict[int, tuple[memoryview, memoryview]] = {}
 
     def __len__(self) -> int:
         return self._rows
@@ -101,10 +102,18 @@ class Identities:
 
     def clip_id(self, row: int) -> str:
         """The clip of one row."""
-        value = self.batch(row // BATCH_ROWS)["clip_id"][row % BATCH_ROWS].as_py()
-        if value is None:
-            raise IndexFileError(f"{self._name} is damaged: row {row} names no clip")
-        return str(value)
+        number, at = divmod(row, BATCH_ROWS)
+        ends, text = self._texts.get(number) or self._read_texts(number)
+        return str(text[ends[at] : ends[at + 1]], "utf-8")
+
+    def _read_texts(self, number: int) -> tuple[memoryview, memoryview]:
+        """Where the clip ids of a batch end, and their text: Arrow's own scalars take ten times as long."""
+        column = self.batch(number)["clip_id"]
+        if column.null_count or column.offset:
+            raise IndexFileError(f"{self._name} is damaged: rows of batch {number} name no clip")
+        _, ends, text = column.buffers()
+        self._texts[number] = memoryview(ends).cast("i"), memoryview(text or b"")
+        return self._texts[number]
 
     def slice(self, first: int, count: int) -> pa.Table:
         """Rows first to first + count."""

@@ -6,6 +6,7 @@ import math
 import posixpath
 import tempfile
 import weakref
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from vidray.index.following import Following
 from vidray.index.segment import OpenSegment
 from vidray.index.vectors import Vectors
 from vidray.storage import Folder
+
+TINY, HUGE = 1e-20, 1e20
+"""Of the square of a vector's length: between them it is computed well enough in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +217,10 @@ class Index:
             bits = live.bits if kept is None else kept.bits
             probes, rerank = self._effort(count)
             found = self._search(queries, k, min(nprobe or probes, self.manifest.nlist), max(rerank, 2 * k), bits)
-        scores = np.clip(found.scores, -1, 1) if self.manifest.metric == "cosine" else found.scores
+        scores = found.scores
+        if self.manifest.metric == "cosine":
+            np.minimum(scores, 1, out=scores)
+            np.maximum(scores, -1, out=scores)
         work = self._work(found, queries, kept, count)
         if explain and kept is not None and work.lists:
             work = replace(work, compared=self._vectors.count(queries, work.lists, kept.rows))
@@ -230,11 +237,13 @@ class Index:
     def _search(self, queries: F32, k: int, nprobe: int, rerank: int, bits: Bits | None) -> Found:
         found = self._vectors.search(queries, k, nprobe=nprobe, rerank=rerank, allowed=bits)
         # lists near some queries may hold fewer than k that may be found
-        short = (found.rows < 0).any(axis=1)
-        if short.any() and nprobe < self.manifest.nlist:
+        short = found.rows[:, -1] < 0
+        if not short.any():
+            return found
+        if nprobe < self.manifest.nlist:
             more = self._vectors.search(queries[short], k, nprobe=self.manifest.nlist, rerank=rerank, allowed=bits)
             found.scores[short], found.rows[short] = more.scores, more.rows
-        if (found.rows < 0).any():
+        if found.rows.min() < 0:
             raise IndexFileError(f"{self._where} does not hold all of its {self.size} clips; {REBUILD}")
         return found
 
@@ -243,7 +252,9 @@ class Index:
 
         As it was measured; between what was measured by a straight line of logarithms, and below it in proportion.
         """
-        kept = min(1.0, count / self.size)
+        if count >= self.size:
+            return self.manifest.measured[0].nprobe, self.manifest.measured[0].rerank
+        kept = count / self.size
         above = [one for one in self.manifest.measured if one.kept >= kept] or [self.manifest.measured[0]]
         below = [one for one in self.manifest.measured if one.kept < kept]
         high = above[-1]
@@ -263,15 +274,23 @@ class Index:
             queries = queries[None, :]
         if queries.ndim != 2 or queries.shape[1] != self.dim:
             raise UsageError(f"vectors must be (Q, {self.dim}) for this index, got {queries.shape}")
+        squares = np.einsum("ij,ij->i", queries, queries)
+        # what is so large or small, or no number, is looked at with more care
+        if (squares > TINY).all() and (squares < HUGE).all():
+            units = queries if self.manifest.metric == "inner_product" else queries / np.sqrt(squares)[:, None]
+            return np.asarray(units, dtype=np.float32)
+        return self._unlikely_queries(queries)
+
+    def _unlikely_queries(self, queries: npt.NDArray[np.floating]) -> F32:
         if not np.isfinite(queries).all():
             raise UsageError("vectors must be finite, got NaN or infinity")
         if self.manifest.metric == "inner_product":
             return np.asarray(queries, dtype=np.float32)
         # the largest value goes first, so that no square overflows or vanishes
         peaks = np.abs(queries).max(axis=1, keepdims=True, initial=0)
-        queries = queries / np.where(peaks > 0, peaks, 1)
-        norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))[:, None]
-        return np.asarray(queries / np.where(norms > 0, norms, 1), dtype=np.float32)
+        scaled = queries / np.where(peaks > 0, peaks, 1)
+        norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+        return np.asarray(scaled / np.where(norms > 0, norms, 1), dtype=np.float32)
 
     def filter(self, where: str) -> Filter:
         """A filter for many searches. It keeps what it keeps now, whatever becomes of the tables.
@@ -291,7 +310,7 @@ class Index:
         pieces, order = [self._vectors.segments[0].identities.schema.empty_table()], []
         for number in np.unique(owners).tolist():
             own = np.flatnonzero(owners == number)
-            pieces.append(self._vectors.segments[number].identities.take(wanted[own] - self._vectors.base(number)))
+            pieces.append(self._vectors.segments[number].identities.take(wanted[own] - self._vectors.bases[number]))
             order.append(own)
         if not order:
             return pieces[0]
@@ -299,19 +318,18 @@ class Index:
         return pa.concat_tables(pieces, promote_options="default").take(pa.array(back))
 
     def _ids(self, rows: Rows) -> npt.NDArray[np.object_]:
-        ids = np.empty(rows.shape, np.object_)
-        segments, owners = self._vectors.segments, self._vectors.owners(rows.ravel())
-        bases = [self._vectors.base(number) for number in range(len(segments))]
-        flat = ids.ravel()
-        for at, (row, owner) in enumerate(zip(rows.ravel().tolist(), owners.tolist(), strict=True)):
-            flat[at] = segments[owner].identities.clip_id(row - bases[owner])
-        return flat.reshape(rows.shape)
+        ids = np.empty(rows.size, np.object_)
+        segments, bases = self._vectors.segments, self._vectors.bases
+        for at, row in enumerate(rows.ravel().tolist()):
+            number = bisect_right(bases, row) - 1
+            ids[at] = segments[number].identities.clip_id(row - bases[number])
+        return ids.reshape(rows.shape)
 
     def row_of(self, clip_id: str) -> int | None:
         """The row of a clip, None where it is not in the index."""
         alive = self._following.live().mask
         for number, segment in enumerate(self._vectors.segments):
-            rows = [self._vectors.base(number) + row for row in segment.identities.find(clip_id)]
+            rows = [self._vectors.bases[number] + row for row in segment.identities.find(clip_id)]
             for row in rows:
                 if alive[row]:
                     return row

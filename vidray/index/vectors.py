@@ -23,6 +23,7 @@ class Vectors:
         layout: How they are kept.
         segments: In the order of their rows.
         rows: The row behind the last one; some below it may belong to nobody.
+        bases: The first row of each segment.
     """
 
     def __init__(self, layout: Layout, centroids: F32, segments: Sequence[OpenSegment]) -> None:
@@ -30,7 +31,9 @@ class Vectors:
         self.segments = tuple(segments)
         self.rows = segments[-1].end
         self._lists = Lists(layout, centroids, [segment.file for segment in segments])
-        self._bases = np.array([segment.segment.base for segment in segments], np.int64)
+        self.bases = [segment.segment.base for segment in segments]
+        self._bases = np.array(self.bases, np.int64)
+        self._ends = np.array([segment.end for segment in segments], np.int64)
 
     @cached_property
     def alive(self) -> Mask | None:
@@ -72,6 +75,8 @@ class Vectors:
         if found.rows.max(initial=-1) >= self.rows or found.rows.min(initial=0) < -1:
             raise IndexFileError("the index names rows that it does not have; it is damaged, run vidray index again")
         scores = self._scores(queries, found.rows) if coded else found.scores
+        if not coded and not (scores[:, 1:] == scores[:, :-1]).any():
+            return found
         order = np.lexsort((np.where(found.rows < 0, self.rows, found.rows), -scores), axis=1)[:, :k]
         return replace(
             found, scores=np.take_along_axis(scores, order, axis=1), rows=np.take_along_axis(found.rows, order, axis=1)
@@ -89,7 +94,7 @@ class Vectors:
     def exact(self, queries: F32, k: int, rows: Rows, vectors: F32) -> Found:
         """The k best of some rows, ascending, whose vectors are given, (N, dim): all are compared."""
         k = min(k, len(rows))
-        scores = queries @ vectors.T
+        scores = _products(queries, vectors.T)
         order = np.lexsort((np.broadcast_to(rows, scores.shape), -scores), axis=1)[:, :k]
         return Found(scores=np.take_along_axis(scores, order, axis=1), rows=rows[order], compared=scores.size, probed=0)
 
@@ -98,7 +103,7 @@ class Vectors:
         scores = np.full(rows.shape, -np.inf, np.float32)
         for query, found, into in zip(queries, rows, scores, strict=True):
             there = found >= 0
-            into[there] = self.vectors(found[there]).astype(np.float32) @ query
+            into[there] = _products(self.vectors(found[there]).astype(np.float32), query)
         return scores
 
     def vectors(self, rows: Rows) -> F16:
@@ -115,11 +120,15 @@ class Vectors:
     def owners(self, rows: Rows) -> Rows:
         """The number of the segment that each row belongs to. Raises IndexFileError where it belongs to none."""
         owners: Rows = np.searchsorted(self._bases, rows, side="right") - 1
-        ends = np.array([segment.end for segment in self.segments], np.int64)
-        if len(rows) and (owners.min() < 0 or (rows >= ends[owners]).any()):
+        if len(rows) and (owners.min() < 0 or (rows >= self._ends[owners]).any()):
             raise IndexFileError("the index names rows that it does not have; it is damaged, run vidray index again")
         return owners
 
-    def base(self, number: int) -> int:
-        """The row of the index that is row 0 of a segment."""
-        return int(self._bases[number])
+
+def _products(left: F32, right: F32) -> F32:
+    """Raises IndexFileError where a vector of a damaged file is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        products: F32 = left @ right
+    if not np.isfinite(products).all():
+        raise IndexFileError("the index is damaged: vectors that are no numbers, run vidray index again")
+    return products
