@@ -12,7 +12,11 @@ from vidray.extractors.columns import LABELS_TYPE
 from vidray.store import CLIPS, VIDEOS, Store, features_schema
 
 COLUMNS = pa.schema([pa.field("labels", LABELS_TYPE)])
-KINDS = {"frames": "FrameRate", "sounds": "Audio"}
+SAMPLINGS = {
+    "frames": {"kind": "FrameRate", "fps": 2.0},
+    "boxes": {"kind": "FrameRate", "fps": 2.0},
+    "sounds": {"kind": "Audio", "sample_rate": 16_000},
+}
 
 Found = Sequence[Mapping[str, float] | None]
 
@@ -39,7 +43,7 @@ def write_class_store(folder: Path, *, frames: Found, sounds: Found | None = Non
     _write(store, "clips", clips, CLIPS, parts)
     for table, found in {"frames": frames, "sounds": sounds}.items():
         if found is not None:
-            spec = {"name": table, "columns": [["labels", "x"]], "sampling": {"kind": KINDS[table]}}
+            spec = {"name": table, "columns": [["labels", "x"]], "sampling": SAMPLINGS[table]}
             store.folder.write_bytes(f"features/{table}/_spec.json", json.dumps(spec).encode())
             rows = [{**clip, "labels": _column(classes)} for clip, classes in zip(clips, found, strict=True)]
             _write(store, f"features/{table}", rows, features_schema(COLUMNS), parts)

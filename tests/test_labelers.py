@@ -16,8 +16,8 @@ from vidray.labels.ranking import ranked_rows
 from vidray.models import sentences
 from vidray.models.sentences import embed_sentences
 
-FRAMES = {"columns": [["embedding", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
-AUDIOS = {**FRAMES, "sampling": {"kind": "Audio"}}
+FRAMES = {"columns": [["embedding", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate", "fps": 2.0}}
+AUDIOS = {**FRAMES, "sampling": {"kind": "Audio", "sample_rate": 16_000}}
 
 
 def found(*clips: dict[str, float] | None) -> pa.Table:

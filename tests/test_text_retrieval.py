@@ -3,13 +3,16 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from class_tables import COLUMNS, write_class_store
 
 import vidray
 from vidray.cli import main
 from vidray.errors import UsageError
+from vidray.extractors.columns import LABELS_TYPE
 from vidray.labels.class_names import ClassNames
+from vidray.retrieval.fused import is_about_audio
 from vidray.store import features_schema
 
 FRAMES = [
@@ -44,24 +47,81 @@ def test_the_clips_that_a_text_fits_best_come_first(store):
     rows = store.read("features/frames", 0)
     scores = ClassNames("frames", ("a dog",), "frame").scores(rows)[:, 0]
     np.testing.assert_allclose([best.score, result.hits[1].score], scores[[0, 3]])
-    assert len(vidray.search(store.url, text="a dog", k=100).hits) == 7
+    assert {(hit.modality, hit.extractor) for hit in result.hits} == {("frames", "frames")}
+    assert len(vidray.search(store.url, text="a dog", extractor="frames", k=100).hits) == 7
+    assert len(vidray.search(store.url, text="a dog", k=100).hits) == 8
 
 
-def test_what_is_seen_or_heard_answers_whichever_knows_better(store):
-    seen = vidray.search(store.url, text="a dog", k=1)
-    assert (ids(seen), seen.extractor) == (["c000000"], "frames")
-    assert seen.notes == ("answered by what is seen; for what is heard: -x sounds",)
-    barking = vidray.search(store.url, text="barking", k=1)
-    assert (ids(barking), barking.extractor) == (["c000002"], "sounds")
-    assert barking.notes == ("answered by what is heard; for what is seen: -x frames",)
-    heard = vidray.search(store.url, text="a dog barking", extractor="sounds", k=1)
-    assert (ids(heard), heard.notes) == (["c000002"], ())
+def test_every_hit_is_found_by_the_modality_that_knows_it_best(store):
+    found = {hit.clip_id: (hit.modality, hit.extractor) for hit in vidray.search(store.url, text="a dog", k=4).hits}
+    assert found == {
+        "c000000": ("frames", "frames"),
+        "c000002": ("audio", "sounds"),
+        "c000003": ("frames", "frames"),
+        "c000006": ("frames", "frames"),
+    }
+    barking = vidray.search(store.url, text="a dog barking", k=1)
+    assert (ids(barking), barking.hits[0].modality, barking.extractor) == (["c000002"], "audio", "sounds")
+    assert barking.notes == ()
+    videos = vidray.search(store.url, text="a dog barking", by="video", k=1).hits
+    assert [(hit.uri, hit.modality, hit.extractor) for hit in videos] == [("/videos/1.mp4", "audio", "sounds")]
+
+
+def test_a_clip_is_found_once_by_its_best_score(store):
+    cello = vidray.search(store.url, text="a cello", k=8)
+    assert ids(cello)[0] == "c000004"
+    assert len(set(ids(cello))) == len(cello.hits) == 8
+    assert [hit.score for hit in cello.hits] == sorted((hit.score for hit in cello.hits), reverse=True)
+
+
+def test_a_modality_can_be_asked_alone(store):
+    heard = vidray.search(store.url, text="a dog", modality="audio", k=1)
+    assert (ids(heard), heard.hits[0].modality) == (["c000002"], "audio")
+    seen = vidray.search(store.url, text="a dog barking", modality="frames", k=8)
+    assert {hit.modality for hit in seen.hits} == {"frames"}
+    alone = vidray.search(store.url, text="a dog barking", extractor="frames", k=8)
+    assert [hit.score for hit in seen.hits] == [hit.score for hit in alone.hits]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_heard"),
+    [
+        ("a dog barking", True),
+        ("piano music", True),
+        ("wind noise", True),
+        ("people clapping", True),
+        ("tree bark", True),
+        ("someone sings", True),
+        ("a wedding ring", True),
+        ("a dog on a skateboard", False),
+        ("a window", False),
+        ("boats on a river", False),
+        ("city traffic", False),
+        ("yoga", False),
+        ("kingfisher", False),
+    ],
+)
+def test_words_of_sound_are_known_by_how_they_begin(text, is_heard):
+    assert is_about_audio(text) == is_heard
+
+
+def test_what_is_heard_only_vaguely_is_not_put_before_what_is_seen(tmp_path):
+    """Music is a little like anything that one may do to it."""
+    store = write_class_store(
+        tmp_path / "store",
+        frames=[{"web site": 0.2}, {"Chihuahua": 0.1, "scooter": 0.1}],
+        sounds=[{"Rock music": 0.9, "Music": 0.9}, None],
+    )
+    best = vidray.search(store.url, text="a dog on a skateboard", k=1).hits[0]
+    assert (best.clip_id, best.modality) == ("c000001", "frames")
 
 
 def test_a_text_that_no_clip_fits_is_said_to_fit_none(store):
     nothing = vidray.search(store.url, text="tax law", extractor="frames", k=1)
     assert nothing.hits[0].score < 0.1
-    assert nothing.notes == ("no clip is likely to be of 'tax law': the network of frames may have no such class",)
+    score = nothing.hits[0].score
+    said = f"no clip is likely to be of 'tax law' (the best scores {score:.2f}): frames may have no such class"
+    assert nothing.notes == (said,)
 
 
 def test_a_filter_keeps_its_clips_only(store):
@@ -84,15 +144,49 @@ def test_what_cannot_be_asked_is_said(store, tmp_path):
         vidray.search(str(tmp_path / "empty"), text="a dog")
 
 
-def test_a_detector_has_no_classes_unless_it_is_named(tmp_path):
+def test_detected_objects_answer_beside_classes(tmp_path):
+    """What is small in the frame is no class of it, but has a box."""
     store = write_class_store(tmp_path / "store", frames=FRAMES)
-    boxes = {"name": "boxes", "columns": [["detections", "x"], ["labels", "x"]], "sampling": {"kind": "FrameRate"}}
+    boxes = {
+        "name": "boxes",
+        "columns": [["detections", "x"], ["labels", "x"]],
+        "sampling": {"kind": "FrameRate", "fps": 2.0},
+    }
     store.folder.write_bytes("features/boxes/_spec.json", json.dumps(boxes).encode())
-    store.write("features/boxes", 0, store.read("features/frames", 0), features_schema(COLUMNS))
-    assert vidray.search(store.url, text="a dog").extractor == "frames"
+    detected = [None] * 8
+    detected[1] = [{"label": "person", "score": 0.9}, {"label": "dog", "score": 0.95}]
+    detected[5] = [{"label": "boat", "score": 0.8}]
+    rows = store.read("features/frames", 0).drop_columns("labels")
+    rows = rows.append_column("labels", pa.array(detected, LABELS_TYPE))
+    store.write("features/boxes", 0, rows, features_schema(COLUMNS))
+    dog = vidray.search(store.url, text="a dog", k=2).hits
+    assert [(hit.clip_id, hit.extractor, hit.modality) for hit in dog] == [
+        ("c000001", "boxes", "frames"),
+        ("c000000", "frames", "frames"),
+    ]
+    assert dog[0].score > 0.5
+    boats = vidray.search(store.url, text="boat", k=1)
+    assert (ids(boats), boats.extractor) == (["c000005"], "boxes")
+    assert boats.hits[0].score == pytest.approx(0.8, abs=0.01)
     assert vidray.class_labeler(store.url).features == "frames"
     assert vidray.zero_shot_labeler(store.url, ["a dog"]).features == "frames"
     assert vidray.search(store.url, text="a dog", extractor="boxes").extractor == "boxes"
+
+
+def test_a_text_that_labels_nothing_says_its_best_score(store, capsys):
+    arguments = ["label", store.url, "zero-shot", "-x", "frames", "--threshold", "0.9", "--prompts", "a dog", "a cat"]
+    assert main(arguments) == 0
+    best = {text: vidray.search(store.url, text=text, extractor="frames", k=1).hits[0].score for text in arguments[-2:]}
+    error = capsys.readouterr().err
+    for text, score in best.items():
+        assert f"'{text}' labels no clip: its best score is {score:.2f}, the threshold 0.9" in error
+    assert main([*arguments[:6], "0.3", *arguments[7:]]) == 0
+    assert "labels no clip" not in capsys.readouterr().err
+    many = [f"dog {n}" for n in range(14)]
+    assert main([*arguments[:8], *many]) == 0
+    error = capsys.readouterr().err
+    assert error.count("labels no clip: its best") == 10
+    assert "4 more texts label no clip; their best score is 0." in error
 
 
 def test_label_and_search_from_the_command_line(store, tmp_path, capsys):

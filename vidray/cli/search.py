@@ -64,7 +64,8 @@ def run_search(arguments: argparse.Namespace) -> int:
         return 0
     hits: Sequence[Hit | VideoHit] = result.hits
     for rank, hit in enumerate(hits, start=1):
-        print(f"{rank:3d}  {hit.score:.4f}  {_place(hit)}")
+        by = f"{hit.modality or '-':6}  " if arguments.text is not None else ""
+        print(f"{rank:3d}  {hit.score:.4f}  {by}{_place(hit)}")
     return 0
 
 

@@ -190,6 +190,11 @@ def has_classes(spec: Mapping[str, Any]) -> bool:
     return "labels" in columns and "detections" not in columns
 
 
+def has_objects(spec: Mapping[str, Any]) -> bool:
+    """Whether a table, by its `_spec.json`, is of a detector that names what is in its boxes."""
+    return {"labels", "detections"} <= column_names(spec)
+
+
 def has_embedding(spec: Mapping[str, Any]) -> bool:
     """Whether a table, by its `_spec.json`, can be searched by its embeddings."""
     return "embedding" in column_names(spec)

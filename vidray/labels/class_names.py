@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from vidray.labels.audioset import MAKER_OF
 from vidray.labels.imagenet import kinds
+from vidray.labels.name_vectors import vectors_of, with_kind
 from vidray.labels.protocol import Ranked
 from vidray.labels.ranking import ranked_rows
 from vidray.models.sentences import PACKAGE, PACKAGE_VERSION, embed_sentences
@@ -41,6 +42,8 @@ _PREAMBLE = re.compile(
     r"^(an?|the)? *(photo(graph)?|picture|image|video|clip|footage|sound|recording)s? +of +", re.IGNORECASE
 )
 
+_ARTICLE = re.compile(r"^(an?|the|some) +", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class ClassNames:
@@ -52,12 +55,12 @@ class ClassNames:
     Attributes:
         features: The network's table.
         prompts: The texts, each a label.
-        sense: Whether classes are of what is seen or heard.
+        sense: Whether classes are of what is seen or heard, or of objects that a detector found.
     """
 
     features: str
     prompts: tuple[str, ...]
-    sense: Literal["frame", "audio"]
+    sense: Literal["frame", "audio", "object"]
     kind = "zero-shot"
     columns = ("labels",)
 
@@ -78,6 +81,11 @@ class ClassNames:
         probabilities = pc.struct_field(found, "score").to_numpy(zero_copy_only=False).astype(np.float64)
         names = pc.struct_field(found, "label").dictionary_encode()
         nearness = self._nearness(names.dictionary.to_pylist())[names.indices.to_numpy(zero_copy_only=False)]
+        if self.sense == "object":
+            # boxes exclude no others, as classes do: the best counts, by a score that is a probability already
+            best = np.zeros((len(column), len(self.prompts)))
+            np.maximum.at(best, row_of, probabilities[:, None] * nearness)
+            return best.clip(0, 1).astype(np.float32)
         sums = [np.bincount(row_of, probabilities * near, minlength=len(column)) for near in nearness.T]
         a, b = CALIBRATION[self.sense]
         with np.errstate(divide="ignore"):
@@ -88,10 +96,10 @@ class ClassNames:
         """How near each class name is to each text, by itself or with its kind: (names, prompts) in [0, 1]."""
         unknown = [name for name in names if name not in self._known]
         if unknown:
-            kind_of = kinds() if self.sense == "frame" else MAKER_OF
-            fuller = [f"{name}, {kind_of[name]}" if name in kind_of else name for name in unknown]
+            kind_of = MAKER_OF if self.sense == "audio" else kinds()
+            fuller = [with_kind(name, kind_of) for name in unknown]
             texts = list(dict.fromkeys([*unknown, *fuller]))
-            cosines = dict(zip(texts, embed_sentences(texts) @ self._wanted.T, strict=True))
+            cosines = dict(zip(texts, vectors_of(texts) @ self._wanted.T, strict=True))
             for name, full in zip(unknown, fuller, strict=True):
                 nearer = np.maximum(cosines[name], cosines[full]).astype(np.float64)
                 self._known[name] = np.clip(nearer, 0, 1) ** STEEPNESS
@@ -99,7 +107,9 @@ class ClassNames:
 
     @cached_property
     def _wanted(self) -> Floats:
-        return embed_sentences([_PREAMBLE.sub("", prompt) for prompt in self.prompts])
+        bare = [_PREAMBLE.sub("", prompt) for prompt in self.prompts]
+        # a detector's classes are plain words; the calibrations of the others were fitted with articles
+        return embed_sentences([_ARTICLE.sub("", text) for text in bare] if self.sense == "object" else bare)
 
     @cached_property
     def _known(self) -> dict[str, npt.NDArray[np.float64]]:

@@ -7,6 +7,7 @@ numbers are those of ILSVRC 2012, whose order follows WordNet for animals and pl
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 _KINDS: dict[str, tuple[int | tuple[int, int], ...]] = {
     "fish": ((0, 6), (389, 397)),
@@ -59,14 +60,18 @@ _KINDS: dict[str, tuple[int | tuple[int, int], ...]] = {
 
 
 @cache
+def class_names() -> list[str]:
+    """The 1000 names by class number, as torchvision's weights have them; importing it for names takes seconds."""
+    return (Path(__file__).parent / "data" / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+
+
+@cache
 def kinds() -> dict[str, str]:
     """Class name to kind, for the classes that have one."""
-    from torchvision.models import ResNet50_Weights
-
-    names = ResNet50_Weights.DEFAULT.meta["categories"]
+    names = class_names()
     found = {}
     for kind, runs in _KINDS.items():
         for run in runs:
             first, last = run if isinstance(run, tuple) else (run, run)
-            found.update({str(name): kind for name in names[first : last + 1]})
+            found.update(dict.fromkeys(names[first : last + 1], kind))
     return found

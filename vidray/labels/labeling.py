@@ -25,6 +25,8 @@ from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, features_table, suiting_table, text_table
 
 MOST_PROMPT_BYTES = 10_000_000
+TEXTS_SAID = 10
+"""Texts without a clip that are named one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,8 @@ def label(
         name: Of the labels, by default the labeler's kind and its table, as in `classes-yamnet`.
         threshold: The least score of a label, None for all.
         top: How many labels a clip has at most, None for all.
-        say: Called with a line where another run holds the labels.
+        say: Called with a line where another run holds the labels, and for each text that the threshold leaves
+            without a clip.
 
     Raises:
         UsageError: There is no store, no such table, or it lacks a column that the labeler needs.
@@ -94,17 +97,21 @@ def label(
         # while it is not whole, some parts may be an earlier run's
         target.write_labels_spec(name, {**spec, "whole": False})
         counts = np.zeros(5, np.int64)
+        best = _Best(labeler.spec().get("prompts") or ())
         parts = target.parts("clips")
         featured, held = set(target.parts(f"features/{table}")), set(target.parts(f"labels/{name}"))
         for part in parts:
             rows = _labeled_rows(target, table, part, labeler) if part in featured else iter(())
             human = _human_labels(target, name, part) if part in held else LABELS.empty_table()
-            counts += _label_part(target, name, part, labeler.kind, _cut(rows, threshold, top), human)
+            counts += _label_part(target, name, part, labeler.kind, _cut(best.over(rows), threshold, top), human)
             lease.check()
         for stale in held - set(parts):
             target.remove(f"video_labels/{name}", stale)
             target.remove(f"labels/{name}", stale)
         target.write_labels_spec(name, {**spec, "whole": True})
+    if threshold is not None:
+        for line in best.below(threshold):
+            say(line)
     clips, seen, labeled, human, labels = map(int, counts)
     return LabelSummary(
         name=name, features=table, clips=clips, labeled=labeled, human=human, without_features=clips - seen,
@@ -211,6 +218,28 @@ def _labeled_rows(store: Store, table: str, part: int, labeler: Labeler) -> Iter
     columns = list(dict.fromkeys([*IDENTITY.names, *labeler.columns]))
     for rows in store.stream(f"features/{table}", part, columns):
         yield from zip(rows["clip_id"].to_pylist(), labeler.label(rows), strict=True)
+
+
+class _Best:
+    """The best score that each text has of any clip, taken down in passing."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._scores = dict.fromkeys(texts, 0.0)
+
+    def over(self, rows: Iterator[tuple[str, Ranked]]) -> Iterator[tuple[str, Ranked]]:
+        """The same rows."""
+        for clip_id, ranked in rows:
+            for label, score in ranked if self._scores else ():
+                self._scores[label] = max(self._scores[label], score)
+            yield clip_id, ranked
+
+    def below(self, threshold: float) -> Iterator[str]:
+        """A line for each text that no clip reaches the threshold with, best first."""
+        low = sorted(((score, text) for text, score in self._scores.items() if score < threshold), reverse=True)
+        for score, text in low[:TEXTS_SAID]:
+            yield f"'{text}' labels no clip: its best score is {score:.2f}, the threshold {threshold:g}"
+        if len(low) > TEXTS_SAID:
+            yield f"{len(low) - TEXTS_SAID:,} more texts label no clip; their best score is {low[TEXTS_SAID][0]:.2f}"
 
 
 def _cut(rows: Iterator[tuple[str, Ranked]], threshold: float | None, top: int | None) -> Iterator[tuple[str, Ranked]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vidray.errors import UsageError
 from vidray.extractors import Extractor
-from vidray.extractors.spec import has_classes, hears, is_joint
+from vidray.extractors.spec import has_classes, has_objects, hears, is_joint
 from vidray.labels.class_names import ClassNames
 from vidray.labels.joint import JointModel
 
@@ -34,6 +34,8 @@ def zero_shot(
         return JointModel(table, wanted, spec, given)
     if has_classes(spec):
         return ClassNames(table, wanted, "audio" if hears(spec) else "frame")
+    if has_objects(spec):
+        return ClassNames(table, wanted, "object")
     raise UsageError(
         f"the table {table} has no classes and no text model, so that texts cannot be compared with it; "
         f"extract efficientnet_lite0, yamnet or open_clip/MODEL, and name it with -x"

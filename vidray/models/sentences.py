@@ -122,14 +122,15 @@ def _attention(tokens: Floats, hidden_from: Floats, weights: Mapping[str, Floats
 
 def _linear(inputs: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
     # as one matrix: numpy multiplies a stack one by one
-    rows = inputs.reshape(-1, inputs.shape[-1]) @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-    return np.asarray(rows.reshape(*inputs.shape[:-1], -1), np.float32)
+    rows: Floats = inputs.reshape(-1, inputs.shape[-1]) @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+    return rows.reshape(*inputs.shape[:-1], -1)
 
 
 def _norm(inputs: Floats, weights: Mapping[str, Floats], name: str) -> Floats:
     centred = inputs - inputs.mean(axis=-1, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(NORM_EPSILON))
-    return np.asarray(centred / deviation * weights[f"{name}.weight"] + weights[f"{name}.bias"], np.float32)
+    scaled: Floats = centred / deviation * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    return scaled
 
 
 def _gelu(inputs: Floats) -> Floats:
@@ -140,4 +141,5 @@ def _gelu(inputs: Floats) -> Floats:
     for coefficient in reversed(ERF):
         series = (series + np.float32(coefficient)) * t
     erf = np.copysign(1 - series * np.exp(-size * size), inputs)
-    return np.asarray(inputs * (1 + erf) / 2, np.float32)
+    share: Floats = inputs * (1 + erf) / 2
+    return share

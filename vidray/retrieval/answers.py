@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,9 +16,6 @@ from vidray.retrieval.by_text import best_clips
 from vidray.retrieval.hits import Explanation, Hit, VideoHit, hits_of, video_hits
 from vidray.retrieval.indexed import staleness
 from vidray.store import Store
-
-UNLIKELY = 0.1
-"""Below such a score a text is wrong for nine clips of ten and more: docs/labels.md."""
 
 CLIPS_A_VIDEO = 10
 MORE = 4
@@ -41,7 +37,9 @@ class Ask:
 class Answer(Protocol):
     """What can be asked for the n best clips."""
 
-    table: str
+    @property
+    def table(self) -> str:
+        """The feature table that answers; of several, the one that found the best hit."""
 
     def hits(self, count: int) -> list[Hit]:
         """The best clips, best first; fewer where there are not so many."""
@@ -113,32 +111,19 @@ class ByVectors:
 
 @dataclass
 class ByClasses:
-    """An answer by the classes that a network found: all of its table is read.
-
-    Attributes:
-        beside: All labelers that were asked, of which this one's answer may be the best.
-    """
+    """An answer by the classes that a network found: all of its table is read."""
 
     store: Store
     table: str
     labeler: ClassNames
     ask: Ask
-    beside: Sequence[ClassNames]
-    _last: list[Hit] = field(default_factory=list, init=False)
 
     def hits(self, count: int) -> list[Hit]:
         rows = best_clips(self.store, self.labeler, count, self.ask.where).to_pylist()
-        self._last = [Hit(**row) for row in rows]
-        return self._last
+        return [Hit(**row) for row in rows]
 
     def notes(self) -> tuple[str, ...]:
-        said = {by.features: "what is heard" if by.sense == "audio" else "what is seen" for by in self.beside}
-        others = [name for name in said if name != self.table and self._last]
-        notes = [f"answered by {said[self.table]}; for {said[other]}: -x {other}" for other in others]
-        if self._last and self._last[0].score < UNLIKELY:
-            text = self.ask.value
-            notes.append(f"no clip is likely to be of '{text}': the network of {self.table} may have no such class")
-        return tuple(notes)
+        return ()
 
     def explanation(self) -> Explanation:
         table = f"features/{self.table}"

@@ -24,6 +24,8 @@ class Hit:
         uri: None, as start_s and end_s are, where the table does not say; vidray's own tables do.
         score: Cosine, in [-1, 1], or the inner product where the index is one of that; for a text that is compared
             with classes, as `ClassNames` has it, in [0, 1].
+        modality: What it was found by: `frames` or `audio`; of both, where one network sees and hears, `frames`.
+        extractor: Whose table it was found in.
     """
 
     clip_id: str
@@ -31,6 +33,8 @@ class Hit:
     start_s: float | None
     end_s: float | None
     score: float
+    modality: str | None = None
+    extractor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,7 @@ class VideoHit:
         score: Of its best clip.
         spans: Where it was found, in order of time. The clips that count are the 10 k nearest of all, or as many more
             as hold k videos; those of a video that adjoin or overlap are one span.
+        modality, extractor: What its best clip was found by; see `Hit`.
     """
 
     clip_id: str
@@ -64,6 +69,8 @@ class VideoHit:
     end_s: float
     score: float
     spans: tuple[FoundSpan, ...]
+    modality: str | None = None
+    extractor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,5 +161,5 @@ def _video_hit(best: Hit, hits: Sequence[Hit]) -> VideoHit:
     around = next(span for span in spans if span.start_s <= start_s <= span.end_s)
     return VideoHit(
         clip_id=best.clip_id, uri=str(best.uri), start_s=around.start_s, end_s=around.end_s, score=best.score,
-        spans=tuple(spans),
+        spans=tuple(spans), modality=best.modality, extractor=best.extractor,
     )  # fmt: skip

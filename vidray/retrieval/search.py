@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -19,24 +19,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.errors import DecodeError, ExtractError, MediaError, UsageError, one_line
-from vidray.extractors import ExtractFn, Extractor, slug
+from vidray.extractors import ExtractFn, Extractor
 from vidray.extractors.answers import matrix_of, to_arrow
 from vidray.extractors.inputs import samplings_of
-from vidray.extractors.spec import has_classes, hears, is_joint, modalities, suitability
+from vidray.extractors.spec import modalities, suitability
 from vidray.index import Index
 from vidray.index.files import current
-from vidray.labels.class_names import ClassNames
-from vidray.labels.joint import JointModel
 from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, with_context
 from vidray.planning import FixedStride, cut_alike
-from vidray.retrieval.answers import Ask, ByClasses, ByVectors, videos
+from vidray.retrieval.answers import Answer, Ask, ByVectors, videos
 from vidray.retrieval.hits import SearchResult
 from vidray.retrieval.indexed import check_same, indexed_table, open_table, suiting
 from vidray.retrieval.networks import Networks
+from vidray.retrieval.text_sources import by_text, extractor_name, modality_of
 from vidray.sandbox import Sandbox, frames_of
 from vidray.storage import Folder, open_uri
 from vidray.store import Store
-from vidray.store.tables import text_table
 
 DEFAULT_PLAN = FixedStride().config
 ROUNDED_S = 0.5
@@ -102,6 +100,7 @@ class Searcher:
 
         By cosine of their embeddings, or by inner product where the index is one of that; for a text and a table
         without a text model, by the classes found in the clips (`vidray.labels.class_names`), which takes no index.
+        Each hit says by which modality and extractor it was found.
 
         Args:
             clip: The id of a clip of the store. It is not among its own hits.
@@ -116,8 +115,7 @@ class Searcher:
             modality: `frames` or `audio`: what is to be alike. By default whatever suits the query.
             extractor: Whose index, or table for a text; the object or `module:Class` that made it, where it is your
                 own. By default the only one there is, or the only one that suits the query: frames for an image or a
-                video, audio for a sound; for a text a joint model, else classes of frames or of sounds, whichever
-                answer better.
+                video, audio for a sound; for a text all that it can be compared with, whose scores mean the same.
             k: How many hits; fewer come back where the store, or the filter, has fewer.
             by: Whether hits are clips, or videos with the spans that were found in them.
             where: An SQL expression over the columns of the store's tables; one that several tables have is named as
@@ -142,15 +140,18 @@ class Searcher:
             raise UsageError(f"k must be at least 1, got {k}")
         ((kind, value),) = given.items()
         ask = Ask(kind=kind, value=value, at=at, modality=modality, extractor=extractor, where=where, explain=explain)
-        answer = self._by_text(ask) if kind == "text" else self._by_vectors(ask)
+        answer: Answer = (
+            by_text(self.store, self._networks, ask, self.index) if kind == "text" else self._by_vectors(ask)
+        )
         hits: Any = answer.hits(k) if by == "clip" else videos(answer, k)
+        extractor_of_best = extractor_name(self.store, answer.table)
+        of_table = {"modality": modality_of(self.store.spec(answer.table) or {}), "extractor": extractor_of_best}
         query = {kind: value for kind, value in given.items() if kind != "vectors"}
         query |= {name: value for name, value in (("at", at and list(at)), ("where", where)) if value is not None}
-        name = (self.store.spec(answer.table) or {}).get("name", answer.table)
         return SearchResult(
             query=query,
-            extractor=name if slug(name) == answer.table else answer.table,
-            hits=hits,
+            extractor=extractor_of_best,
+            hits=[hit if hit.extractor is not None else replace(hit, **of_table) for hit in hits],
             notes=answer.notes(),
             explanation=answer.explanation() if explain else None,
         )
@@ -183,39 +184,6 @@ class Searcher:
                 self.store, table, self._networks, ask.extractor, index, ask.kind, ask.value, ask.at
             )
         return ByVectors(self.store.url, table, index, vectors, ask, notes)
-
-    def _by_text(self, ask: Ask) -> ByVectors | ByClasses:
-        """Where classes of frames and of sounds are there and none is named, both are asked, whose scores are
-        calibrated alike, each on its own data; the answer is that of the better best clip.
-        """
-        table = self._text_table(ask)
-        spec = self.store.spec(table) or {}
-        labeler = self._networks.text(table, spec, ask.value, ask.extractor)
-        if isinstance(labeler, JointModel):
-            index = self.index(indexed_table(self.store, table))
-            check_same(self.store, table, index)
-            return ByVectors(self.store.url, table, index, labeler.vectors, ask, ())
-        asked = {table: labeler}
-        if ask.extractor is None and ask.modality is None and not hears(spec):
-            specs = {other: self.store.spec(other) or {} for other in self.store.tables("features")}
-            heard = [other for other, made_by in specs.items() if has_classes(made_by) and hears(made_by)]
-            asked |= {other: ClassNames(other, labeler.prompts, "audio") for other in heard}
-        answers = [ByClasses(self.store, other, by, ask, tuple(asked.values())) for other, by in asked.items()]
-        return max(answers, key=lambda answer: next((hit.score for hit in answer.hits(1)), 0.0))
-
-    def _text_table(self, ask: Ask) -> str:
-        if ask.extractor is not None or ask.modality is None:
-            return text_table(self.store, ask.extractor)
-        specs = {name: self.store.spec(name) or {} for name in self.store.tables("features")}
-        of = {name: spec for name, spec in specs.items() if ask.modality in modalities(spec)}
-        for kind in (is_joint, has_classes):
-            names = [name for name, spec in of.items() if kind(spec)]
-            if names:
-                return text_table(self.store, names[0]) if len(names) == 1 else self._refuse(names)
-        raise UsageError(f"{self.store.url}: no table of {ask.modality} can be compared with a text; leave --in out")
-
-    def _refuse(self, names: list[str]) -> str:
-        raise UsageError(f"{self.store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
 
 
 @dataclass
