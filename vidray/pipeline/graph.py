@@ -14,11 +14,15 @@ import pyarrow as pa
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement, data_context
-from vidray.pipeline.pool import TASK_RETRIES, WORKER_RESTARTS
+from vidray.pipeline.pool import TASK_RETRIES
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare
+from vidray.pipeline.witness import Witnessed
 from vidray.pipeline.worker import DecodedSlice, Receipt, Samplings, SliceExtractor, decode_task, samplings
 from vidray.sandbox import Sandbox
+from vidray.store import Store
+
+WORKER_RESTARTS = 3
 
 
 def receipts(
@@ -59,7 +63,7 @@ def build_graph(
     decoded = _stage(
         data,
         _decode,
-        fn_args=(samplings(extractors),),
+        fn_args=(samplings(extractors), store_url),
         compute=ray.data.TaskPoolStrategy(size=min(placement.decoders, len(tasks))),
         num_cpus=1,
         max_retries=TASK_RETRIES,
@@ -87,14 +91,15 @@ def _stage(data: Any, work: Any, **options: Any) -> Any:
         return data.map_batches(work, batch_size=None, batch_format="pyarrow", **options)
 
 
-def _decode(batch: pa.Table, wanted: Samplings) -> Iterator[pa.Table]:
+def _decode(batch: pa.Table, wanted: Samplings, store_url: str) -> Iterator[pa.Table]:
     for task in batch["task"].to_pylist():
-        for decoded in spare(partial(_decoded, pickle.loads(task), wanted)):
+        for decoded in spare(partial(_decoded, pickle.loads(task), wanted, store_url)):
             yield _row("slice", decoded)
 
 
-def _decoded(task: Task, wanted: Samplings) -> Iterator[DecodedSlice]:
-    with contextlib.closing(Sandbox()) as sandbox:
+def _decoded(task: Task, wanted: Samplings, store_url: str) -> Iterator[DecodedSlice]:
+    with contextlib.closing(Witnessed(Sandbox(), Store(store_url))) as sandbox:
+        sandbox.about(task[0].slices[0].key.part)
         yield from decode_task(task, wanted, sandbox)
 
 

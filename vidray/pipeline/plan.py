@@ -20,6 +20,7 @@ from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.survey import find_cuts
+from vidray.pipeline.waiting import first_of
 from vidray.planning import (
     FixedStride,
     Part,
@@ -143,7 +144,7 @@ def estimate(
     with cluster(ray_address) as connection:
         connection.connect()
         progress.phase("probing", len(listing.videos))
-        for part in run_parts(parts, planner, None):
+        for part in run_parts(parts, planner, None, say=progress.say):
             progress.probed(part.videos, len(part.failures))
             found.append(part)
     progress.close()
@@ -254,7 +255,7 @@ def plan_listing(
     cluster.connect()
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
-    for part in run_parts(parts, planner, target):
+    for part in run_parts(parts, planner, target, say=progress.say):
         lease.check()
         _say_part(part, progress)
 
@@ -276,7 +277,9 @@ class Target:
     metadata: pa.Schema
 
 
-def run_parts(parts: Sequence[Part], planner: Planner, target: Target | None) -> Iterator[PartPlan]:
+def run_parts(
+    parts: Sequence[Part], planner: Planner, target: Target | None, *, say: Callable[[str], None] = lambda line: None
+) -> Iterator[PartPlan]:
     """Probe parts on the cluster, some at a time; yields a `PartPlan` each."""
     import ray
 
@@ -285,10 +288,14 @@ def run_parts(parts: Sequence[Part], planner: Planner, target: Target | None) ->
     waiting = iter(parts)
     running = [job.remote(part, planner, target) for part in itertools.islice(waiting, at_once)]
     while running:
-        finished, running = ray.wait(running, num_returns=1)
+        try:
+            finished = first_of(running, doing=f"planning {len(running)} parts", say=say)
+        except TimeoutError as e:
+            raise ClusterError(str(e)) from e
+        running.remove(finished)
         running += [job.remote(part, planner, target) for part in itertools.islice(waiting, 1)]
         try:
-            yield ray.get(finished[0])
+            yield ray.get(finished)
         except ray.exceptions.RayError as e:
             raise_as_said(e)
             raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
