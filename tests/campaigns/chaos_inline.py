@@ -115,7 +115,7 @@ class _Sandbox:
 
 def install() -> None:
     """Stand in for Ray and the sandbox, in this process and for good."""
-    from vidray.pipeline import cuts, extract, plan, pool  # noqa: F401  the modules, by way of sys.modules
+    from vidray.pipeline import extract, plan, pool, survey  # noqa: F401  the modules, by way of sys.modules
 
     ray = types.ModuleType("ray")
     ray.__dict__.update(
@@ -133,7 +133,7 @@ def install() -> None:
     for name, module in (("ray", ray), ("ray.cloudpickle", ray), ("ray.util", ray), (strategies.__name__, strategies)):
         sys.modules[name] = module
     ray.__dict__.update(util=types.SimpleNamespace(scheduling_strategies=strategies))
-    names = ("cuts", "extract", "plan", "pool")
+    names = ("extract", "plan", "pool", "survey")
     modules: dict[str, Any] = {name: sys.modules[f"vidray.pipeline.{name}"] for name in names}
-    modules["plan"].Sandbox = modules["pool"].Sandbox = modules["cuts"].Sandbox = _Sandbox
+    modules["plan"].Sandbox = modules["pool"].Sandbox = modules["survey"].Sandbox = _Sandbox
     modules["extract"].Pool = _Pool

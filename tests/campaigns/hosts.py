@@ -114,6 +114,9 @@ class Campaign:
 
     def full_strength(self) -> None:
         """As many hosts as at the start, all in order."""
+        if not self.hosts:
+            self.add_host()
+            self.wait_for_nodes(1)
         while len(self.hosts) < HOSTS + 1:
             self.add_host()
         self.wait_for_nodes(len(self.hosts))

@@ -81,6 +81,11 @@ class Host:
         self.do(f"mount -t tmpfs -o size={self.disk} none /tmp")
         self.do(f"mount -t tmpfs -o size={self.shm} none /dev/shm")
         self.do(f"hostname host{self.number}")
+        names = self.log.with_suffix(".hosts")
+        names.write_text(f"127.0.0.1 localhost\n{self.address} host{self.number}\n")
+        # there is nobody to ask for names
+        self.do(f"mount --bind {names} /etc/hosts")
+        self.do("mount --bind /dev/null /etc/resolv.conf")
         for place, instead in self.hidden.items():
             self.do(f"mount --bind {instead} {place}")
 

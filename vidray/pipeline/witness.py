@@ -59,14 +59,10 @@ class Witnessed:
             error = next((found for found in decoded.samples.values() if _is_unreachable(found)), None)
             if error is None:
                 break
-            if self._is_storage_gone(uri):
+            if is_gone_beside(uri, self._others(uri)):
                 assert isinstance(error, DecodeError)
                 raise StorageGoneError(uri, error.message)
         return decoded
-
-    def _is_storage_gone(self, uri: str) -> bool:
-        witnesses = witnesses_of(uri, self._others(uri))
-        return not is_answering(uri) if not witnesses else not any(map(_is_given, witnesses))
 
     def _others(self, uri: str) -> list[str]:
         """Files of the same part; of others where it has none."""
@@ -78,6 +74,24 @@ class Witnessed:
             if others:
                 return others
         return []
+
+
+def is_gone_beside(uri: str, others: Sequence[str]) -> bool:
+    """Whether a storage that does not give a file gives none of the other files next to it."""
+    witnesses = witnesses_of(uri, others)
+    if not witnesses:
+        return not is_answering(uri)
+    for witness in witnesses:
+        try:
+            with open_uri(witness) as file:
+                if file.read(1):
+                    return False
+        except (FileNotFoundError, PermissionError):
+            continue
+        except Exception:
+            # any storage's library may raise any error of its own, and what was borne with for long is no accident
+            return True
+    return True
 
 
 def witnesses_of(uri: str, others: Sequence[str]) -> list[str]:
@@ -92,15 +106,6 @@ def witnesses_of(uri: str, others: Sequence[str]) -> list[str]:
 def _common_folders(one: str, other: str) -> int:
     pairs = zip(one.split("/")[:-1], other.split("/")[:-1], strict=False)
     return next((depth for depth, (a, b) in enumerate(pairs) if a != b), min(one.count("/"), other.count("/")))
-
-
-def _is_given(uri: str) -> bool:
-    try:
-        with open_uri(uri) as file:
-            return bool(file.read(1))
-    except Exception:
-        # any storage's library may raise any error of its own
-        return False
 
 
 def _is_unreachable(found: object) -> bool:
