@@ -320,7 +320,9 @@ class _Filling:
             return
         try:
             if placement.decoders:
-                yield from receipts(tasks, placement, self.store.url, self.extractors, self.bound)
+                yield from receipts(
+                    tasks, placement, self.store.url, self.extractors, self.bound, say=self.progress.say
+                )
             else:
                 yield from pool.receipts(tasks)
         except ray.exceptions.RayError as e:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from vidray.errors import ClusterError
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement, data_context
 from vidray.pipeline.pool import TASK_RETRIES
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare
+from vidray.pipeline.waiting import watched
 from vidray.pipeline.witness import Witnessed
 from vidray.pipeline.worker import DecodedSlice, Receipt, Samplings, SliceExtractor, decode_task, samplings
 from vidray.sandbox import Sandbox
@@ -31,6 +33,8 @@ def receipts(
     store_url: str,
     extractors: Mapping[str, Extractor],
     bound: Mapping[str, Bound],
+    *,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Receipt]:
     """Run a wave, and yield what is staged as it comes in.
 
@@ -39,12 +43,16 @@ def receipts(
         RayError: A worker was lost more often than it is started again.
     """
     data = build_graph(tasks, placement, store_url, extractors, bound)
-    for batch in data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-        for row in batch["receipt"].to_pylist():
-            found = pickle.loads(row)
-            if isinstance(found, Trouble):
-                raise found.error
-            yield found
+    batches = iter(data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"))
+    try:
+        for batch in watched(batches, doing="extracting", say=say):
+            for row in batch["receipt"].to_pylist():
+                found = pickle.loads(row)
+                if isinstance(found, Trouble):
+                    raise found.error
+                yield found
+    except TimeoutError as e:
+        raise ClusterError(str(e)) from e
 
 
 def build_graph(
