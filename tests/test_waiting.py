@@ -30,7 +30,7 @@ def test_an_iterator_that_hangs_is_given_up_after_it_was_said_what_is_waited_for
     monkeypatch.setattr(waiting, "_cluster", lambda: "2 nodes with 4 CPUs are there, 0 of them free")
     never, said = threading.Event(), []
     try:
-        with pytest.raises(TimeoutError, match="extracting: nothing has come in for .* min, 2 nodes"):
+        with pytest.raises(TimeoutError, match=r"extracting: nothing has come in for .* min, 2 nodes"):
             next(watched(iter(never.wait, True), doing="extracting", limit_s=0.3, say=said.append))
     finally:
         never.set()
