@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,3 +75,20 @@ class FailsOnDark(MeanColour):
             return extract(items)
 
         return checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unhurried(MeanColour):
+    """Takes a second for each clip, and no processor: what a run takes depends on its workers, not on the machine."""
+
+    name: str = "unhurried"
+    clip_s: float = 1.0
+
+    def load(self, device: str):
+        extract = super().load(device)
+
+        def slowly(items: Sequence[ClipInput]) -> dict:
+            time.sleep(self.clip_s * len(items))
+            return extract(items)
+
+        return slowly

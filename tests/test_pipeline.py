@@ -31,6 +31,7 @@ from vidray.media import Clip, FrameRate, Sampling
 from vidray.pipeline import Progress, extract, plan
 from vidray.pipeline.cluster import Cluster, Placement, place
 from vidray.pipeline.graph import receipts
+from vidray.pipeline.nodes import Node
 from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import BlockWork, SliceWork, part_work, tasks_of
@@ -598,29 +599,37 @@ with cluster(None) as connection:
     assert done.stdout == "True\n[]\n", done.stderr
 
 
+def node(cpus: float, memory_bytes: float, gpus: float = 0.0) -> Node:
+    return Node("id", "10.0.0.1", cpus, gpus, memory_bytes)
+
+
 @pytest.mark.parametrize(
-    ("resources", "device", "expected"),
+    ("nodes", "device", "expected"),
     [
-        ({"CPU": 4, "memory": 64e9}, "auto", Placement(0, 4, 0.0, 2 << 30)),
-        ({"CPU": 64, "memory": 16e9}, "auto", Placement(0, 7, 0.0, 2 << 30)),
-        ({"CPU": 16, "GPU": 2, "memory": 64e9}, "auto", Placement(14, 2, 1.0, 2 << 30)),
-        ({"CPU": 16, "GPU": 0.5, "memory": 64e9}, "cuda", Placement(15, 1, 0.5, 2 << 30)),
-        ({"CPU": 16, "GPU": 2, "memory": 64e9}, "cpu", Placement(0, 16, 0.0, 2 << 30)),
+        ([node(4, 64e9)], "auto", Placement(0, 4, 0.0, 2 << 30)),
+        ([node(64, 16e9)], "auto", Placement(0, 7, 0.0, 2 << 30)),
+        ([node(0, 64e9), node(4, 5e9), node(4, 5e9)], "auto", Placement(0, 4, 0.0, 2 << 30)),
+        ([node(2, 3e9), node(2, 3e9), node(2, 3e9)], "auto", Placement(0, 3, 0.0, 2 << 30)),
+        ([node(0, 64e9), node(2, 1e9)], "auto", Placement(0, 1, 0.0, 1_000_000_000)),
+        ([node(16, 64e9, 2)], "auto", Placement(14, 2, 1.0, 2 << 30)),
+        ([node(8, 64e9), node(8, 32e9, 2)], "auto", Placement(14, 2, 1.0, 2 << 30)),
+        ([node(16, 64e9, 0.5)], "cuda", Placement(15, 1, 0.5, 2 << 30)),
+        ([node(16, 64e9, 2)], "cpu", Placement(0, 16, 0.0, 2 << 30)),
     ],
 )
-def test_placement_follows_what_the_cluster_has(resources, device, expected):
-    assert place(resources, device=device, extractors=[MeanColour(), MeanColour()]) == expected
+def test_placement_follows_what_each_node_has(nodes, device, expected):
+    assert place(nodes, device=device, extractors=[MeanColour(), MeanColour()]) == expected
 
 
 def test_a_worker_reserves_what_its_networks_say_that_they_need():
     detector = resolve("torchvision/maskrcnn_resnet50_fpn_v2")
-    assert place({"CPU": 4, "memory": 5e9}, device="cpu", extractors=[MeanColour()]).extractors == 3
-    assert place({"CPU": 4, "memory": 5e9}, device="cpu", extractors=[MeanColour(), detector]).extractors == 1
+    assert place([node(4, 5e9)], device="cpu", extractors=[MeanColour()]).extractors == 3
+    assert place([node(4, 5e9)], device="cpu", extractors=[MeanColour(), detector]).extractors == 1
 
 
 def test_a_gpu_that_is_not_there_is_a_usage_error():
     with pytest.raises(UsageError, match="the cluster has no GPU"):
-        place({"CPU": 4}, device="cuda", extractors=[MeanColour()])
+        place([node(4, 64e9)], device="cuda", extractors=[MeanColour()])
 
 
 def test_a_plan_by_shots_cuts_where_the_video_does(tmp_path):

@@ -48,6 +48,21 @@ class ClusterError(VidrayError):
     """The cluster cannot do the work: a node that does not see the store, or work that keeps going missing."""
 
 
+class StorageGoneError(ClusterError):
+    """The corpus' storage gives none of its files any more, for which no file is to blame."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(uri, reason)
+        self.uri = uri
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.uri}: {self.reason}, nor any file next to it; the storage of the corpus seems to be gone, which is "
+            "no fault of the files: run again when it is back, or with --prune where they are removed for good"
+        )
+
+
 class IndexFileError(VidrayError):
     """An index is not there, is damaged, or is of a type that vidray does not open."""
 

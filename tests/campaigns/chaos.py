@@ -333,7 +333,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=["random", "points", "writers"], action="append")
     parser.add_argument("--kind", choices=list(KINDS), action="append", help="of the kills at random moments")
-    parser.add_argument("--scenario", choices=["extract", "change", "retry"], action="append", help="of the points")
+    parser.add_argument("--scenario", choices=list(scenarios.MAKE), action="append", help="of the points")
     parser.add_argument("--keep", metavar="FOLDER", help="work there, and leave what is found")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -341,7 +341,7 @@ def main() -> int:
         campaign = prepare(folder, options.seed)
         began = time.monotonic()
         conduct(campaign, options.only or ["random", "points", "writers"], options.kills, options.points,
-                options.scenario or ["extract", "change", "retry"], options.kind or list(KINDS))  # fmt: skip
+                options.scenario or list(scenarios.MAKE), options.kind or list(KINDS))  # fmt: skip
         wall_s = time.monotonic() - began
     sys.stdout.write(json.dumps(report(campaign, options.seed, wall_s)) + "\n")
     return 1 if campaign.broken else 0

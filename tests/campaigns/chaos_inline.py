@@ -43,13 +43,25 @@ class _RayError(Exception):
 class _Pool:
     """The pool for CPUs: one worker, in this process."""
 
-    def __init__(self, placement: Any, store_url: str, extractors: Mapping[str, Any], bound: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        placement: Any,
+        store_url: str,
+        extractors: Mapping[str, Any],
+        bound: Mapping[str, Any],
+        staff: Any,
+        **options: Any,
+    ) -> None:
         self._held = (store_url, dict(extractors), dict(bound))
+        self.stood, self.lost = True, 0
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Nothing is held but memory."""
+
+    def close(self) -> None:
         """Nothing is held but memory."""
 
     def receipts(self, tasks: Sequence[Any]) -> Iterator[Any]:
@@ -94,20 +106,23 @@ class _Sandbox:
             self._uri = uri
         return self._reader.read(requests, start_s, end_s)
 
+    def start(self) -> None:
+        """It stands already."""
+
     def close(self) -> None:
         """Nothing is held but memory."""
 
 
 def install() -> None:
     """Stand in for Ray and the sandbox, in this process and for good."""
-    from vidray.pipeline import extract, plan, pool  # noqa: F401  the modules, by way of sys.modules
+    from vidray.pipeline import extract, plan, pool, survey  # noqa: F401  the modules, by way of sys.modules
 
     ray = types.ModuleType("ray")
     ray.__dict__.update(
         remote=lambda **options: _Remote,
         wait=lambda tasks, num_returns=1, timeout=None: (tasks[:num_returns], tasks[num_returns:]),
         get=lambda done: done.value,
-        exceptions=types.SimpleNamespace(RayError=_RayError),
+        exceptions=types.SimpleNamespace(RayError=_RayError, RayTaskError=_RayError),
         cluster_resources=lambda: {"CPU": 2.0},
         nodes=lambda: [{"NodeID": "0", "NodeManagerAddress": "here", "Alive": True, "Resources": {"CPU": 2.0}}],
         is_initialized=lambda: True,
@@ -118,6 +133,7 @@ def install() -> None:
     for name, module in (("ray", ray), ("ray.cloudpickle", ray), ("ray.util", ray), (strategies.__name__, strategies)):
         sys.modules[name] = module
     ray.__dict__.update(util=types.SimpleNamespace(scheduling_strategies=strategies))
-    modules: dict[str, Any] = {name: sys.modules[f"vidray.pipeline.{name}"] for name in ("extract", "plan", "pool")}
-    modules["plan"].Sandbox = modules["pool"].Sandbox = _Sandbox
+    names = ("extract", "plan", "pool", "survey")
+    modules: dict[str, Any] = {name: sys.modules[f"vidray.pipeline.{name}"] for name in names}
+    modules["plan"].Sandbox = modules["pool"].Sandbox = modules["survey"].Sandbox = _Sandbox
     modules["extract"].Pool = _Pool

@@ -200,9 +200,20 @@ def kill(pid: int) -> bool:
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every file of a store but the records of runs, with its bytes."""
-    files = (path for path in sorted(store.rglob("*")) if path.is_file())
-    return {str(path.relative_to(store)): path.read_bytes() for path in files if path.parent.name != "runs"}
+    """Every file of a store but the records of runs, with its bytes.
+
+    Of seals what they say of the part that is there: one whose run was killed goes on admitting the part before.
+    """
+    files = (path for path in sorted(store.rglob("*")) if path.is_file() and path.parent.name != "runs")
+    return {str(path.relative_to(store)): _sealed(path) if _is_seal(path) else path.read_bytes() for path in files}
+
+
+def _is_seal(path: Path) -> bool:
+    return path.name.startswith("_part-") and path.suffix == ".json"
+
+
+def _sealed(path: Path) -> bytes:
+    return json.dumps({name: said for name, said in json.loads(path.read_text()).items() if name != "before"}).encode()
 
 
 def published(store: Path) -> dict[str, tuple[int, int]]:

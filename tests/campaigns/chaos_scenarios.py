@@ -12,6 +12,8 @@ VIDEOS = "abcdefg"
 CLIP_LENGTH = ("--clip-length", "0.1")
 COLOURS = ("-x", "extractors_for_tests:MeanColour")
 LOUDNESS = ("-x", "extractors_for_tests:Loudness")
+PICKY = ("-x", "extractors_for_tests:FailsOnDark")
+THREE = (*COLOURS, *LOUDNESS, *PICKY)
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Scenario:
 
 
 def first_run(folder: Path, environ: dict[str, str]) -> Scenario:
-    """Two extractors over seven videos and a broken one, in three parts."""
+    """Three extractors, one of which fails on some clips, over seven videos and a broken one, in three parts."""
     return _first_run(folder, frames=8)
 
 
@@ -47,7 +49,7 @@ def long_first_run(folder: Path) -> Scenario:
 def _first_run(folder: Path, *, frames: int) -> Scenario:
     corpus = _write_corpus(folder, frames=frames)
     (folder / "initial").mkdir()
-    return Scenario("first run", corpus, folder / "initial", (*CLIP_LENGTH, *COLOURS, *LOUDNESS))
+    return Scenario("first run", corpus, folder / "initial", (*CLIP_LENGTH, *THREE))
 
 
 def changed(folder: Path, environ: dict[str, str]) -> Scenario:
@@ -65,7 +67,7 @@ def changed(folder: Path, environ: dict[str, str]) -> Scenario:
 def healed(folder: Path, environ: dict[str, str]) -> Scenario:
     """In one part a video comes back and another stays lost, in one a video comes back, in one nothing was there."""
     corpus = _write_corpus(folder)
-    options = (*CLIP_LENGTH, *COLOURS)
+    options = (*CLIP_LENGTH, *THREE)
     _do(["plan", str(corpus), str(folder / "initial"), *CLIP_LENGTH], folder, environ)
     for name in "bceg":
         (corpus / f"{name}.mp4").rename(folder / f"{name}.mp4")
@@ -76,7 +78,14 @@ def healed(folder: Path, environ: dict[str, str]) -> Scenario:
     return Scenario("retry", corpus, folder / "initial", options, changes_what_is_done=True)
 
 
-MAKE = {"extract": first_run, "change": changed, "retry": healed}
+def cut_by_shots(folder: Path, environ: dict[str, str]) -> Scenario:
+    """The plan is made by looking for shots, and filled by three extractors."""
+    corpus = _write_corpus(folder, frames=24)
+    (folder / "initial").mkdir()
+    return Scenario("shots", corpus, folder / "initial", ("--shots", "--clip-length", "0.5", *THREE))
+
+
+MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots}
 
 
 def _do(arguments: list[str], folder: Path, environ: dict[str, str]) -> None:

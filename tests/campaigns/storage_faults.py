@@ -1,6 +1,6 @@
 """Real extract jobs on storage that misbehaves: object storage and web servers with faults, full and read-only disks.
 
-    python tests/campaigns/storage_faults.py [--rounds 12] [--seed 0] [--only s3|http|outage|blocked|disk|read-only]
+    python tests/campaigns/storage_faults.py [--rounds 12] [--seed 0] [--only s3|http|outage|flicker|vanish|...]
 
 Each round is one `vidray.extract` with faults, and, where it failed or left files unread, one more without. The laws:
 every run ends; it ends well, or with one clear line; then the tables are byte for byte those of an undisturbed run into
@@ -208,6 +208,62 @@ def outage_rounds(field: Field, score: Score) -> None:
         with_faults(score, field.s3_corpus, f"s3://{BUCKET}/outage-{number}", field.s3, expected)
 
 
+def flicker_rounds(field: Field, score: Score) -> None:
+    """The object storage, with corpus and store, is gone at some moment, and back some seconds later."""
+    expected = baseline(field, field.s3_corpus)
+    for number in range(field.rounds):
+        gone_s, back_s = field.dice.uniform(0.5, 12.0), field.dice.uniform(0.5, 30.0)
+        print(f"flicker {number}: gone after {gone_s:.1f} s, back {back_s:.1f} s later", flush=True)
+        with a_while(
+            gone_s, back_s, lambda: vars(field.s3).update(outage_at=0), lambda: vars(field.s3).update(outage_at=None)
+        ):
+            is_done = run(score, field.s3_corpus, f"s3://{BUCKET}/flicker-{number}")
+        score.faults["storage gone and back"] += 1
+        unblamed(score, field.s3_corpus, f"s3://{BUCKET}/flicker-{number}", is_done, expected)
+
+
+def vanish_rounds(field: Field, score: Score) -> None:
+    """The folder of the corpus is gone at some moment, as an unmounted disk, and back some seconds later."""
+    expected = baseline(field, str(field.media))
+    away = field.media.with_name("away")
+    for number in range(field.rounds):
+        gone_s, back_s = field.dice.uniform(0.5, 8.0), field.dice.uniform(0.2, 10.0)
+        print(f"vanish {number}: gone after {gone_s:.1f} s, back {back_s:.1f} s later", flush=True)
+        store = tempfile.mkdtemp(dir=field.scratch)
+        with a_while(gone_s, back_s, lambda: field.media.rename(away), lambda: away.rename(field.media)):
+            is_done = run(score, str(field.media), store)
+        score.faults["corpus gone and back"] += 1
+        unblamed(score, str(field.media), store, is_done, expected)
+
+
+@contextmanager
+def a_while(after_s: float, lasting_s: float, begin: Callable[[], Any], end: Callable[[], Any]) -> Iterator[None]:
+    """Something begins after some time and ends later; it has ended once the block has."""
+    is_left = threading.Event()
+
+    def pass_by() -> None:
+        if not is_left.wait(after_s):
+            begin()
+            is_left.wait(lasting_s)
+            end()
+
+    thread = threading.Thread(target=pass_by)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_left.set()
+        thread.join()
+
+
+def unblamed(score: Score, corpus: str, store: str, is_done: bool, expected: dict[str, bytes]) -> None:
+    """The same command again, if it failed; no row may blame the storage, without any retry of failures."""
+    score.counts["rows_that_blame_the_storage"] += unread(store)
+    is_done = is_done or run(score, corpus, store)
+    score.counts["unclear"] += not is_done
+    judge(score, store, expected)
+
+
 def blocked_rounds(field: Field, score: Score) -> None:
     """One file of the store cannot be written, as a folder is in its place: at each step of a run in turn."""
     expected = baseline(field, str(field.media))
@@ -352,6 +408,8 @@ CAMPAIGNS = {
     "s3": s3_rounds,
     "http": http_rounds,
     "outage": outage_rounds,
+    "flicker": flicker_rounds,
+    "vanish": vanish_rounds,
     "blocked": blocked_rounds,
     "disk": disk_rounds,
     "read-only": read_only_rounds,

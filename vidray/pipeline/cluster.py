@@ -9,16 +9,16 @@ import logging
 import os
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from vidray.errors import ClusterError, StoreError, UsageError
+from vidray.errors import ClusterError, StoreError, UsageError, VidrayError
 from vidray.extractors.protocol import Extractor
 from vidray.models.batching import RESERVED_BYTES
-from vidray.storage import Folder, filesystem, is_local, local_path
+from vidray.pipeline.nodes import Node, Question, answer_of, ask, living, room_of
+from vidray.storage import Folder, is_local, local_path
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -53,44 +53,44 @@ class Placement:
         return "cuda" if self.gpus else "cpu"
 
 
-def place(
-    resources: Mapping[str, float],
-    *,
-    device: Device,
-    extractors: Iterable[Extractor],
-    spare_cpus: int = 0,
-    node_memory_bytes: float = float("inf"),
-) -> Placement:
-    """Choose the placement from a cluster's total resources and the memory of its largest node.
+def place(nodes: Sequence[Node], *, device: Device, extractors: Iterable[Extractor], spare_cpus: int = 0) -> Placement:
+    """Choose the placement from what each node has.
 
     With GPUs, decoders on all CPUs feed one worker a GPU. On CPUs alone, each core decodes and extracts, so that no
-    core idles and no frame travels. No worker reserves more than a node has: Ray would wait for such a node for ever.
-    A worker holds all networks.
+    core idles and no frame travels; workers are counted node by node. None reserves more than a node has that can hold
+    one: Ray would wait for such a node for ever. A worker holds all networks.
 
     Raises:
         UsageError: `device` is "cuda" and the cluster has no GPU.
     """
-    cpus = max(1, int(resources.get("CPU", 1)) - spare_cpus)
-    gpus = resources.get("GPU", 0.0)
+    cpus = max(1, int(sum(node.cpus for node in nodes)) - spare_cpus)
+    gpus = sum(node.gpus for node in nodes)
     if device == "cuda" and not gpus:
         raise UsageError("--device cuda: the cluster has no GPU; leave --device out or use cpu")
-    most_bytes = min(node_memory_bytes, resources.get("memory", float("inf")))
+    has_gpu_work = bool(gpus) and device != "cpu"
+    able = [node for node in nodes if (node.gpus if has_gpu_work else node.cpus >= 1)] or nodes
+    most_bytes = max(node.memory_bytes for node in able)
     networks_bytes = sum(getattr(extractor, "memory_bytes", RESERVED_BYTES) for extractor in extractors)
     memory_bytes = int(min(WORKER_BYTES + networks_bytes, most_bytes))
-    if gpus and device != "cpu":
+    if has_gpu_work:
         workers = max(1, int(gpus))
         return Placement(max(1, cpus - workers), workers, min(1.0, gpus), memory_bytes)
-    fitting = int(resources.get("memory", float(cpus * memory_bytes)) // memory_bytes)
-    return Placement(0, max(1, min(cpus, fitting)), 0.0, memory_bytes)
+    return Placement(0, max(1, min(cpus, room_of(nodes, memory_bytes))), 0.0, memory_bytes)
 
 
 class Cluster:
-    """A connection to Ray that is made when it is first needed, and undone if it was made here."""
+    """A connection to Ray that is made when it is first needed, and undone if it was made here.
+
+    Attributes:
+        local: Whether it was started here, and so is this machine alone.
+        question: What its nodes were asked before they got work, and nodes that join are asked.
+    """
 
     def __init__(self, address: str | None) -> None:
         self._address = address
         self._started = False
-        self._checked = False
+        self._store: Folder | None = None
+        self.question: Question | None = None
         self.local = False
 
     def connect(self) -> None:
@@ -121,26 +121,24 @@ class Cluster:
                 if tries == STARTS or address is not None:
                     raise ClusterError(f"no Ray cluster {where}: {' '.join(str(e).split())}") from e
         self._started = True
+        # Ray prints what its nodes complain of among our results, in paragraphs; `Staff` has a line for it
+        import ray._private.worker
+
+        ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
 
     def close(self) -> None:
         import ray
 
+        if self._store is not None and self.question is not None:
+            # a store that is gone by now keeps it, until a run clears its staging
+            with contextlib.suppress(OSError, VidrayError):
+                self._store.remove(self.question.token)
         if self._started:
             ray.shutdown()
             self._started = False
 
     def placement(self, *, device: Device, extractors: Iterable[Extractor]) -> Placement:
-        import ray
-
-        spare_cpus = SPARE_CPUS if self.local else 0
-        largest = max(node["Resources"].get("memory", float("inf")) for node in ray.nodes() if node["Alive"])
-        return place(
-            ray.cluster_resources(),
-            device=device,
-            extractors=extractors,
-            spare_cpus=spare_cpus,
-            node_memory_bytes=largest,
-        )
+        return place(living(), device=device, extractors=extractors, spare_cpus=SPARE_CPUS if self.local else 0)
 
     def check_nodes(self, store: Folder, media_uri: str | None) -> None:
         """See, once, that every node reads what this process writes to the store, and sees the corpus.
@@ -151,40 +149,19 @@ class Cluster:
             ClusterError: Names the first node that does not, and what it does not see.
         """
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        if self._checked or self.local:
+        if self.question is not None or self.local:
             return
-        token = f"_staging/token-{uuid.uuid4().hex}"
-        store.write_bytes(token, token.encode())
-        if media_uri is not None and _sees(store.url, token, media_uri) is not None:
-            # gone for this process too, so it is no fault of the nodes
-            media_uri = None
-        check = ray.remote(num_cpus=0, max_retries=2)(_sees)
-        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-        try:
-            asked = {
-                check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                    store.url, token, media_uri
-                ): address
-                for node, address in nodes.items()
-            }
-            answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_CHECK_S)
-            if late:
-                raise ClusterError(f"node {asked[late[0]]} did not answer within {NODE_CHECK_S:.0f} s")
-            for answer in answered:
-                try:
-                    complaint = ray.get(answer)
-                except ray.exceptions.RayError as e:
-                    reason = " ".join(str(e).split())[-300:]
-                    raise ClusterError(f"node {asked[answer]} cannot run vidray: {reason}") from e
-                if complaint:
-                    raise ClusterError(
-                        f"node {asked[answer]} {complaint}; every node must reach STORE and CORPUS under the same path"
-                    )
-            self._checked = True
-        finally:
-            store.remove(token)
+        question = Question.about(store, media_uri)
+        self._store = store
+        self.question = question
+        asked = {ask(node, question): node.address for node in living()}
+        answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_CHECK_S)
+        if late:
+            raise ClusterError(f"node {asked[late[0]]} did not answer within {NODE_CHECK_S:.0f} s")
+        for answer in answered:
+            if complaint := answer_of(answer):
+                raise ClusterError(f"node {asked[answer]} {complaint}")
 
 
 @contextlib.contextmanager
@@ -197,11 +174,7 @@ def cluster(address: str | None) -> Iterator[Cluster]:
 
 
 def ship_weights(extractors: Mapping[str, Extractor], store: Folder) -> dict[str, Extractor]:
-    """Copy local weights into the store where there are other nodes, which would not find them."""
-    import ray
-
-    if sum(1 for node in ray.nodes() if node["Alive"]) < 2:
-        return dict(extractors)
+    """Copy local weights into the store, for nodes that would not find them, those that join later too."""
     return {table: _shipped(extractor, store) for table, extractor in extractors.items()}
 
 
@@ -228,20 +201,6 @@ def pickle_sources(extractors: Mapping[str, Extractor]) -> None:
             continue
         if "site-packages" not in path and module.__name__ != "__main__":
             ray.cloudpickle.register_pickle_by_value(module)
-
-
-def _sees(store_url: str, token: str, media_uri: str | None) -> str | None:
-    """What a node complains of, None where it sees all."""
-    try:
-        if Folder(store_url).read_bytes(token) != token.encode():
-            return f"sees another store at {store_url}"
-    except OSError as e:
-        return f"does not see the store {store_url}: {e}"
-    if media_uri is not None:
-        fs, path = filesystem(media_uri)
-        if not fs.exists(path):
-            return f"does not see {media_uri}"
-    return None
 
 
 def raise_as_said(error: Exception) -> None:

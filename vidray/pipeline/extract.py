@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vidray.corpus import Listing, list_corpus
-from vidray.errors import ClusterError, UsageError, VidrayError
+from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError
 from vidray.extractors import resolve, slug, table_of
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
@@ -25,7 +25,9 @@ from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
-from vidray.pipeline.tasks import BlockWork, PartWork, SliceWork, Task, missing_parts, part_work, tasks_of
+from vidray.pipeline.staff import Staff
+from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
+from vidray.pipeline.witness import UNREACHABLE
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import FixedStride, Planner
 from vidray.store import SliceKey, Store
@@ -37,6 +39,8 @@ WAVE_CLIPS = 65_536
 PASSES = 2
 BLOCKS_OF_A_BROKEN_CLUSTER = 8
 CLIPS_ISOLATED = 256
+WORKERS_END_S = 2.0
+"""Ray tells workers to end, and does not say when they have."""
 
 
 def extract(
@@ -215,14 +219,14 @@ class _Filling:
     progress: Progress
     run: RunRecord
     lease: Lease
-    unreachable: list[SliceWork] = field(default_factory=list)
     lost: str = ""
     """What the last worker that was lost is known to have died of."""
 
     def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
         placement = self.cluster.placement(device=self.device, extractors=self.extractors.values())
         self.run.settings["placement"] = dataclasses.asdict(placement)
-        self.extractors = ship_weights(self.extractors, self.store.folder)
+        if not self.cluster.local:
+            self.extractors = ship_weights(self.extractors, self.store.folder)
         pickle_sources(self.extractors)
         lacking = {
             count: [part for part, tables in missing.items() if len(tables) == count] for count in _lengths(missing)
@@ -235,10 +239,21 @@ class _Filling:
         )
         with ThreadPoolExecutor(PUBLISHING_HERE) as threads:
             publisher = Publisher(self.store, self.extractors, threads=threads if self.cluster.local else None)
-            with Pool(placement, self.store.url, self.extractors, self.bound) as pool:
-                for wave in _waves(works):
-                    self.lease.check()
-                    self._run_wave(wave, placement, pool, publisher)
+            staff = Staff(self.cluster, placement.memory_bytes, say=self.progress.say)
+            with Pool(placement, self.store.url, self.extractors, self.bound, staff, say=self.progress.say) as pool:
+                try:
+                    for wave in _waves(works):
+                        self.lease.check()
+                        self._run_wave(wave, placement, pool, publisher)
+                except StorageGoneError:
+                    # what is still at work could stage more of the same
+                    pool.close()
+                    time.sleep(WORKERS_END_S)
+                    self._unstage_unreachable(publisher)
+                    raise
+                finally:
+                    self.run.count("workers_lost", pool.lost)
+                    self.run.count("nodes_lost", staff.nodes_lost)
             publisher.wait()
 
     def _run_wave(self, wave: Sequence[PartWork], placement: Placement, pool: Pool, publisher: Publisher) -> None:
@@ -268,7 +283,7 @@ class _Filling:
         self.progress.say(f"{clips} clips went missing {PASSES} times; trying them one by one")
         self.run.count("clips_isolated", clips)
         pool.close()
-        for receipt in isolate(blocks, self.store, self.extractors, self.bound, placement):
+        for receipt in isolate(blocks, self.store, self.extractors, self.bound, placement, say=self.progress.say):
             self._received(receipt, publisher)
 
     def _received(self, receipt: Receipt, publisher: Publisher) -> None:
@@ -278,21 +293,16 @@ class _Filling:
             return
         self.progress.extracted(receipt.done, receipt.failed, receipt.video_s)
         self.run.received(receipt)
-        if receipt.unreachable is not None:
-            self.unreachable.append(work)
-        if self.run.is_storage_gone():
-            self._unstage_unreachable(publisher)
-            raise ClusterError(
-                f"most clips cannot be read any more, last {receipt.unreachable}; the storage of the corpus seems to "
-                "be gone, which is no fault of the files: run again when it is back"
-            )
+        if receipt.unreachable is not None and self.run.is_storage_gone():
+            raise StorageGoneError(receipt.unreachable, "the storage does not give it, nor most of the last clips")
         publisher.received(receipt)
 
     def _unstage_unreachable(self, publisher: Publisher) -> None:
         """Have the slices without their files count as missing, but for those of parts that are published by now."""
-        for work in self.unreachable:
-            if publisher.is_waiting(work.table, work.key.part):
-                self.store.unstage(work.table, work.key)
+        for table in self.extractors:
+            for key in self.store.staged(table):
+                if publisher.is_waiting(table, key.part) and self.store.has_failed(table, key, UNREACHABLE):
+                    self.store.unstage(table, key)
 
     def _find_unreported(self, blocks: Sequence[BlockWork], publisher: Publisher) -> None:
         """A worker may die between staging a slice and reporting it: the store is what counts."""
@@ -310,11 +320,12 @@ class _Filling:
             return
         try:
             if placement.decoders:
-                yield from receipts(tasks, placement, self.store.url, self.extractors, self.bound)
+                yield from receipts(
+                    tasks, placement, self.store.url, self.extractors, self.bound, say=self.progress.say
+                )
             else:
                 yield from pool.receipts(tasks)
         except ray.exceptions.RayError as e:
-            self.run.count("workers_lost", 1)
             self.lost = " ".join(str(e).split())[-300:]
             self.progress.say(f"a worker was lost: {self.lost}")
 

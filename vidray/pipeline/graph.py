@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from vidray.errors import ClusterError
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Placement, data_context
-from vidray.pipeline.pool import TASK_RETRIES, WORKER_RESTARTS
+from vidray.pipeline.pool import TASK_RETRIES
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare
+from vidray.pipeline.waiting import watched
+from vidray.pipeline.witness import Witnessed
 from vidray.pipeline.worker import DecodedSlice, Receipt, Samplings, SliceExtractor, decode_task, samplings
 from vidray.sandbox import Sandbox
+from vidray.store import Store
+
+WORKER_RESTARTS = 3
 
 
 def receipts(
@@ -27,6 +33,8 @@ def receipts(
     store_url: str,
     extractors: Mapping[str, Extractor],
     bound: Mapping[str, Bound],
+    *,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Receipt]:
     """Run a wave, and yield what is staged as it comes in.
 
@@ -35,12 +43,16 @@ def receipts(
         RayError: A worker was lost more often than it is started again.
     """
     data = build_graph(tasks, placement, store_url, extractors, bound)
-    for batch in data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-        for row in batch["receipt"].to_pylist():
-            found = pickle.loads(row)
-            if isinstance(found, Trouble):
-                raise found.error
-            yield found
+    batches = iter(data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"))
+    try:
+        for batch in watched(batches, doing="extracting", say=say):
+            for row in batch["receipt"].to_pylist():
+                found = pickle.loads(row)
+                if isinstance(found, Trouble):
+                    raise found.error
+                yield found
+    except TimeoutError as e:
+        raise ClusterError(str(e)) from e
 
 
 def build_graph(
@@ -59,7 +71,7 @@ def build_graph(
     decoded = _stage(
         data,
         _decode,
-        fn_args=(samplings(extractors),),
+        fn_args=(samplings(extractors), store_url),
         compute=ray.data.TaskPoolStrategy(size=min(placement.decoders, len(tasks))),
         num_cpus=1,
         max_retries=TASK_RETRIES,
@@ -87,14 +99,15 @@ def _stage(data: Any, work: Any, **options: Any) -> Any:
         return data.map_batches(work, batch_size=None, batch_format="pyarrow", **options)
 
 
-def _decode(batch: pa.Table, wanted: Samplings) -> Iterator[pa.Table]:
+def _decode(batch: pa.Table, wanted: Samplings, store_url: str) -> Iterator[pa.Table]:
     for task in batch["task"].to_pylist():
-        for decoded in spare(partial(_decoded, pickle.loads(task), wanted)):
+        for decoded in spare(partial(_decoded, pickle.loads(task), wanted, store_url)):
             yield _row("slice", decoded)
 
 
-def _decoded(task: Task, wanted: Samplings) -> Iterator[DecodedSlice]:
-    with contextlib.closing(Sandbox()) as sandbox:
+def _decoded(task: Task, wanted: Samplings, store_url: str) -> Iterator[DecodedSlice]:
+    with contextlib.closing(Witnessed(Sandbox(), Store(store_url))) as sandbox:
+        sandbox.about(task[0].slices[0].key.part)
         yield from decode_task(task, wanted, sandbox)
 
 

@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from vidray.corpus import Listing, list_corpus
-from vidray.errors import ClusterError, ProbeError
+from vidray.errors import ClusterError, ProbeError, StorageGoneError
 from vidray.media import Clip, Video, VideoInfo
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
 from vidray.pipeline.progress import Progress
 from vidray.pipeline.survey import find_cuts
+from vidray.pipeline.waiting import first_of
+from vidray.pipeline.witness import is_gone_beside
 from vidray.planning import (
     FixedStride,
     Part,
@@ -143,7 +145,7 @@ def estimate(
     with cluster(ray_address) as connection:
         connection.connect()
         progress.phase("probing", len(listing.videos))
-        for part in run_parts(parts, planner, None):
+        for part in run_parts(parts, planner, None, say=progress.say):
             progress.probed(part.videos, len(part.failures))
             found.append(part)
     progress.close()
@@ -254,7 +256,7 @@ def plan_listing(
     cluster.connect()
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
-    for part in run_parts(parts, planner, target):
+    for part in run_parts(parts, planner, target, say=progress.say):
         lease.check()
         _say_part(part, progress)
 
@@ -276,7 +278,9 @@ class Target:
     metadata: pa.Schema
 
 
-def run_parts(parts: Sequence[Part], planner: Planner, target: Target | None) -> Iterator[PartPlan]:
+def run_parts(
+    parts: Sequence[Part], planner: Planner, target: Target | None, *, say: Callable[[str], None] = lambda line: None
+) -> Iterator[PartPlan]:
     """Probe parts on the cluster, some at a time; yields a `PartPlan` each."""
     import ray
 
@@ -285,10 +289,14 @@ def run_parts(parts: Sequence[Part], planner: Planner, target: Target | None) ->
     waiting = iter(parts)
     running = [job.remote(part, planner, target) for part in itertools.islice(waiting, at_once)]
     while running:
-        finished, running = ray.wait(running, num_returns=1)
+        try:
+            finished = first_of(running, doing=f"planning {len(running)} parts", say=say)
+        except TimeoutError as e:
+            raise ClusterError(str(e)) from e
+        running.remove(finished)
         running += [job.remote(part, planner, target) for part in itertools.islice(waiting, 1)]
         try:
-            yield ray.get(finished[0])
+            yield ray.get(finished)
         except ray.exceptions.RayError as e:
             raise_as_said(e)
             raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
@@ -353,29 +361,37 @@ def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:
 def _probe_part(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:
     """Probe all, and a second time what the storage did not give.
 
-    Raises ClusterError where by then it does not even answer about a file that it gave, or gave none of its files.
+    Raises StorageGoneError where by then it does not give the files either that it gave, or gave none of its files.
     """
     results = _probe_all(videos)
-    lost = _not_given(results)
+    lost = _not_given(videos, results)
     if not lost:
         return results
     for index, info in zip(lost, _probe_all([videos[index] for index in lost]), strict=True):
         results[index] = info
-    lost = _not_given(results)
-    places = {urlsplit(videos[index].uri)[:2] for index in lost}
-    given = next((video for video, info in zip(videos, results, strict=True) if isinstance(info, VideoInfo)), None)
-    are_all_lost = len(lost) == len(videos) >= FILES_OF_A_STORAGE and len(places) == 1
-    witness = given or (videos[0] if are_all_lost else None)
-    if lost and witness is not None and not is_answering(witness.uri):
-        raise ClusterError(
-            f"{cast(ProbeError, results[lost[0]]).message}; the storage of the corpus seems to be gone, which is no "
-            "fault of the files: run again when it is back"
-        )
+    lost = _not_given(videos, results)
+    given = [video.uri for video, info in zip(videos, results, strict=True) if isinstance(info, VideoInfo)]
+    if lost and (is_gone_beside(videos[lost[0]].uri, given) if given else _are_all_lost(videos, results, lost)):
+        raise StorageGoneError(videos[lost[0]].uri, cast(ProbeError, results[lost[0]]).message)
     return results
 
 
-def _not_given(results: Sequence[VideoInfo | ProbeError]) -> list[int]:
-    return [index for index, info in enumerate(results) if isinstance(info, ProbeError) and info.kind == "unreadable"]
+def _not_given(videos: Sequence[Video], results: Sequence[VideoInfo | ProbeError]) -> list[int]:
+    """Those that the storage does not give, though it has them: a manifest may name what never was."""
+    kinds = [info.kind if isinstance(info, ProbeError) else None for info in results]
+    return [
+        index
+        for index, (video, kind) in enumerate(zip(videos, kinds, strict=True))
+        if kind == "unreadable" or (kind == "not_found" and video.is_seen)
+    ]
+
+
+def _are_all_lost(videos: Sequence[Video], results: Sequence[VideoInfo | ProbeError], lost: Sequence[int]) -> bool:
+    """Whether a storage gives none of its files, which are some."""
+    places = {urlsplit(videos[index].uri)[:2] for index in lost}
+    if len(places) > 1 or not len(lost) == len(videos) >= FILES_OF_A_STORAGE:
+        return False
+    return cast(ProbeError, results[0]).kind == "not_found" or not is_answering(videos[0].uri)
 
 
 def _probe_all(videos: Sequence[Video]) -> list[VideoInfo | ProbeError]:

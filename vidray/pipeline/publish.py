@@ -19,6 +19,8 @@ from vidray.store import SliceKey, Store
 PUBLISHING_AT_ONCE = 4
 PUBLISHING_HERE = 2
 """Threads of the driver: each holds a row group in memory."""
+PUBLISH_S = 3600.0
+"""A part is some GB at most."""
 
 _Awaited = tuple[str, int]
 
@@ -65,7 +67,14 @@ class Publisher:
         import ray
 
         while len(self._running) > running:
-            finished = wait(self._running, return_when=FIRST_COMPLETED).done.pop()
+            done = wait(self._running, PUBLISH_S, return_when=FIRST_COMPLETED).done
+            if not done:
+                table, part = next(iter(self._running.values()))
+                raise ClusterError(
+                    f"part {part} of {table} is not published after {PUBLISH_S / 60:.0f} min: its storage or its node "
+                    "hangs; what is staged is kept, run again"
+                )
+            finished = done.pop()
             table, part = self._running.pop(finished)
             try:
                 finished.result()

@@ -9,6 +9,7 @@ import importlib.metadata
 import platform
 import secrets
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from vidray.pipeline.worker import Receipt
 from vidray.planning import Planner
 from vidray.store import PROBE, Store
 
-UNREACHABLE_SLICES = 8
+RECENT_SLICES = 16
 PACKAGES = ("vidray", "ray", "torch", "torchvision", "torchaudio", "av", "pyarrow")
 
 
@@ -65,8 +66,7 @@ class RunRecord:
         self._done = 0
         self._failed = 0
         self._video_s = 0.0
-        self._slices = 0
-        self._unreachable = 0
+        self._recent: deque[bool] = deque(maxlen=RECENT_SLICES)
         self.settings: dict[str, Any] = {
             "corpus": corpus,
             "plan": planner.config,
@@ -80,16 +80,17 @@ class RunRecord:
 
     def count(self, what: str, number: int) -> None:
         """Add to one of the record's own counts: what was lost and tried again."""
+        if not number:
+            return
         attempts = self.settings.setdefault("attempts", {})
         attempts[what] = attempts.get(what, 0) + number
 
     def is_storage_gone(self) -> bool:
-        """Whether most slices of this run hold files that the storage does not give."""
-        return self._unreachable >= UNREACHABLE_SLICES and 2 * self._unreachable > self._slices
+        """Whether of the last slices most hold files that the storage has and does not give."""
+        return 2 * sum(self._recent) > RECENT_SLICES
 
     def received(self, receipt: Receipt) -> None:
-        self._slices += 1
-        self._unreachable += receipt.unreachable is not None
+        self._recent.append(receipt.unreachable is not None)
         self._done += receipt.done
         self._failed += receipt.failed
         self._video_s += receipt.video_s

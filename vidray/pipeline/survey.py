@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from vidray.errors import ClusterError, DecodeError, UsageError
 from vidray.media import Video, VideoInfo
 from vidray.pipeline.cluster import raise_as_said
+from vidray.pipeline.waiting import first_of
 from vidray.planning import FramesOf, Survey
 from vidray.sandbox import Sandbox, frames_of
 from vidray.storage import is_answering
@@ -61,7 +62,10 @@ def find_cuts(
     waiting = (piece for piece in pieces if piece.video.video_id not in given_up)
     running = {job.remote(piece, survey): piece for piece in itertools.islice(waiting, at_once)}
     while running:
-        (finished,), _ = ray.wait(list(running), num_returns=1)
+        try:
+            finished = first_of(list(running), doing="looking where videos cut")
+        except TimeoutError as e:
+            raise ClusterError(str(e)) from e
         piece = running.pop(finished)
         running |= {job.remote(more, survey): more for more in itertools.islice(waiting, 1)}
         try:

@@ -27,6 +27,7 @@ from vidray.labels.examples import COLUMNS, Ragged, features_of, joined
 from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
 from vidray.pipeline.cluster import cluster, raise_as_said
+from vidray.pipeline.waiting import wait_for
 from vidray.store import IDENTITY, Store
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, suiting_table
@@ -211,14 +212,17 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     finish: Any = ray.remote(**options)(_fit)
     try:
         kept, examples = gather.options(num_returns=2).remote(store_url, table, COLUMNS[head], clips, folds)
-        rows, classes, videos = ray.get(kept)
+        rows, classes, videos = ray.get(wait_for(kept, doing="gathering features"))
         parts = ray.remote(**options)(_splits).remote(examples, folds, seed)
-        tests = ray.get(parts)
+        tests = ray.get(wait_for(parts, doing="splitting clips"))
         folded = ray.remote(**options)(_fold)
         answers = [folded.remote(head, examples, parts, fold, seed) for fold in range(folds)]
         last = finish.options(num_returns=2).remote(head, examples, seed)
-        predictions = ray.get(answers)
+        predictions = [ray.get(wait_for(answer, doing="training on folds")) for answer in answers]
+        wait_for(last[0], doing="training on all clips")
         model, setting = ray.get(last)
+    except TimeoutError as e:
+        raise ClusterError(str(e)) from e
     except ray.exceptions.RayTaskError as e:
         _raise_cause(e)
     except ray.exceptions.RayError as e:

@@ -22,7 +22,7 @@ from vidray.pipeline.context import ContextAudio
 from vidray.pipeline.rows import Inputs, extract_rows
 from vidray.pipeline.tables import TableReader
 from vidray.pipeline.tasks import BlockWork, SliceWork, Task
-from vidray.sandbox import Sandbox
+from vidray.pipeline.witness import Reader
 from vidray.store import Store
 
 
@@ -36,16 +36,13 @@ class Receipt:
     video_s: float
     started_at: float
     unreachable: str | None = None
-    """One of its files that the storage did not give, None where it gave all."""
-
-
-UNREACHABLE = ("not_found", "unreadable")
+    """One of its files that the storage did not give, though it has it; None where it gave all."""
 
 
 def receipt_of(work: SliceWork, rows: pa.Table, video_s: float, started_at: float) -> Receipt:
     """What there is to say of a slice's rows."""
     failed = rows.num_rows - rows["kind"].null_count
-    lost = rows.filter(pc.is_in(rows["kind"], value_set=pa.array(UNREACHABLE)))
+    lost = rows.filter(pc.equal(rows["kind"], "unreadable"))
     first = lost["uri"][0].as_py() if lost.num_rows else None
     return Receipt(work, rows.num_rows - failed, failed, video_s, started_at, first)
 
@@ -78,7 +75,7 @@ def samplings(extractors: Mapping[str, Extractor]) -> Samplings:
     return {table: samplings_of(extractor) for table, extractor in extractors.items()}
 
 
-def decode_task(task: Task, wanted: Samplings, sandbox: Sandbox, *, only: Clip | None = None) -> Iterator[DecodedSlice]:
+def decode_task(task: Task, wanted: Samplings, sandbox: Reader, *, only: Clip | None = None) -> Iterator[DecodedSlice]:
     """Decode a task's clips in one pass, each once for all slices that want it; hand a slice on when it is full.
 
     With `only`, the other clips of its slices are left without samples.
@@ -92,7 +89,7 @@ class _Block:
     """The decoding of one block: clip after clip, and at the end of a video what is wanted behind its last clip."""
 
     def __init__(
-        self, block: BlockWork, wanted: Samplings, sandbox: Sandbox, started_at: float, only: Clip | None
+        self, block: BlockWork, wanted: Samplings, sandbox: Reader, started_at: float, only: Clip | None
     ) -> None:
         self._block = block
         self._only = only

@@ -189,10 +189,13 @@ def take_back(store: Store, extractors: Mapping[str, Extractor], *, retry_failed
 
     Parts that lack new clips keep all rows that they have, but where a row depends on the video's other clips: these
     are made again whole. With `retry_failed`, slices with failures of any part are not staged; a part that an
-    interrupted run has taken back is left to go on from where it was.
+    interrupted run has taken back is left to go on from where it was, and so are parts that were never published, but
+    for what is staged of them with failures.
     """
     for table, extractor in extractors.items():
         grown, again = store.grown(table), store.again(table)
+        if retry_failed:
+            _unstage_failed(store, table, set(store.parts(f"features/{table}")) - again)
         for part in store.parts(f"features/{table}"):
             is_retried = retry_failed and store.rows(f"errors/{table}", part) > 0
             if part in grown or (is_retried and part not in again):
@@ -200,6 +203,12 @@ def take_back(store: Store, extractors: Mapping[str, Extractor], *, retry_failed
                 if part not in grown or is_each_for_itself(extractor):
                     kept = dict(_published_slices(store, table, part, extractor, failed_too=not is_retried))
                 _stage_again(store, table, part, kept)
+
+
+def _unstage_failed(store: Store, table: str, settled: set[int]) -> None:
+    for key in store.staged(table):
+        if key.part not in settled and store.has_failed(table, key):
+            store.unstage(table, key)
 
 
 def is_each_for_itself(extractor: Extractor) -> bool:

@@ -290,6 +290,14 @@ class Store:
         except pa.ArrowInvalid as e:
             raise self._useless(table, key, "damaged") from e
 
+    def has_failed(self, table: str, key: SliceKey, kinds: Sequence[str] | None = None) -> bool:
+        """Whether a staged slice has failures, of any kind or of some; a damaged one is removed, and has none."""
+        try:
+            found = self.read_staged(table, key)["kind"]
+        except StoreError:
+            return False
+        return any(kind is not None and (kinds is None or kind in kinds) for kind in found.to_pylist())
+
     def _useless(self, table: str, key: SliceKey, what: str) -> StoreError:
         self.unstage(table, key)
         return StoreError(f"{self.url}/_staging/{table}/{key.file}: {what}; it is removed, run again to do it anew")

