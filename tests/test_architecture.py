@@ -19,7 +19,7 @@ PACKAGE = ROOT / "vidray"
 FACADE = "vidray"
 
 LAYERS: tuple[dict[str, set[str]], ...] = (
-    {"errors": {"errors"}},
+    {"errors": {"errors"}, "terminal": {"terminal"}},
     {
         "media": {"media"},
         "storage": {"storage"},

@@ -17,6 +17,7 @@ from vidray.planning import FixedStride
 from vidray.retrieval.search import search
 from vidray.store import Store
 from vidray.store.verification import verify
+from vidray.terminal import shown
 
 FRAMES, AUDIO = "efficientnet_lite0", "yamnet"
 CLIP_S = 2.0
@@ -42,7 +43,9 @@ def demo(store: str) -> None:
     build_index(store, extractor=FRAMES)
     found = search(store, clip=query["clip_id"], extractor=FRAMES, k=HITS)
     for hit in found.hits:
-        console.print(f"   {hit.score:.3f}  {Path(str(hit.uri)).name} {hit.start_s:g}-{hit.end_s:g} s", highlight=False)
+        console.print(
+            f"   {hit.score:.3f}  {shown(Path(str(hit.uri)).name)} {hit.start_s:g}-{hit.end_s:g} s", highlight=False
+        )
 
     where, example = shlex.quote(store), shlex.quote(clips[-1]["uri"])
     console.print(f"\n[bold]The tables[/] are in {where}/features/. What to type next:", highlight=False)

@@ -25,6 +25,7 @@ from vidray.cli import (
     train,
     verify,
 )
+from vidray.cli.arguments import say
 from vidray.errors import UsageError, VidrayError
 
 COMMANDS = (
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        print("vidray: interrupted; what is done is kept, run the same command again to go on", file=sys.stderr)
+        say("vidray: interrupted; what is done is kept, run the same command again to go on")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (VidrayError, OSError) as e:
         if arguments.debug:
             raise
-        print(f"vidray: {' '.join(str(e).split())}", file=sys.stderr)
+        say(f"vidray: {' '.join(str(e).split())}")
         return 2 if isinstance(e, UsageError) else 1
 
 

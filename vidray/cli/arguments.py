@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from vidray.terminal import shown
+
 LABEL_COLUMNS = "a CSV file: clip_id,label or uri,label or uri,start_s,end_s,label"
 """What people's labels come in."""
 
@@ -31,7 +33,13 @@ def add_any_source(parser: argparse.ArgumentParser) -> None:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr)
+    """One line for a person, on standard error."""
+    print(shown(line), file=sys.stderr)
+
+
+def tell(line: str) -> None:
+    """One line of a result, on standard output."""
+    print(shown(line))
 
 
 def print_json(value: object) -> None:

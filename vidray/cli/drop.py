@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.errors import UsageError
 from vidray.wording import counted
 
@@ -35,7 +35,7 @@ def run_drop(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(removal))
     else:
-        print(f"removed {removal.table}")
+        tell(f"removed {removal.table}")
     return 0
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.wording import counted
 
 
@@ -33,12 +33,12 @@ def run_errors(arguments: argparse.Namespace) -> int:
         print_json([dataclasses.asdict(kind) for kind in kinds])
         return 0
     if not kinds:
-        print("nothing failed, and nothing warned")
+        tell("nothing failed, and nothing warned")
     for kind in kinds:
         what = counted(kind.count, "video" if kind.table is None else "clip")
         first = kind.first
         place = "" if first.start_s is None else f" at {first.start_s:g}-{first.end_s:g} s"
-        print(f"{kind.table or 'videos'}: {what}: {kind.stage} {kind.kind}, as {first.uri}{place}: {first.message}")
+        tell(f"{kind.table or 'videos'}: {what}: {kind.stage} {kind.kind}, as {first.uri}{place}: {first.message}")
     tables = sorted({kind.table for kind in kinds if kind.table is not None and kind.stage != WARNED})
     again = retry_command(arguments.store, tables)
     if again is not None and any(kind.stage != WARNED for kind in kinds):

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.cli.arguments import add_json, command, print_json, say, tell
 
 
 def add(commands: Any) -> None:
@@ -27,5 +27,5 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        print(f"{summary.rows:,} {'rows' if arguments.to == 'csv' else 'annotations'} in {summary.path}")
+        tell(f"{summary.rows:,} {'rows' if arguments.to == 'csv' else 'annotations'} in {summary.path}")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import LABEL_COLUMNS, add_any_source, add_json, command, print_json, say
+from vidray.cli.arguments import LABEL_COLUMNS, add_any_source, add_json, command, print_json, say, tell
 from vidray.errors import UsageError
 from vidray.wording import counted
 
@@ -35,7 +35,7 @@ def run_import(arguments: argparse.Namespace) -> int:
         print_json(dataclasses.asdict(summary))
     else:
         did = "as before: " if arguments.undo else ""
-        print(
+        tell(
             f"{did}{counted(summary.labels, 'label')} of {counted(summary.clips, 'clip')} "
             f"in {arguments.store}/labels/{summary.name}"
         )

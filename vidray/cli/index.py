@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from vidray.cli.arguments import command, count, say
+from vidray.cli.arguments import command, count, say, tell
 
 
 def add(commands: Any) -> None:
@@ -39,12 +39,12 @@ def run_index(arguments: argparse.Namespace) -> int:
         say=say,
     )
     changed = f"{info.added:,} added, {info.retired:,} retired" if info.added or info.retired else "nothing has changed"
-    print(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions): {changed}")
+    tell(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions): {changed}")
     recalls = [f"{one.recall_at_10:.3f}{_with_filter(one.kept)}" for one in info.measured]
-    print(f"recall at 10: {', '.join(recalls)}; {info.nprobe} of {info.nlist:,} lists are looked into")
+    tell(f"recall at 10: {', '.join(recalls)}; {info.nprobe} of {info.nlist:,} lists are looked into")
     if left_out := sum(info.left_out.values()):
         reasons = ", ".join(f"{rows:,} {reason.replace('_', ' ')}" for reason, rows in info.left_out.items() if rows)
-        print(f"left out {left_out:,} rows: {reasons}")
+        tell(f"left out {left_out:,} rows: {reasons}")
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, count, print_json, say
+from vidray.cli.arguments import add_json, command, count, print_json, say, tell
 from vidray.wording import counted
 
 ZERO_SHOT_TOP = 10
@@ -84,5 +84,5 @@ def _suggest(arguments: argparse.Namespace, head: Any) -> int:
         print_json({"name": arguments.name, "suggestions": [dataclasses.asdict(clip) for clip in found]})
         return 0
     for clip in found:
-        print(f"{clip.clip_id}  {clip.uri}  {clip.start_s:g}-{clip.end_s:g} s  {clip.label} {clip.score:.2f}")
+        tell(f"{clip.clip_id}  {clip.uri}  {clip.start_s:g}-{clip.end_s:g} s  {clip.label} {clip.score:.2f}")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json
+from vidray.cli.arguments import add_json, command, print_json, tell
 
 
 def add(commands: Any) -> None:
@@ -26,5 +26,5 @@ def run_models(arguments: argparse.Namespace) -> int:
         if model.bfloat16_cosine is not None:
             state = f"  bfloat16: cosine >= {model.bfloat16_cosine:g} with float32{state}"
         dim = "-" if model.dim is None else model.dim
-        print(f"{model.name:40} {model.kind:12} {dim:>5}  {model.weights}{state}")
+        tell(f"{model.name:40} {model.kind:12} {dim:>5}  {model.weights}{state}")
     return 0

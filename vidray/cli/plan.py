@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import command, print_json
+from vidray.cli.arguments import command, print_json, tell
 from vidray.cli.corpus import add_corpus, planner_of
 from vidray.cli.failures import say_failures, say_nothing_done
 from vidray.errors import UsageError
@@ -41,7 +41,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
             print_json({"store": arguments.store, **dataclasses.asdict(found)})
         else:
             unreadable = f" ({found.videos_failed:,} unreadable)" if found.videos_failed else ""
-            print(
+            tell(
                 f"planned: {counted(found.videos, 'video')}{unreadable}, {counted(found.clips, 'clip')} in "
                 f"{arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
             )
@@ -52,13 +52,11 @@ def run_plan(arguments: argparse.Namespace) -> int:
         counts = {"videos": estimated.videos, "videos_failed": len(estimated.failures), "clips": estimated.clips}
         print_json({**counts, "video_s": estimated.video_s, "decode_cpu_s": cpu_s})
         return 0
-    print(f"videos        {estimated.videos:,}")
-    print(f"hours         {estimated.video_s / 3600:,.2f}")
-    print(f"clips         {estimated.clips:,}")
-    print(
-        f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({estimated.decode_pixels / 1e9:,.1f} gigapixels)"
-    )
-    print(f"unreadable    {len(estimated.failures):,}")
+    tell(f"videos        {estimated.videos:,}")
+    tell(f"hours         {estimated.video_s / 3600:,.2f}")
+    tell(f"clips         {estimated.clips:,}")
+    tell(f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({estimated.decode_pixels / 1e9:,.1f} gigapixels)")
+    tell(f"unreadable    {len(estimated.failures):,}")
     for uri, message in estimated.failures:
-        print(f"  {uri}: {message}")
+        tell(f"  {uri}: {message}")
     return 0

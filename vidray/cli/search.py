@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vidray.cli.arguments import add_json, command, count, print_json, say, span
+from vidray.cli.arguments import add_json, command, count, print_json, say, span, tell
 
 if TYPE_CHECKING:
     from vidray.retrieval.hits import Explanation, Hit, VideoHit
@@ -65,7 +65,7 @@ def run_search(arguments: argparse.Namespace) -> int:
     hits: Sequence[Hit | VideoHit] = result.hits
     for rank, hit in enumerate(hits, start=1):
         by = f"{hit.modality or '-':6}  " if arguments.text is not None else ""
-        print(f"{rank:3d}  {hit.score:.4f}  {by}{_place(hit)}")
+        tell(f"{rank:3d}  {hit.score:.4f}  {by}{_place(hit)}")
     return 0
 
 

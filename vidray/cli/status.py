@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json
+from vidray.cli.arguments import add_json, command, print_json, tell
 from vidray.wording import counted
 
 
@@ -26,15 +26,15 @@ def run_status(arguments: argparse.Namespace) -> int:
         return 0
     unreadable = f" ({found.videos_failed:,} unreadable)" if found.videos_failed else ""
     hours = f"{found.video_s / 3600:,.2f} hours"
-    print(f"{counted(found.videos, 'video')}{unreadable}, {hours}, {counted(found.clips, 'clip')} of {_corpora(found)}")
+    tell(f"{counted(found.videos, 'video')}{unreadable}, {hours}, {counted(found.clips, 'clip')} of {_corpora(found)}")
     for table in found.tables:
-        print(f"features/{table.name}: {', '.join(_told(table))}")
+        tell(f"features/{table.name}: {', '.join(_told(table))}")
     for name, rows in found.labels.items():
-        print(f"labels/{name}: {counted(rows, 'label')}")
+        tell(f"labels/{name}: {counted(rows, 'label')}")
     if found.staged:
-        print(f"staged: {counted(found.staged, 'slice')} of a run that is going on, or was interrupted: run it again")
+        tell(f"staged: {counted(found.staged, 'slice')} of a run that is going on, or was interrupted: run it again")
     for line in found.held_by:
-        print(f"being written, {line}")
+        tell(f"being written, {line}")
     return 0
 
 

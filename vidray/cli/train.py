@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import LABEL_COLUMNS, add_any_source, add_json, command, count, print_json, say
+from vidray.cli.arguments import LABEL_COLUMNS, add_any_source, add_json, command, count, print_json, say, tell
 
 
 def add(commands: Any) -> None:
@@ -48,5 +48,5 @@ def run_train(arguments: argparse.Namespace) -> int:
         return 0
     for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         value, low, high = (summary.metrics[f"{name}{bound}"] for bound in ("", "_low", "_high"))
-        print(f"{title:10} {value:.3f}  ({low:.3f} to {high:.3f}, by {summary.folds} folds of videos)")
+        tell(f"{title:10} {value:.3f}  ({low:.3f} to {high:.3f}, by {summary.folds} folds of videos)")
     return 0

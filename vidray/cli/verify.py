@@ -7,15 +7,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.errors import StoreError
 from vidray.wording import counted
 
 
 def add(commands: Any) -> None:
-    parser = command(
-        commands, "verify", run_verify, "account for every planned clip, and for every byte that was published"
-    )
+    parser = command(commands, "verify", run_verify, "account for every planned clip, and what was published")
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("--full", action="store_true", help="read every byte, also of large parts and indexes")
     add_json(parser)
@@ -32,7 +30,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(counts)
     else:
-        print("  ".join(f"{name} {value:,}" for name, value in counts.items()))
+        tell("  ".join(f"{name} {value:,}" for name, value in counts.items()))
     return 0 if found.is_whole else 1
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from vidray.errors import SpecMismatchError, UsageError, WeightsError
 from vidray.extractors.inputs import Bound, scope_of, video_schema_of
+from vidray.extractors.named_weights import check_named_weights
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.registry import check, is_built_in, origin_of, resolve
 from vidray.media import Columns, Modality, record_of
 from vidray.models.weights import file_record
+from vidray.storage import is_local
 
 NAMED_FIELDS = ("model", "bundle", "weights")
 """Fields of the built-in extractors that their name stands for."""
@@ -149,6 +151,7 @@ def _rebuilt(origin: str, settings: Mapping[str, Any] | None) -> Extractor:
             f"the table was made by {origin}, and a store does not decide what is imported: name it with -x {origin}, "
             "or pass the extractor itself"
         )
+    check_named_weights(origin, settings or {})
     try:
         described: Any = resolve(origin)
         rebuilt: Extractor = dataclasses.replace(described, **(settings or {}))
@@ -233,8 +236,9 @@ def suitability(spec: Mapping[str, Any], query: str) -> int | None:
 
 def given_for(spec: Mapping[str, Any], extractor: str | Extractor | None) -> Extractor | None:
     """The extractor that a user named or passed for a table, where it is one that the table's spec cannot name."""
-    if extractor is None or ":" not in str(spec.get("extractor")).partition("@")[0]:
+    name, at, weights = str(spec.get("extractor")).partition("@")
+    if extractor is None or not (":" in name or (at and not is_local(weights))):
         return None
     if not isinstance(extractor, str):
         return extractor
-    return resolve(extractor) if ":" in extractor.partition("@")[0] else None
+    return resolve(extractor) if ":" in extractor.partition("@")[0] or "@" in extractor else None

@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from vidray.terminal import shown
+
 LOG_EVERY_S = 10.0
 
 
@@ -34,7 +36,7 @@ class Progress:
         """One line for a person."""
         if self._quiet:
             return
-        self._console.print(escape(line))
+        self._console.print(escape(shown(line)))
 
     def phase(self, name: str, total: int, unit: str = "videos") -> None:
         """Begin counting something else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import posixpath
 from collections.abc import Iterator
@@ -84,13 +85,13 @@ def _recorded(store: Store) -> tuple[frozenset[str], tuple[tuple[str, str], ...]
         if name.endswith(".json"):
             try:
                 record = json.loads(store.folder.read_bytes(name))
-                records.append((str(record["started_at"]), record))
+                records.append((datetime.datetime.fromisoformat(record["started_at"]), record))
             except (OSError, ValueError, KeyError, TypeError) as e:
                 unread.append((name, f"{type(e).__name__}: {e}"))
     for _, record in sorted(records, key=lambda pair: pair[0]):
         with contextlib.suppress(AttributeError, TypeError):
             tables.update(map(str, record.get("extractors") or {} if _made_rows(record) else ()))
-            tables.difference_update(map(str, record.get("dropped") or ()))
+            tables.discard(str(record.get("dropped")).removeprefix("features/"))
     return frozenset(tables), tuple(unread)
 
 

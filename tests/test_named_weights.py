@@ -1,0 +1,62 @@
+"""A store's word is not enough to fetch anything, to open a device, or to name weights in two ways."""
+
+from __future__ import annotations
+
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from vidray.errors import UsageError, WeightsError
+from vidray.extractors import describe, resolve, restore
+
+
+def spec_of(origin: str, **settings: object) -> dict:
+    spec = describe(resolve("torchvision/resnet18"))
+    return {**spec, "extractor": origin, "settings": {**spec["settings"], **settings}}
+
+
+@pytest.fixture
+def asked():
+    """The requests that reach a server which a store could name."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", paths
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_no_url_is_asked_for_a_store(asked):
+    url, paths = asked
+    for weights in (f"{url}/w.safetensors", f"simplecache::{url}/w.safetensors", "s3://bucket/w.safetensors"):
+        with pytest.raises(UsageError, match="nothing is fetched because a store says so"):
+            restore(spec_of(f"torchvision/resnet18@{weights}"))
+    with pytest.raises(UsageError, match="beside its name"):
+        restore(spec_of("torchvision/resnet18", weights=f"{url}/w.safetensors"))
+    with pytest.raises(UsageError, match="options in its name"):
+        restore(spec_of("torchvision/resnet18?weights=/dev/zero"))
+    assert paths == []
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/proc/self/mem", "fifo", "link", "folder", "nothing"])
+def test_no_special_file_is_opened(tmp_path, name):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WeightsError, match=r"no regular file|No such file"):
+        restore(spec_of(f"torchvision/resnet18@{tmp_path / name}"))

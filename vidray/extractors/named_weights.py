@@ -1,0 +1,63 @@
+"""Weights that a store names: it may be a stranger's, so nothing is fetched for it, and no device is read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vidray.errors import UsageError, WeightsError
+from vidray.extractors.inventory import find
+from vidray.storage import is_local, local_path
+
+WEIGHTS_BYTES_MAX = 64 << 30
+"""No network that vidray runs has more; some files of the system claim to."""
+
+SYSTEM_FOLDERS = ("/dev/", "/proc/", "/sys/")
+"""What lies there is made up as it is read."""
+
+STOOD_FOR = ("model", "bundle", "weights")
+"""Fields that an extractor's name stands for: among a store's settings they would be a second name."""
+
+
+def check_named_weights(origin: str, settings: Mapping[str, Any]) -> None:
+    """Refuse weights that a store names and that are no regular file of this machine; reads none.
+
+    Weights that come with a package, or are known to it by a name, are not named by a store at all.
+
+    Raises:
+        UsageError: They are at a URL, or are given in a way that vidray does not write.
+        WeightsError: They are no regular file.
+    """
+    name, at, weights = origin.partition("@")
+    if "?" in name:
+        raise UsageError(f"{origin} has options in its name, as vidray never writes it down")
+    given = [field for field in STOOD_FOR if field in settings]
+    if given and find(name) is not None:
+        raise UsageError(f"{origin} was set up with '{given[0]}' beside its name, as vidray never writes it down")
+    for place in (weights if at else None, settings.get("weights")):
+        if isinstance(place, str):
+            _check_place(name, place)
+
+
+def _check_place(name: str, weights: str) -> None:
+    if is_local(weights) and "::" not in weights:
+        _check_file(weights)
+        return
+    raise UsageError(
+        f"the table was made by {name} with weights from {weights}, and nothing is fetched because a store says so: "
+        f"name them yourself with -x '{name}@{weights}'"
+    )
+
+
+def _check_file(weights: str) -> None:
+    path = os.path.realpath(local_path(weights))
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as e:
+        raise WeightsError(f"weights {weights} cannot be read: {e}") from e
+    is_file = stat.S_ISREG(found.st_mode) and not path.startswith(SYSTEM_FOLDERS)
+    if not is_file or found.st_size > WEIGHTS_BYTES_MAX:
+        raise WeightsError(f"weights {weights}, which the store names, are no regular file of at most 64 GiB")
