@@ -172,7 +172,7 @@ def _of_manifest(table: pa.Table, fs: Any, path: str, corpus: str, limit: int | 
         asked = [uri for uri in wanted if entries[uri].fingerprint is None and uri not in known]
         for first in range(0, len(asked), ROWS_AT_ONCE):
             some = asked[first : first + ROWS_AT_ONCE]
-            for uri, (size_bytes, fingerprint) in zip(some, pool.map(_look_up, some), strict=True):
+            for uri, (size_bytes, fingerprint) in zip(some, pool.map(look_up, some), strict=True):
                 entries[uri].fingerprint = fingerprint
                 entries[uri].size_bytes = size_bytes if fingerprint != UNSEEN else entries[uri].size_bytes
     videos = [_listed(uri, entries.pop(uri)) for uri in wanted]
@@ -207,7 +207,7 @@ def _span(row: Mapping[str, Any], where: str) -> Span | None:
     return span
 
 
-def _look_up(uri: str) -> tuple[int | None, str]:
+def look_up(uri: str) -> tuple[int | None, str]:
     """A file's size and fingerprint, by its storage."""
     try:
         fs, path = filesystem(uri)

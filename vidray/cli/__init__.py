@@ -17,8 +17,10 @@ from vidray.cli import (
     extract,
     import_,
     index,
+    interrupts,
     label,
     models,
+    move,
     plan,
     search,
     status,
@@ -28,7 +30,7 @@ from vidray.cli import (
 from vidray.errors import UsageError, VidrayError
 
 COMMANDS = (
-    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, models, demo,
+    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, move, models, demo,
 )  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 
@@ -41,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        print("vidray: interrupted; what is done is kept, run the same command again to go on", file=sys.stderr)
-        return 130
+        if not interrupts.is_interrupted():
+            print("vidray: interrupted", file=sys.stderr)
+        return interrupts.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -62,11 +65,14 @@ def run() -> None:
     status = 1
 
     def leave() -> None:
+        if interrupts.is_interrupted():
+            interrupts.end()
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
 
+    interrupts.watch()
     # the first to be registered is the last to be called
     atexit.register(leave)
     if sys.argv[1:2] in (["extract"], ["plan"]):
@@ -76,6 +82,8 @@ def run() -> None:
         without_pandas()
     try:
         status = main()
+        if interrupts.is_interrupted():
+            leave()
     except SystemExit as e:
         status = e.code if isinstance(e.code, int) else 2
         raise

@@ -16,6 +16,7 @@ import pyarrow as pa
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError
 from vidray.media import Clip, Video, VideoInfo
+from vidray.moving import finish_renaming
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
 from vidray.pipeline.progress import Progress
@@ -166,8 +167,9 @@ def settle_changes(
     retry_failed: bool = False,
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
-    if store.moving() is not None or store.intent():
+    if store.moving() is not None or store.renaming() is not None or store.intent():
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
+            finish_renaming(store)
             finish_move(store)
             finish_retirement(store)
     changes = find_changes(store, listing)

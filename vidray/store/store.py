@@ -130,7 +130,7 @@ class Store:
         return same and _by_content(known) != _by_content(asked)
 
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
-        """Say what makes a table, unless it has rows. Where it had none and another was to make it, nothing stays staged."""
+        """Say what makes a table, unless it has rows. Of another that was to make it nothing stays staged."""
         if self.spec(table) is not None:
             if self.spec_differences(table, spec) is None or self.parts(f"features/{table}"):
                 return
@@ -425,6 +425,15 @@ class Store:
     def write_move(self, part: int, video_ids: Sequence[str], current: Mapping[str, Sequence[int]]) -> None:
         move = {"part": part, "videos": list(video_ids)}
         self._write_json(INTENT, {"retire": [], "current": dict(current), "move": move})
+
+    def renaming(self) -> tuple[str, str] | None:
+        """The old and the new prefix of a move of the videos' files that has begun and not ended."""
+        rename = self._json(INTENT).get("rename") if self.folder.exists(INTENT) else None
+        return None if rename is None else (str(rename["old"]), str(rename["new"]))
+
+    def write_renaming(self, old: str, new: str, current: Mapping[str, Sequence[int]]) -> None:
+        rename = {"old": old, "new": new}
+        self._write_json(INTENT, {"retire": [], "current": dict(current), "rename": rename})
 
     def clear_intent(self) -> None:
         self.folder.remove(INTENT)
