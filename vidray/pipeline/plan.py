@@ -8,6 +8,7 @@ import queue
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from os import PathLike
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from vidray.media import Clip, Video, VideoInfo
 from vidray.moving import finish_renaming
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
-from vidray.pipeline.progress import Progress
+from vidray.pipeline.progress import Progress, shown
 from vidray.pipeline.survey import find_cuts
 from vidray.planning import (
     FixedStride,
@@ -33,7 +34,7 @@ from vidray.planning import (
     with_spans_cut,
 )
 from vidray.sandbox import Sandbox
-from vidray.storage import is_answering, is_local
+from vidray.storage import is_answering, is_local, place_of
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.lease import OF_LABELS, Lease
@@ -88,8 +89,8 @@ class PlanSummary:
 
 
 def plan(
-    corpus: str,
-    store: str,
+    corpus: str | PathLike[str],
+    store: str | PathLike[str],
     *,
     planner: Planner | None = None,
     limit: int | None = None,
@@ -97,10 +98,10 @@ def plan(
     prune: bool = False,
     text_columns: Sequence[str] = (),
     ray_address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> PlanSummary:
     """Write the videos and clips of a corpus into a store; extracts nothing. Arguments and errors as of `extract`."""
-    progress = progress or Progress(quiet=True)
+    corpus, progress = place_of(corpus, "corpus"), shown(progress)
     planner = planner or FixedStride()
     target = Store(store)
     target.check_plan(planner.config)
@@ -124,16 +125,16 @@ def planned_in(store: Store) -> PlanSummary:
 
 
 def estimate(
-    corpus: str,
+    corpus: str | PathLike[str],
     *,
     planner: Planner | None = None,
     limit: int | None = None,
     text_columns: Sequence[str] = (),
     ray_address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> PartPlan:
     """Probe a corpus and add up what planning it would find; writes nothing."""
-    progress = progress or Progress(quiet=True)
+    corpus, progress = place_of(corpus, "corpus"), shown(progress)
     listing = list_corpus(corpus, limit=limit, text_columns=text_columns)
     for warning in listing.warnings:
         progress.say(warning)

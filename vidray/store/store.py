@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from vidray.errors import SpecMismatchError, StoreError
 from vidray.extractors.spec import current, unbound
-from vidray.storage import Folder
+from vidray.storage import Folder, place_of
 from vidray.store import parquet
 from vidray.store.layout import (
     AGAIN,
@@ -57,8 +58,8 @@ from vidray.store.seals import read_seal, settle_seal, write_seal
 class Store:
     """A store at an fsspec URL; the folder need not exist yet."""
 
-    def __init__(self, url: str) -> None:
-        self.folder = Folder(url)
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.folder = Folder(place_of(url, "store"))
         self.url = self.folder.url
         self._listed: pa.Table | None = None
 
