@@ -142,13 +142,14 @@ def estimate(
     _check_survey(planner)
     parts = parts_of(listing.videos, itertools.count())
     found = []
-    with cluster(ray_address) as connection:
-        connection.connect()
+    with cluster(ray_address) as connection, contextlib.closing(progress):
+        is_small = len(parts) == 1 and survey_of(planner) is None
+        if not is_small:
+            connection.connect()
         progress.phase("probing", len(listing.videos))
-        for part in run_parts(parts, planner, None):
+        for part in (plan_part(parts[0], planner, None),) if is_small else run_parts(parts, planner, None):
             progress.probed(part.videos, len(part.failures))
             found.append(part)
-    progress.close()
     return PartPlan(
         videos=sum(part.videos for part in found),
         clips=sum(part.clips for part in found),

@@ -88,7 +88,7 @@ class Progress:
 
 
 def shown(progress: Progress | bool | None) -> Progress:
-    """What a run shows itself by: True is a bar in a terminal or a notebook, lines elsewhere; False and None: nothing."""
+    """How a run shows itself: True is a bar in a terminal or a notebook and lines elsewhere, False or None nothing."""
     if isinstance(progress, Progress):
         return progress
     if not isinstance(progress, bool | None):

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,9 @@ def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
 
 def open_search(store: str) -> Searcher:
     """A searcher of a store, for many queries: networks, indexes and identities are loaded once, when first needed."""
-    return Searcher(Store(store))
+    held = Store(store)
+    held.check_there()
+    return Searcher(held)
 
 
 def search(store: str, **query: Any) -> SearchResult:
@@ -143,7 +145,7 @@ class Searcher:
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}")
         for name in PLACES & given.keys():
-            given[name] = place_of(given[name], name)
+            given[name] = place_of(cast(Any, given[name]), name)
         ((kind, value),) = given.items()
         ask = Ask(kind=kind, value=value, at=at, modality=modality, extractor=extractor, where=where, explain=explain)
         answer: Answer = (

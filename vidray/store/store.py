@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidray.errors import SpecMismatchError, StoreError
+from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.extractors.spec import current, unbound
 from vidray.storage import Folder, place_of
 from vidray.store import parquet
@@ -63,6 +63,17 @@ class Store:
         self.url = self.folder.url
         self._listed: pa.Table | None = None
 
+    def check_there(self) -> None:
+        """Raise UsageError, the same for every command, where there is no store, nor tables of another's making."""
+        if self.folder.exists("vidray.json") or any(self.folder.sizes(kind) for kind in ("features", "index")):
+            return
+        what = "a file, and a store is a folder" if self.is_file() else "no vidray store there (no vidray.json)"
+        raise UsageError(f"{self.url}: {what}")
+
+    def is_file(self) -> bool:
+        """Whether a file is in the place of the folder."""
+        return bool(self.folder.fs.isfile(self.folder.root))
+
     def config(self) -> dict[str, Any] | None:
         """What `vidray.json` says; None for a store that is not there."""
         if not self.folder.exists("vidray.json"):
@@ -85,6 +96,8 @@ class Store:
 
     def check_plan(self, plan: Mapping[str, Any]) -> None:
         """Refuse another plan's configuration than the store has."""
+        if self.is_file():
+            raise UsageError(f"{self.url}: a file, and a store is a folder; is CORPUS missing before it?")
         config = self.config()
         if config is not None and config["plan"] != plan:
             raise SpecMismatchError(
