@@ -37,6 +37,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"index": {"index"}},
     {"labels": {"labels"}},
     {"retrieval": {"retrieval"}, "exports": {"exports"}},
+    {"moving": {"moving"}},
     {"pipeline": {"pipeline"}, "overview": {"overview"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
     {"report": {"report"}, "demo": {"demo"}},

@@ -12,7 +12,7 @@ from labeled_stores import TABLE, rows_of, write_store
 
 import vidray
 from vidray.cli import main
-from vidray.corpus import Listing
+from vidray.corpus import Listing, list_corpus
 from vidray.errors import StoreError, UsageError
 from vidray.media import Video
 from vidray.pipeline.plan import settle_changes
@@ -179,3 +179,56 @@ def test_a_corpus_of_which_nothing_can_be_read_is_status_1(tmp_path, capsys):
         (tmp_path / "corpus" / name).write_bytes(b"no video")
     assert main(["plan", str(tmp_path / "corpus"), str(tmp_path / "store")]) == 1
     assert "nothing could be done: none of 2 videos can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify"], ["status"], ["errors"], ["search", "--clip", "x"], ["index", "-x", "net"],
+                  ["drop", "net"], ["label", "classes"], ["move", "/a", "/b"]],
+)  # fmt: skip
+def test_a_wrong_store_is_told_alike_by_every_command(tmp_path, capsys, arguments):
+    command, *options = arguments
+    nowhere = str(tmp_path / "nowhere")
+    line = [command, *options, nowhere] if command == "label" else [command, nowhere, *options]
+    line = ["label", nowhere, "classes"] if command == "label" else line
+    assert main(line) in (1, 2)
+    assert f"vidray: {nowhere}: no vidray store there (no vidray.json)" in capsys.readouterr().err
+
+
+def test_a_store_that_is_a_file_is_told(tmp_path, capsys):
+    (tmp_path / "video.mp4").write_bytes(b"")
+    assert main(["plan", str(tmp_path), str(tmp_path / "video.mp4")]) == 2
+    assert "video.mp4: a file, and a store is a folder" in capsys.readouterr().err
+
+
+def test_a_store_in_the_corpus_is_left_out_and_told(tmp_path):
+    write_store(tmp_path / "store", np.ones((2, 2), np.float32))
+    for place in ("a.mp4", "store/features/b.mp4"):
+        (tmp_path / place).write_bytes(b"x")
+    listing = list_corpus(str(tmp_path))
+    assert [Path(video.uri).name for video in listing.videos] == ["a.mp4"]
+    assert listing.warnings == (f"{tmp_path}/store: a vidray store in the corpus, which is left out",)
+
+
+def test_models_are_filtered_by_words(capsys):
+    assert main(["models", "audio", "--json"]) == 0
+    names = [model["name"] for model in json.loads(capsys.readouterr().out)]
+    assert "yamnet" in names
+    assert "efficientnet_lite0" not in names
+    assert main(["models", "nosuchmodel"]) == 0
+    assert "no extractor has nosuchmodel" in capsys.readouterr().err
+
+
+def test_a_search_without_hits_says_so_and_whether_the_filter_did_it(store, capsys):
+    vidray.build_index(store.url, extractor=TABLE)
+    capsys.readouterr()
+    assert main(["search", store.url, "--clip", "clip00001", "--where", "start_s > 1000"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no clip found: the filter (--where) keeps none of them" in err
+
+
+def test_a_small_dry_run_starts_no_ray(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vidray.pipeline.cluster.Cluster.connect", lambda self: pytest.fail("Ray was started"))
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    assert main(["plan", str(tmp_path), "store", "--dry-run"]) == 0
+    assert "unreadable    1" in capsys.readouterr().out

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vidray.labels.heads import open_head, suggest
     from vidray.labels.imports import import_labels, undo_import
     from vidray.labels.labeling import class_labeler, label, zero_shot_labeler
+    from vidray.moving import move
     from vidray.overview import status
     from vidray.pipeline import build_index, extract, plan, train
     from vidray.planning import FixedStride, Shots
@@ -37,6 +38,7 @@ _HOMES = {
     "failures": "vidray.store.accounts",
     "import_labels": "vidray.labels.imports",
     "label": "vidray.labels.labeling",
+    "move": "vidray.moving",
     "open_head": "vidray.labels.heads",
     "open_index": "vidray.retrieval.search",
     "open_search": "vidray.retrieval.search",
@@ -64,6 +66,7 @@ __all__ = [
     "failures",
     "import_labels",
     "label",
+    "move",
     "open_head",
     "open_index",
     "open_search",

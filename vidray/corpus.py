@@ -7,9 +7,9 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -26,6 +26,8 @@ MEDIA_SUFFIXES = frozenset(
         ".opus", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wav", ".weba", ".webm", ".wma", ".wmv", ".y4m",
     }
 )  # fmt: skip
+T = TypeVar("T")
+
 LOOKUPS_AT_ONCE = 32
 ROWS_AT_ONCE = 10_000
 
@@ -84,9 +86,11 @@ def list_corpus(
     except (FileNotFoundError, NotADirectoryError, ValueError) as e:
         raise UsageError(f"{corpus}: no such file or folder") from e
     if info["type"] == "directory":
-        files = find(fs, path)
+        files, stores = _without_stores(find(fs, path))
         media = {name: found for name, found in files.items() if _is_media(name, path)}
-        return _of_files(fs, media, corpus, limit, skipped=len(files) - len(media))
+        listing = _of_files(fs, media, corpus, limit, skipped=len(files) - len(media))
+        left_out = tuple(f"{store}: a vidray store in the corpus, which is left out" for store in stores)
+        return replace(listing, warnings=(*listing.warnings, *left_out))
     if PurePosixPath(path).suffix.lower() in SUFFIXES:
         table = read_manifest(fs, path, corpus, text_columns=text_columns)
         return _of_manifest(table, fs, path, corpus, limit, known)
@@ -104,6 +108,13 @@ def _is_media(name: str, top: str) -> bool:
     inside = PurePosixPath(name.removeprefix(top.rstrip("/") + "/"))
     hidden = any(step.startswith(".") for step in inside.parts)
     return not hidden and inside.suffix.lower() in MEDIA_SUFFIXES
+
+
+def _without_stores(files: Mapping[str, T]) -> tuple[dict[str, T], list[str]]:
+    """The files that are of no vidray store, and the folders of the stores among them."""
+    stores = sorted(name.removesuffix("/vidray.json") for name in files if name.endswith("/vidray.json"))
+    inside = tuple(f"{store}/" for store in stores)
+    return {name: info for name, info in files.items() if not (inside and name.startswith(inside))}, stores
 
 
 def _of_files(
@@ -172,7 +183,7 @@ def _of_manifest(table: pa.Table, fs: Any, path: str, corpus: str, limit: int | 
         asked = [uri for uri in wanted if entries[uri].fingerprint is None and uri not in known]
         for first in range(0, len(asked), ROWS_AT_ONCE):
             some = asked[first : first + ROWS_AT_ONCE]
-            for uri, (size_bytes, fingerprint) in zip(some, pool.map(_look_up, some), strict=True):
+            for uri, (size_bytes, fingerprint) in zip(some, pool.map(look_up, some), strict=True):
                 entries[uri].fingerprint = fingerprint
                 entries[uri].size_bytes = size_bytes if fingerprint != UNSEEN else entries[uri].size_bytes
     videos = [_listed(uri, entries.pop(uri)) for uri in wanted]
@@ -207,7 +218,7 @@ def _span(row: Mapping[str, Any], where: str) -> Span | None:
     return span
 
 
-def _look_up(uri: str) -> tuple[int | None, str]:
+def look_up(uri: str) -> tuple[int | None, str]:
     """A file's size and fingerprint, by its storage."""
     try:
         fs, path = filesystem(uri)

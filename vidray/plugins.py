@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import os
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -16,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import unquote
 
-from vidray.errors import UsageError
+from vidray.errors import UsageError, one_line
 
 TABLE_OPTION = "name"
 """The option that every extractor has: what its table is called."""
@@ -103,12 +104,28 @@ def import_class(dotted: str) -> Any:
         for part in class_name.split("."):
             found = getattr(found, part)
     except ImportError as e:
-        raise UsageError(f"'{dotted}' cannot be imported from {here} or the installed packages: {e}") from e
+        raise UsageError(f"'{dotted}' cannot be imported from {here} or the installed packages: {e}{_place(e)}") from e
     except (AttributeError, ValueError) as e:
-        raise UsageError(f"'{dotted}' must be module:Class: {e}") from e
+        raise UsageError(f"'{dotted}' must be module:Class: {e}{_place(e)}") from e
+    except Exception as e:
+        # a person's module may fail in any way of its own
+        raise UsageError(f"'{dotted}' cannot be imported: {type(e).__name__}: {one_line(e)}{_place(e)}") from e
     finally:
         sys.path.remove(here)
     return found
+
+
+def _place(error: BaseException) -> str:
+    """Where in a person's module an error is from; nothing where it is from no file of theirs."""
+    if isinstance(error, SyntaxError) and error.filename:
+        # its own words name the file without its folder
+        return f" ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_ours(file: str) -> bool:
+    return file in (__file__, importlib.__file__) or file.startswith("<frozen ")
 
 
 def entry_points_of(group: str) -> dict[str, EntryPoint]:

@@ -17,8 +17,10 @@ from vidray.cli import (
     extract,
     import_,
     index,
+    interrupts,
     label,
     models,
+    move,
     plan,
     search,
     status,
@@ -29,7 +31,7 @@ from vidray.cli.arguments import say
 from vidray.errors import UsageError, VidrayError
 
 COMMANDS = (
-    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, models, demo,
+    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, move, models, demo,
 )  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 
@@ -42,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        say("vidray: interrupted; what is done is kept, run the same command again to go on")
-        return 130
+        if not interrupts.is_interrupted():
+            say("vidray: interrupted")
+        return interrupts.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -63,11 +66,14 @@ def run() -> None:
     status = 1
 
     def leave() -> None:
+        if interrupts.is_interrupted():
+            interrupts.end()
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
 
+    interrupts.watch()
     # the first to be registered is the last to be called
     atexit.register(leave)
     if sys.argv[1:2] in (["extract"], ["plan"]):
@@ -77,6 +83,8 @@ def run() -> None:
         without_pandas()
     try:
         status = main()
+        if interrupts.is_interrupted():
+            leave()
     except SystemExit as e:
         status = e.code if isinstance(e.code, int) else 2
         raise

@@ -11,6 +11,7 @@ from vidray.cli.arguments import command, positive, print_json, say
 from vidray.cli.corpus import add_corpus, planner_of
 from vidray.cli.failures import say_failures, say_nothing_done
 from vidray.errors import UsageError
+from vidray.wording import counted
 
 
 def add(commands: Any) -> None:
@@ -58,15 +59,17 @@ def run_extract(arguments: argparse.Namespace) -> int:
         progress=Progress(),
     )
     say_failures(arguments.store, list(tables))
-    _say_summary(summary, arguments.store)
+    _say_summary(summary, arguments.store, summary.planned // max(1, summary.clips))
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     return say_nothing_done(arguments.store, list(tables))
 
 
-def _say_summary(summary: Any, store: str) -> None:
+def _say_summary(summary: Any, store: str, extractors: int) -> None:
+    clips = counted(summary.clips, "clip")
+    clips += f" x {extractors} extractors = {summary.planned:,}" if extractors > 1 else ""
     say(
-        f"{summary.videos:,} videos ({summary.videos_failed:,} unreadable), {summary.clips:,} clips: "
+        f"{counted(summary.videos, 'video')} ({summary.videos_failed:,} unreadable), {clips}: "
         f"{summary.done:,} done, {summary.failed:,} failed, {summary.skipped:,} skipped as done before; "
         f"{summary.wall_s:.1f} s, {summary.x_realtime:.1f}x real time; tables in {store}",
     )

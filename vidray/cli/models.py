@@ -6,18 +6,22 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json, tell
+from vidray.cli.arguments import add_json, command, print_json, say, tell
 
 
 def add(commands: Any) -> None:
     parser = command(commands, "models", run_models, "list the extractors")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only those with all of these in a line: audio")
     add_json(parser)
 
 
 def run_models(arguments: argparse.Namespace) -> int:
     from vidray.extractors import catalog
 
-    models = catalog()
+    words = [word.lower() for word in arguments.words]
+    models = [model for model in catalog() if all(word in _searched(model) for word in words)]
+    if not models:
+        say(f"no extractor has {' and '.join(arguments.words)} in its name, kind, inputs or licence")
     if arguments.json:
         print_json([dataclasses.asdict(model) for model in models])
         return 0
@@ -28,3 +32,7 @@ def run_models(arguments: argparse.Namespace) -> int:
         dim = "-" if model.dim is None else model.dim
         tell(f"{model.name:40} {model.kind:12} {dim:>5}  {model.weights}{state}")
     return 0
+
+
+def _searched(model: Any) -> str:
+    return f"{model.name} {model.kind} {model.inputs} {model.licence}".lower()

@@ -63,6 +63,8 @@ def run_search(arguments: argparse.Namespace) -> int:
         print_json(answer)
         return 0
     hits: Sequence[Hit | VideoHit] = result.hits
+    if not hits:
+        say("no clip found" if arguments.where is None else "no clip found: the filter (--where) keeps none of them")
     for rank, hit in enumerate(hits, start=1):
         by = f"{hit.modality or '-':6}  " if arguments.text is not None else ""
         tell(f"{rank:3d}  {hit.score:.4f}  {by}{_place(hit)}")

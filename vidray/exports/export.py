@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ import pyarrow.csv as pa_csv
 
 from vidray.errors import UsageError
 from vidray.extractors.vision.regions import run_lengths
-from vidray.storage import Folder
+from vidray.storage import Folder, place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.tables import named
 
@@ -41,7 +42,7 @@ class ExportSummary:
     left_out: tuple[str, ...] = ()
 
 
-def export(store: str, table: str, path: str, *, to: str) -> ExportSummary:
+def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *, to: str) -> ExportSummary:
     """Write one table of a store to one file, which appears whole or not at all.
 
     Args:
@@ -56,6 +57,7 @@ def export(store: str, table: str, path: str, *, to: str) -> ExportSummary:
         StoreError: The table cannot be read.
         OSError: The file cannot be written.
     """
+    path = place_of(path, "path")
     held = Store(store)
     if held.config() is None:
         raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from vidray.errors import UsageError
 from vidray.media import Span
-from vidray.storage import is_local, local_path, open_uri
+from vidray.storage import is_local, local_path, open_uri, place_of
 from vidray.store import HUMAN, IDENTITY, LABELS, Store
 
 COLUMNS = ("clip_id", "uri", "start_s", "end_s", "label", "source")
@@ -57,6 +57,7 @@ def read_annotations(
         UsageError: The file is not there, has no such columns, no label of a person, or a line is not complete; with
             the line's number.
     """
+    uri = place_of(uri, "labels")
     try:
         with open_uri(uri) as file:
             text = file.read().decode("utf-8-sig")

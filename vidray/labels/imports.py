@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vidray.errors import StoreError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
@@ -95,10 +94,9 @@ def undo_import(store: str, *, name: str, say: Callable[[str], None] = lambda li
         if not imports or spec is None:
             raise UsageError(f"{target.url}/labels/{name}: no import that could be undone")
         try:
-            with target.folder.open(imports[-1]) as file:
-                held = pq.read_table(file)
+            held = pa.ipc.open_file(target.folder.read_bytes(imports[-1])).read_all()
         except pa.ArrowInvalid as e:
-            raise StoreError(f"{target.url}/{imports[-1]}: cannot be read as Parquet: {e}") from e
+            raise StoreError(f"{target.url}/{imports[-1]}: cannot be read as an Arrow file: {e}") from e
         before = json.loads(held.schema.metadata[SPEC])
         clips = pc.unique(held["clip_id"].combine_chunks())
         rows = held.filter(held["label"].is_valid())
@@ -135,8 +133,10 @@ def _keep(store: Store, name: str, labeled: Collection[int], clips: pa.Array, sp
     bare = clips.filter(pc.invert(pc.is_in(clips, value_set=rows["clip_id"].combine_chunks())))
     rows = pa.concat_tables([rows, pa.table({"clip_id": bare})], promote_options="default")
     rows = rows.replace_schema_metadata({SPEC: json.dumps(spec).encode()})
-    with store.folder.writing(f"labels/{name}/_imports/{_next(_kept(store, name)):05d}.parquet") as file:
-        pq.write_table(rows, file)
+    # no Parquet, which other readers would take for labels
+    place = f"labels/{name}/_imports/{_next(_kept(store, name)):05d}.arrow"
+    with store.folder.writing(place) as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_table(rows)
 
 
 def _next(imports: list[str]) -> int:

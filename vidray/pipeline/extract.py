@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from vidray.corpus import Listing, list_corpus
@@ -22,7 +23,7 @@ from vidray.pipeline.isolate import isolate
 from vidray.pipeline.levels import Bindings, bind, describe_all, with_missing
 from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
 from vidray.pipeline.pool import Pool
-from vidray.pipeline.progress import Progress
+from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.staff import Staff
@@ -30,6 +31,7 @@ from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part
 from vidray.pipeline.witness import UNREACHABLE
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import FixedStride, Planner
+from vidray.storage import place_of
 from vidray.store import SliceKey, Store
 from vidray.store.changes import begin_outdated, take_back
 from vidray.store.lease import Lease
@@ -44,8 +46,8 @@ WORKERS_END_S = 2.0
 
 
 def extract(
-    corpus: str,
-    store: str,
+    corpus: str | PathLike[str],
+    store: str | PathLike[str],
     *,
     extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor],
     planner: Planner | None = None,
@@ -56,7 +58,7 @@ def extract(
     text_columns: Sequence[str] = (),
     device: Device = "auto",
     ray_address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Summary:
     """Plan what has not been planned, then fill every missing (clip, extractor) pair of the store.
 
@@ -72,14 +74,14 @@ def extract(
         text_columns: Columns of a manifest that are text, whatever they look like: ids of digits, say.
         device: Where the networks run; "auto" takes GPUs where the cluster has some.
         ray_address: Of a running cluster; by default `RAY_ADDRESS`, else one is started on this machine.
-        progress: Where to show what goes on; by default nowhere.
+        progress: True shows what goes on, in a terminal, a notebook or a log; by default nothing is shown.
 
     Raises:
         UsageError: Something in the arguments cannot be meant, or does not fit what the store holds.
         StoreError: The store cannot be read or written.
         ClusterError: The cluster does not do the work.
     """
-    progress = progress or Progress(quiet=True)
+    corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
     target = Store(store)
     planner = planner or FixedStride()
     bindings = bind(target, name_tables(extractors), progress.say)

@@ -54,6 +54,7 @@ def build_index(
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be at least 1, got {workers}")
     held = Store(store)
+    held.check_there()
     table = features_table(held, extractor if isinstance(extractor, str) else origin_of(extractor))
     with _threads(workers), cluster(ray_address) as connection:
         run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")))

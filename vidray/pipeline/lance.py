@@ -1,4 +1,4 @@
-"""An index beyond one host: its clips and vectors as a Lance dataset, written and indexed by Ray tasks (extra `lance`)."""
+"""An index beyond one host: its clips and vectors as a Lance dataset, written by Ray tasks (extra `lance`)."""
 
 from __future__ import annotations
 

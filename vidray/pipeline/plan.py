@@ -8,6 +8,7 @@ import queue
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from os import PathLike
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -16,9 +17,10 @@ import pyarrow as pa
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError, StorageGoneError
 from vidray.media import Clip, Video, VideoInfo
+from vidray.moving import finish_renaming
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said
 from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
-from vidray.pipeline.progress import Progress
+from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.survey import find_cuts
 from vidray.pipeline.waiting import first_of
 from vidray.pipeline.witness import is_gone_beside
@@ -34,7 +36,7 @@ from vidray.planning import (
     with_spans_cut,
 )
 from vidray.sandbox import Sandbox
-from vidray.storage import is_answering, is_local
+from vidray.storage import is_answering, is_local, place_of
 from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.lease import OF_LABELS, Lease
@@ -89,8 +91,8 @@ class PlanSummary:
 
 
 def plan(
-    corpus: str,
-    store: str,
+    corpus: str | PathLike[str],
+    store: str | PathLike[str],
     *,
     planner: Planner | None = None,
     limit: int | None = None,
@@ -98,10 +100,10 @@ def plan(
     prune: bool = False,
     text_columns: Sequence[str] = (),
     ray_address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> PlanSummary:
     """Write the videos and clips of a corpus into a store; extracts nothing. Arguments and errors as of `extract`."""
-    progress = progress or Progress(quiet=True)
+    corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
     planner = planner or FixedStride()
     target = Store(store)
     target.check_plan(planner.config)
@@ -125,16 +127,16 @@ def planned_in(store: Store) -> PlanSummary:
 
 
 def estimate(
-    corpus: str,
+    corpus: str | PathLike[str],
     *,
     planner: Planner | None = None,
     limit: int | None = None,
     text_columns: Sequence[str] = (),
     ray_address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> PartPlan:
     """Probe a corpus and add up what planning it would find; writes nothing."""
-    progress = progress or Progress(quiet=True)
+    corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
     listing = list_corpus(corpus, limit=limit, text_columns=text_columns)
     for warning in listing.warnings:
         progress.say(warning)
@@ -142,13 +144,15 @@ def estimate(
     _check_survey(planner)
     parts = parts_of(listing.videos, itertools.count())
     found = []
-    with cluster(ray_address) as connection:
-        connection.connect()
+    with cluster(ray_address) as connection, contextlib.closing(progress):
+        is_small = len(parts) == 1 and survey_of(planner) is None
+        if not is_small:
+            connection.connect()
         progress.phase("probing", len(listing.videos))
-        for part in run_parts(parts, planner, None, say=progress.say):
+        here = plan_part(parts[0], planner, None) if is_small else None
+        for part in (here,) if here is not None else run_parts(parts, planner, None, say=progress.say):
             progress.probed(part.videos, len(part.failures))
             found.append(part)
-    progress.close()
     return PartPlan(
         videos=sum(part.videos for part in found),
         clips=sum(part.clips for part in found),
@@ -168,8 +172,9 @@ def settle_changes(
     retry_failed: bool = False,
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
-    if store.moving() is not None or store.intent():
+    if store.moving() is not None or store.renaming() is not None or store.intent():
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
+            finish_renaming(store)
             finish_move(store)
             finish_retirement(store)
     changes = find_changes(store, listing)

@@ -47,7 +47,7 @@ class Progress:
         self._began = self._said_at = time.monotonic()
         if self._quiet:
             return
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._console.is_jupyter:
             self._live = Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
         else:
@@ -87,6 +87,15 @@ class Progress:
         else:
             words.append(f"{_clock(elapsed_s)}")
         return Text(" · ".join(words))
+
+
+def progress_of(progress: Progress | bool | None) -> Progress:
+    """How a run shows itself: True is a bar in a terminal or a notebook and lines elsewhere, False or None nothing."""
+    if isinstance(progress, Progress):
+        return progress
+    if not isinstance(progress, bool | None):
+        raise TypeError(f"progress must be True, False or a Progress, got {type(progress).__name__}")
+    return Progress(quiet=not progress)
 
 
 def _clock(seconds: float) -> str:

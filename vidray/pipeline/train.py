@@ -28,6 +28,7 @@ from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
 from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.pipeline.waiting import wait_for
+from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, suiting_table
@@ -108,7 +109,7 @@ def train(
         raise UsageError(f"folds must be at least 2, got {folds}")
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed must be in 0 to {LARGEST_SEED}, got {seed}")
-    name, target = checked_name(name), Store(store)
+    name, target, labels = checked_name(name), Store(store), place_of(labels, "labels")
     clips = labeled_clips(target, read_annotations(labels, any_source=any_source, say=say), labels, say=say)
     table = _table(target, extractor, head)
     _check_labels(clips, labels, folds)

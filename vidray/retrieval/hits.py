@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from html import escape
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from vidray.errors import UsageError
 from vidray.index import Index, Matches
@@ -117,6 +119,22 @@ class SearchResult:
     hits: list[Hit] | list[VideoHit]
     notes: tuple[str, ...] = ()
     explanation: Explanation | None = None
+
+    def to_arrow(self) -> pa.Table:
+        """The hits as an Arrow table, a row each."""
+        return pa.Table.from_pylist([asdict(hit) for hit in self.hits])
+
+    def to_pandas(self) -> Any:
+        """The hits as a pandas DataFrame, a row each."""
+        return self.to_arrow().to_pandas()
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook. What stands in it is escaped: a file may be called anything."""
+        names = ("score", "uri", "start_s", "end_s", "clip_id")
+        rows = ([f"{hit.score:.4f}", *(getattr(hit, name) for name in names[1:])] for hit in self.hits)
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(str(value))}</td>' for value in row)}</tr>" for row in rows)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<table><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>{cells}</table>{notes}"
 
 
 def hits_of(index: Index, matches: Matches, k: int) -> list[Hit]:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ from vidray.retrieval.indexed import check_same, indexed_table, open_table, suit
 from vidray.retrieval.networks import Networks
 from vidray.retrieval.text_sources import by_text, extractor_name, modality_of
 from vidray.sandbox import Sandbox, frames_of
-from vidray.storage import Folder, open_uri
+from vidray.storage import Folder, open_uri, place_of
 from vidray.store import Store
 
 DEFAULT_PLAN = FixedStride().config
@@ -44,6 +44,10 @@ MODALITIES = ("frames", "audio")
 LOOK_EVERY_S = 2.0
 
 Vectors = npt.NDArray[np.float32]
+
+
+PLACES = frozenset({"video", "image", "audio"})
+"""Queries that are files."""
 
 
 def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
@@ -59,7 +63,9 @@ def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
 
 def open_search(store: str) -> Searcher:
     """A searcher of a store, for many queries: networks, indexes and identities are loaded once, when first needed."""
-    return Searcher(Store(store))
+    held = Store(store)
+    held.check_there()
+    return Searcher(held)
 
 
 def search(store: str, **query: Any) -> SearchResult:
@@ -138,6 +144,8 @@ class Searcher:
             raise UsageError(f"modality is {' or '.join(MODALITIES)}, by is clip or video; got {modality!r}, {by!r}")
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}")
+        for name in PLACES & given.keys():
+            given[name] = place_of(cast(Any, given[name]), name)
         ((kind, value),) = given.items()
         ask = Ask(kind=kind, value=value, at=at, modality=modality, extractor=extractor, where=where, explain=explain)
         answer: Answer = (

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from vidray.storage.places import filesystem, find, is_local, local_path
+from vidray.storage.places import filesystem, find, is_local, local_path, place_of
 
 UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS})
 UNWRITABLE |= {errno.EISDIR, errno.ENOTDIR}
@@ -27,7 +27,8 @@ class Folder:
     that is not there.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        url = place_of(url, "a folder")
         self.url = local_path(url) if is_local(url) else url.rstrip("/")
         self.fs, root = filesystem(self.url)
         self.root = root.rstrip("/")

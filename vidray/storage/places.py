@@ -24,8 +24,18 @@ S3_ATTEMPTS = 3
 """How often botocore sends one request, so that a listing of a thousand pages need not start again at a fault."""
 
 
-def filesystem(url: str) -> tuple[Any, str]:
+def place_of(place: str | os.PathLike[str], what: str) -> str:
+    """A path or URL as text. Raises TypeError, with what was meant by it, for anything else."""
+    if isinstance(place, os.PathLike):
+        place = os.fspath(place)
+    if not isinstance(place, str):
+        raise TypeError(f"{what} must be a path or URL, got {type(place).__name__} {place!r:.80}")
+    return place
+
+
+def filesystem(url: str | os.PathLike[str]) -> tuple[Any, str]:
     """The fsspec filesystem of a URL and the path in it; listings are always fresh, remote ones are borne with."""
+    url = place_of(url, "a place")
     if is_local(url):
         return LocalFileSystem(), local_path(url)
     scheme = urlsplit(url).scheme

@@ -69,13 +69,13 @@ def human_labels_of(store: Store, video_ids: Collection[str]) -> int:
 def retire(store: Store, video_ids: Collection[str]) -> None:
     """Remove videos and every row of theirs, in the order labels, derived tables, errors, features, clips, videos."""
     if video_ids:
-        store.write_intent(sorted(video_ids), {table: list(parts) for table, parts in _current_parts(store)})
+        store.write_intent(sorted(video_ids), {table: list(parts) for table, parts in current_parts(store)})
         finish_retirement(store)
 
 
 def move(store: Store, video_ids: Sequence[str], part: int) -> None:
     """Say that videos move into a part of their own, from which on `vidray.pipeline.growth` ends or undoes it."""
-    store.write_move(part, video_ids, {table: list(parts) for table, parts in _current_parts(store)})
+    store.write_move(part, video_ids, {table: list(parts) for table, parts in current_parts(store)})
 
 
 def finish_retirement(store: Store) -> None:
@@ -112,7 +112,7 @@ def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None
                 rows = store.read(table, part)
                 if _holds(rows, gone):
                     store.write(table, part, _without(rows, gone), rows.schema)
-    _keep_current(store)
+    keep_current(store)
 
 
 def derived_tables(store: Store) -> dict[str, dict[str, str]]:
@@ -167,14 +167,14 @@ def _all_bound(store: Store, derived: Mapping[str, Mapping[str, str]]) -> dict[s
     return {table: derived.get(table, {}) for table in store.tables("features")}
 
 
-def _current_parts(store: Store) -> Iterator[tuple[str, list[int]]]:
+def current_parts(store: Store) -> Iterator[tuple[str, list[int]]]:
     """Of each derived table the parts that were made from what there is: they will be so without some videos, too."""
     for table, bound in derived_tables(store).items():
         old = outdated(store, table, bound.values())
         yield table, [part for part in store.parts(f"features/{table}") if part not in old]
 
 
-def _keep_current(store: Store) -> None:
+def keep_current(store: Store) -> None:
     """Say of the derived parts that were made from what there was that they are of what there is."""
     derived = derived_tables(store)
     for table, parts in store.intended_current().items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
@@ -19,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidray.errors import SpecMismatchError, StoreError
+from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.extractors.spec import current, unbound
-from vidray.storage import Folder
+from vidray.storage import Folder, place_of
 from vidray.store import parquet
 from vidray.store.layout import (
     AGAIN,
@@ -57,10 +58,21 @@ from vidray.store.seals import read_seal, settle_seal, write_seal
 class Store:
     """A store at an fsspec URL; the folder need not exist yet."""
 
-    def __init__(self, url: str) -> None:
-        self.folder = Folder(url)
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.folder = Folder(place_of(url, "store"))
         self.url = self.folder.url
         self._listed: pa.Table | None = None
+
+    def check_there(self) -> None:
+        """Raise UsageError, the same for every command, where there is no store, nor tables of another's making."""
+        if self.folder.exists("vidray.json") or any(self.folder.sizes(kind) for kind in ("features", "index")):
+            return
+        what = "a file, and a store is a folder" if self.is_file() else "no vidray store there (no vidray.json)"
+        raise UsageError(f"{self.url}: {what}")
+
+    def is_file(self) -> bool:
+        """Whether a file is in the place of the folder."""
+        return bool(self.folder.fs.isfile(self.folder.root))
 
     def config(self) -> dict[str, Any] | None:
         """What `vidray.json` says; None for a store that is not there."""
@@ -84,6 +96,8 @@ class Store:
 
     def check_plan(self, plan: Mapping[str, Any]) -> None:
         """Refuse another plan's configuration than the store has."""
+        if self.is_file():
+            raise UsageError(f"{self.url}: a file, and a store is a folder; is CORPUS missing before it?")
         config = self.config()
         if config is not None and config["plan"] != plan:
             raise SpecMismatchError(
@@ -130,7 +144,7 @@ class Store:
         return same and _by_content(known) != _by_content(asked)
 
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
-        """Say what makes a table, unless it has rows. Where it had none and another was to make it, nothing stays staged."""
+        """Say what makes a table, unless it has rows. Of another that was to make it nothing stays staged."""
         if self.spec(table) is not None:
             if self.spec_differences(table, spec) is None or self.parts(f"features/{table}"):
                 return
@@ -433,6 +447,15 @@ class Store:
     def write_move(self, part: int, video_ids: Sequence[str], current: Mapping[str, Sequence[int]]) -> None:
         move = {"part": part, "videos": list(video_ids)}
         self._write_json(INTENT, {"retire": [], "current": dict(current), "move": move})
+
+    def renaming(self) -> tuple[str, str] | None:
+        """The old and the new prefix of a move of the videos' files that has begun and not ended."""
+        rename = self._json(INTENT).get("rename") if self.folder.exists(INTENT) else None
+        return None if rename is None else (str(rename["old"]), str(rename["new"]))
+
+    def write_renaming(self, old: str, new: str, current: Mapping[str, Sequence[int]]) -> None:
+        rename = {"old": old, "new": new}
+        self._write_json(INTENT, {"retire": [], "current": dict(current), "rename": rename})
 
     def clear_intent(self) -> None:
         self.folder.remove(INTENT)

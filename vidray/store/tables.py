@@ -43,6 +43,7 @@ def features_table(store: Store, extractor: str | Extractor) -> str:
     table = named(store, tables, extractor)
     if table is not None:
         return table
+    store.check_there()
     there = f"there are {', '.join(tables)}" if tables else "there is none"
     raise UsageError(f"{store.url}: no table of '{extractor}', {there}; run vidray extract CORPUS STORE -x {extractor}")
 
@@ -74,6 +75,7 @@ def suiting_table(
             return suiting[0]
         if suiting:
             raise UsageError(f"{store.url}: {', '.join(suiting)} have {what}; say which, with -x NAME")
+    store.check_there()
     there = f"no table has {' or '.join(wanted)} ({', '.join(specs)})" if specs else "there are no features yet"
     raise UsageError(f"{store.url}: {there}; run vidray extract CORPUS STORE {remedy}")
 

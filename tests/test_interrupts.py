@@ -1,0 +1,124 @@
+"""Ctrl-C as a terminal sends it, to all of a run's processes: one line, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vidray.cli.interrupts import descendants
+from vidray.store import Store
+from vidray.testing import SyntheticVideo, write_video
+
+SLOW = """
+import time
+from dataclasses import dataclass
+from extractors_for_tests import MeanColour
+
+@dataclass(frozen=True, kw_only=True)
+class Slow(MeanColour):
+    def load(self, device):
+        extract = super().load(device)
+        return lambda items: (time.sleep(60), extract(items))[1]
+"""
+KEPT = "vidray: interrupted; what is done is kept, run the same command again to go on"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("interrupts") / "corpus"
+    folder.mkdir()
+    for number in range(3):
+        write_video(folder / f"{number}.mp4", SyntheticVideo(fps=10, frames=10))
+    return folder
+
+
+@contextlib.contextmanager
+def running(corpus: Path, folder: Path):
+    (folder / "slow_extractor.py").write_text(SLOW)
+    command = [sys.executable, "-m", "vidray.cli", "extract", str(corpus), "store", "-x", "slow_extractor:Slow"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.getcwd()])}
+    errors = folder / "stderr"
+    with errors.open("wb") as stderr:
+        run = subprocess.Popen(command, cwd=folder, env=env, stdout=stderr, stderr=stderr, start_new_session=True)
+        try:
+            yield run, errors
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+
+
+def wait_for(is_so, limit_s: float = 120) -> None:
+    deadline = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ends_cleanly(run, errors, *, times: int = 1) -> list[str]:
+    """Interrupt as a terminal does, and see that nothing is left; the lines that were written since."""
+    started = descendants(run.pid)
+    before = len(errors.read_bytes())
+    for _ in range(times):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGINT)
+        time.sleep(0.2)
+    assert run.wait(timeout=60) == 130
+    wait_for(lambda: not any(map(is_alive, started)), 20)
+    return errors.read_bytes()[before:].decode().strip().splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_extraction_says_one_line_and_leaves_no_process(corpus, tmp_path, times):
+    with running(corpus, tmp_path) as (run, errors):
+        wait_for(lambda: b"extracting" in errors.read_bytes())
+        wait_for(lambda: len(descendants(run.pid)) > 3)
+        assert ends_cleanly(run, errors, times=times) == [KEPT]
+    if times == 1:
+        # the lease is given back
+        assert not (tmp_path / "store" / "_lease.json").exists()
+    assert Store(str(tmp_path / "store")).parts("clips") == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["libraries", "Ray"])
+def test_so_does_one_that_has_hardly_begun(corpus, tmp_path, what):
+    with running(corpus, tmp_path) as (run, errors):
+        if what == "libraries":
+            wait_for(lambda: "pyarrow" in Path(f"/proc/{run.pid}/maps").read_text())
+        else:
+            wait_for(lambda: len(descendants(run.pid)) > 0)
+        assert ends_cleanly(run, errors) == [KEPT]
+
+
+def test_a_module_with_an_error_is_one_line_with_its_file_and_line(tmp_path, monkeypatch, capsys):
+    from vidray.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for name, source, said in (
+        ("broken_syntax", "x = 1\ny = (\n", "SyntaxError"),
+        ("broken_name", "\nprint(nothing_there)\n", "NameError: name 'nothing_there' is not defined"),
+        ("broken_import", "\nimport no_such_package_of_mine\n", "No module named 'no_such_package_of_mine'"),
+        ("broken_value", "\n\nint('x')\n", "invalid literal"),
+    ):
+        (tmp_path / f"{name}.py").write_text(source)
+        assert main(["extract", ".", "store", "-x", f"{name}:Thing"]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert said in err
+        assert f"{tmp_path}/{name}.py, line {3 if name == 'broken_value' else 2})" in err

@@ -1,0 +1,78 @@
+"""vidray in Python: what completion shows, what is taken for a path, and what answers look like."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labeled_stores import TABLE, write_csv, write_store
+
+import vidray
+from vidray.pipeline.progress import Progress, progress_of
+from vidray.retrieval.hits import Hit, SearchResult
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    write_store(tmp_path / "store", np.eye(6, dtype=np.float32) + 1)
+    return tmp_path / "store"
+
+
+def test_completion_shows_the_api_and_nothing_else():
+    assert sorted(dir(vidray)) == sorted([*vidray.__all__, "__version__"])
+    assert all(getattr(vidray, name) is not None for name in vidray.__all__)
+    assert not [name for name in vidray.__all__ if inspect.ismodule(getattr(vidray, name))]
+
+
+def test_a_path_is_taken_wherever_a_path_is(store, tmp_path):
+    vidray.build_index(store, extractor=TABLE)
+    assert vidray.open_index(store, extractor=TABLE).size == 6
+    assert len(vidray.search(store, clip="clip00001", k=3).hits) == 3
+    labels = Path(write_csv(tmp_path / "l.csv", "clip_id,label", ["clip00001,dog"]))
+    assert vidray.import_labels(store, labels, name="mine").labels == 1
+    assert vidray.export(store, "labels/mine", tmp_path / "out.csv", to="csv").rows == 1
+    assert vidray.status(store).clips == vidray.verify(store).planned == 6
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.mp4").write_bytes(b"no video")
+    found = vidray.plan(corpus, tmp_path / "other", progress=False)
+    assert (found.videos, found.videos_failed, found.clips) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: vidray.plan(7, "store"), "corpus must be a path or URL, got int 7"),
+        (lambda: vidray.plan(None, "store"), "corpus must be a path or URL, got NoneType None"),
+        (lambda: vidray.plan("corpus", b"store"), "store must be a path or URL, got bytes b'store'"),
+        (lambda: vidray.verify(["store"]), "store must be a path or URL, got list"),
+        (lambda: vidray.search("store", video=3), "video must be a path or URL, got int 3"),
+        (lambda: vidray.plan("corpus", "store", progress="yes"), "progress must be True, False or a Progress, got str"),
+    ],
+)
+def test_a_wrong_type_is_a_type_error_that_says_what_was_meant(call, said):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert said in str(error.value)
+
+
+def test_progress_true_shows_something_and_false_nothing(capsys):
+    for progress, says in ((True, True), (False, False), (None, False)):
+        progress_of(progress).say("a line")
+        assert bool(capsys.readouterr().err) == says
+    mine = Progress(io.StringIO())
+    assert shown(mine) is mine
+
+
+def test_hits_are_a_table_for_arrow_pandas_and_a_notebook():
+    hit = Hit(clip_id="c1", uri="/media/<b>.mp4", start_s=0.0, end_s=2.0, score=0.5)
+    result = SearchResult(query={"text": "x"}, extractor="net", hits=[hit], notes=("a <note>",))
+    assert result.to_arrow().to_pylist() == result.to_pandas().to_dict("records")
+    assert result.to_arrow()["clip_id"].to_pylist() == ["c1"]
+    html = result._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "a &lt;note&gt;" in html
+    assert "<b>" not in html

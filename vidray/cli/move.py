@@ -1,0 +1,35 @@
+"""`vidray move`: the same files under another prefix."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.wording import counted
+
+
+def add(commands: Any) -> None:
+    parser = command(commands, "move", run_move, "have a store know its videos at another place")
+    parser.add_argument("store", metavar="STORE")
+    parser.add_argument("old", metavar="OLD", help="the folder or prefix under which the videos were")
+    parser.add_argument("new", metavar="NEW", help="where they are now, at the same places below")
+    add_json(parser)
+
+
+def run_move(arguments: argparse.Namespace) -> int:
+    from vidray.moving import move
+
+    summary = move(arguments.store, arguments.old, arguments.new, say=say)
+    if summary.missing:
+        say(f"{counted(summary.missing, 'video')} of them: no such file at the new place")
+    if summary.changed:
+        say(f"{counted(summary.changed, 'video')} of them: another size there; extract --refresh takes these in anew")
+    for name in summary.indexes:
+        say(f"index/{name} named the old place and is removed: run vidray index {arguments.store} -x {name}")
+    if arguments.json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        print(f"{counted(summary.videos, 'video')} moved from {arguments.old} to {arguments.new}")
+    return 0
