@@ -1,4 +1,4 @@
-"""An index beyond one host: its clips and vectors as a Lance dataset, written and indexed by Ray tasks (extra `lance`)."""
+"""An index beyond one host: its clips and vectors as a Lance dataset, by Ray tasks (extra `lance`)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def export_to_lance(store: str, index: str, url: str, *, ray_address: str | None
     with cluster(ray_address) as connection:
         connection.connect()
         rows = _rows(opened.features.url, [part.name for part in manifest.parts], manifest.metric, manifest.dim)
-        lance_ray.write_lance(rows, url, schema=_schema(manifest.dim), min_rows_per_file=0)
+        lance_ray.write_lance(rows, url, schema=_schema(manifest.dim), min_rows_per_file=1)
         if manifest.clips < WORTH_AN_INDEX or manifest.dim % DIM_OF_CODES:
             return LanceSummary(path=url, rows=lance.dataset(url).count_rows(), index=None)
         lance_ray.create_index(
