@@ -177,8 +177,9 @@ def searched(index: Index, queries: np.ndarray) -> tuple[float, np.ndarray]:
 def lists(folder: str, vectors: np.ndarray, queries: np.ndarray, truth: Truth) -> dict[str, Any]:
     raw, raw_s = faiss_own(vectors)
     factory = f"IVF{raw.nlist},SQfp16"
+    build = vidray.build_index  # Ray is imported by now
     began = time.process_time()
-    vidray.build_index(folder, extractor="net", factory=factory, workers=1)
+    build(folder, extractor="net", factory=factory, workers=1)
     build_s = time.process_time() - began
     place = f"{folder}/index/net"
     faiss.omp_set_num_threads(1)
