@@ -144,6 +144,10 @@ def test_an_index_may_be_used_without_its_table(table, tmp_path, vectors):
     build_index(str(table), str(tmp_path / "i"))
     shutil.rmtree(table)
     assert open_index(str(tmp_path / "i")).search(vectors[5], k=1).ids[0, 0] == clip_ids(ROWS)[5]
+    # a table that is there, and has lost all of its clips
+    table.mkdir()
+    (table / "_spec.json").write_text("{}")
+    assert open_index(str(tmp_path / "i")).search(vectors[5], k=1).ids.shape == (1, 0)
 
 
 @pytest.mark.parametrize("factory", FACTORIES)

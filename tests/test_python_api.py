@@ -64,7 +64,7 @@ def test_progress_true_shows_something_and_false_nothing(capsys):
         progress_of(progress).say("a line")
         assert bool(capsys.readouterr().err) == says
     mine = Progress(io.StringIO())
-    assert shown(mine) is mine
+    assert progress_of(mine) is mine
 
 
 def test_hits_are_a_table_for_arrow_pandas_and_a_notebook():

@@ -7,18 +7,21 @@ import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
+from vidray.errors import UsageError
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "export", run_export, "write a table as CSV, or boxes and masks as COCO")
+    parser = command(commands, "export", run_export, "write a table as CSV or COCO, or an index as Lance")
     parser.add_argument("store", metavar="STORE")
-    parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, video_labels/NAME, features/NAME")
-    parser.add_argument("--to", choices=["csv", "coco"], required=True)
+    parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME")
+    parser.add_argument("--to", choices=["csv", "coco", "lance"], required=True)
     parser.add_argument("-o", "--output", metavar="PATH", required=True, help="a path or URL")
     add_json(parser)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
+    if arguments.to == "lance":
+        return _export_index(arguments)
     from vidray.exports.export import export
 
     summary = export(arguments.store, arguments.table, arguments.output, to=arguments.to)
@@ -28,4 +31,18 @@ def run_export(arguments: argparse.Namespace) -> int:
         print_json(dataclasses.asdict(summary))
     else:
         tell(f"{summary.rows:,} {'rows' if arguments.to == 'csv' else 'annotations'} in {summary.path}")
+    return 0
+
+
+def _export_index(arguments: argparse.Namespace) -> int:
+    from vidray.pipeline.lance import export_to_lance
+
+    kind, _, name = arguments.table.partition("/")
+    if kind != "index" or not name:
+        raise UsageError(f"--to lance is for indexes, index/NAME, got {arguments.table!r}")
+    summary = export_to_lance(arguments.store, name, arguments.output)
+    if arguments.json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        tell(f"{summary.rows:,} clips in {summary.path}, {summary.index or 'without an index: they are few'}")
     return 0

@@ -58,7 +58,8 @@ class Following:
     def live(self) -> Live:
         """Which rows may be found, as of two seconds ago at most: those of clips that the table still has.
 
-        A table that is not there at all says nothing: an index may be used without it.
+        A table that is not there at all says nothing: an index may be used without it. One that has its `_spec.json`
+        and no parts has lost all of its clips.
         """
         with self._looking:
             if self._live is None or time.monotonic() - self._looked_at > LOOK_EVERY_S:
@@ -70,7 +71,8 @@ class Following:
 
     def _look(self, sizes: dict[str, int]) -> Live:
         changed = {name for name, part in self._built.items() if sizes.get(name) != part.size_bytes}
-        if not sizes or not changed:
+        is_unknown = not sizes and spec_sha256(self._features) is None
+        if is_unknown or not changed:
             bits = self._vectors.alive_bits
             return Live(mask=self._vectors.mask(), bits=bits, count=self._manifest.clips, sizes=sizes)
         mask = self._vectors.mask()

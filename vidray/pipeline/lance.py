@@ -1,4 +1,4 @@
-"""An index beyond one host: its clips and vectors as a Lance dataset, written by Ray tasks (extra `lance`)."""
+"""An index beyond one host: its clips and vectors as a Lance dataset, by Ray tasks (extra `lance`)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ METRICS: dict[Metric, str] = {"cosine": "cosine", "inner_product": "dot"}
 WORTH_AN_INDEX = 10_000
 """Fewer clips are compared one by one as quickly; and k-means has too few to learn from."""
 
+SAMPLE_A_LIST = 256
 DIM_OF_CODES = 8
 """Lance's RaBitQ codes take dimensions by so many."""
 
@@ -71,12 +72,13 @@ def export_to_lance(store: str, index: str, url: str, *, ray_address: str | None
     with cluster(ray_address) as connection:
         connection.connect()
         rows = _rows(opened.features.url, [part.name for part in manifest.parts], manifest.metric, manifest.dim)
-        lance_ray.write_lance(rows, url, schema=_schema(manifest.dim), min_rows_per_file=0)
+        lance_ray.write_lance(rows, url, schema=_schema(manifest.dim), min_rows_per_file=1)
         if manifest.clips < WORTH_AN_INDEX or manifest.dim % DIM_OF_CODES:
             return LanceSummary(path=url, rows=lance.dataset(url).count_rows(), index=None)
+        lists = ann.list_count(manifest.clips, manifest.dim)
         lance_ray.create_index(
-            url, column="embedding", index_type="IVF_RQ", metric=METRICS[manifest.metric],
-            num_partitions=ann.list_count(manifest.clips, manifest.dim), num_workers=usable_cores(),
+            url, column="embedding", index_type="IVF_RQ", metric=METRICS[manifest.metric], num_partitions=lists,
+            sample_rate=min(SAMPLE_A_LIST, manifest.clips // lists), num_workers=usable_cores(),
         )  # fmt: skip
     return LanceSummary(path=url, rows=lance.dataset(url).count_rows(), index="IVF_RQ")
 
