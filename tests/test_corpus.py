@@ -161,10 +161,7 @@ SHEET = 'uri,title,start,end\r\n"b.mp4","two\nlines, and a comma",1,2.5\r\n'
         ("tabs.tsv", SHEET.replace(",", "\t").replace("lines\t and", "lines, and").encode()),
         ("packed.csv.gz", gzip.compress(SHEET.encode())),
         ("spaces.csv", SHEET.replace("uri,title,start,end", " uri , title,Start , End").encode()),
-        (
-            "lines.jsonl.gz",
-            gzip.compress(b'{"uri": "b.mp4", "title": "two\\nlines, and a comma", "start": 1, "end": 2.5}\n'),
-        ),
+        ("lines.jsonl.gz", gzip.compress(LINE)),
         ("unicode.txt", b"\xff\xfe" + "b.mp4\n".encode("utf-16-le")),
     ],
 )

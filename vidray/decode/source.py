@@ -290,6 +290,10 @@ class Source:
         try:
             if self._chain.is_joined:
                 self._chain.seek(stream, self.zero + Fraction(at_s))
+                for decoded in filter(None, (self.video, *self.audios)):
+                    # which seeking does in the container itself, whose decoders these are
+                    if decoded.codec_context.is_open:
+                        decoded.codec_context.flush_buffers()
             else:
                 self.container.seek(self.ticks(stream, at_s), stream=stream)
         except (av.FFmpegError, OSError):
