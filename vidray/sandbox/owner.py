@@ -13,6 +13,7 @@ from vidray.media import (
     Decoded,
     FrameRequest,
     FrameSize,
+    Holding,
     RawFrames,
     Request,
     Resize,
@@ -88,6 +89,15 @@ class Sandbox:
         except DecodeError as e:
             at = DecodeError(e.kind, e.message, uri, start_s)
             return Decoded(samples=dict.fromkeys(wanted, at), warning=None)
+
+    def account(self, uri: str, start_s: float, end_s: float) -> Holding:
+        """What a file holds in a span, by all of its packets from start to end. Raises DecodeError."""
+        asked = {"start_s": start_s, "end_s": end_s}
+        try:
+            answer, _ = self._survive(uri, lambda: self._hand_over("account", uri, asked))
+            return wire.unpack_holding(_checked(answer, uri))
+        finally:
+            self._let_go()
 
     def image(self, uri: str, sampling: Sampling) -> Any:
         """A still image as the samples of a clip that shows it and nothing else; raises DecodeError.
