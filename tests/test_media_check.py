@@ -24,9 +24,7 @@ def store(tmp_path: Path) -> Store:
     paths = [
         write_media(tmp_path / "plain.mp4", Media(times_s=every(0.1, 0, 20), tracks=tracks)),
         write_media(tmp_path / "apart.mkv", Media(times_s=every(0.1, 0, 20), tracks=tracks, order="frames first")),
-        write_media(
-            tmp_path / "quiet.mkv", Media(times_s=every(0.1, 0, 20), tracks=[Track(signal=silence, length_s=20)])
-        ),
+        write_media(tmp_path / "quiet.mkv", Media(times_s=every(0.1, 0, 20), tracks=quiet)),
     ]
     rows = [
         {
