@@ -16,7 +16,8 @@ from vidray.sandbox.process import Child
 
 
 def test_clips_behind_the_last_packet_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_media(tmp_path / "long.mkv", Media(times_s=every(0.1, 0, 60), codec="mjpeg", pix_fmt="yuvj420p", b_frames=0))
+    media = Media(times_s=every(0.1, 0, 60), codec="mjpeg", pix_fmt="yuvj420p", b_frames=0)
+    path = write_media(tmp_path / "long.mkv", media)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 6])
     asked: list[Any] = []
     ask = Child.ask

@@ -6,8 +6,8 @@ The other side opens the file by PyAV, seeks never, decodes every packet in orde
 comes by its timestamps (frames of containers without any by their number). Without a folder: the synthetic videos of
 all tests, those that packages carry, and files as people have them. A span's frames must be the same to the last bit;
 its audio too, of codecs that lose nothing, at the file's own rate; of others it may differ by the noise that a decoder
-makes up. Recordings that are joined have no one clock and are left to tests. A difference is explained where the row says
-something: a warning, or an error. The last line of standard output is one JSON object; the status is 1 where a
+makes up. Recordings that are joined have no one clock and are left to tests. A difference is explained where the row
+says something: a warning, or an error. The last line of standard output is one JSON object; the status is 1 where a
 difference is not explained.
 """
 
