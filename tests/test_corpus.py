@@ -1,5 +1,6 @@
 """Listing laws: sorted, each URI once, deterministic ids, and one clear line for what cannot be listed."""
 
+import gzip
 import json
 import os
 
@@ -29,8 +30,39 @@ def names(listing, top):
 def test_a_directory_is_listed_recursively_without_hidden_files(folder):
     listing = list_corpus(str(folder))
     assert names(listing, folder) == ["a.MKV", "b.mp4", "deep/er/c.webm"]
-    assert listing.skipped_files == 3
+    assert listing.skipped_files == 1
+    assert listing.warnings == (
+        f"{folder}: left out 1 file that is not media by its name (1 .txt); name one to have it read",
+    )
     assert [video.size_bytes for video in listing.videos] == [5, 5, 14]
+
+
+def test_an_entry_that_cannot_be_asked_costs_one_row(folder):
+    (folder / "loop.mp4").symlink_to(folder / "loop.mp4")
+    (folder / "loop.txt").symlink_to(folder / "loop.txt")
+    (folder / "gone.mp4").symlink_to(folder / "nothing.mp4")
+    listing = list_corpus(str(folder))
+    assert names(listing, folder) == ["a.MKV", "b.mp4", "deep/er/c.webm", "loop.mp4"]
+    assert [video.is_seen for video in listing.videos] == [True, True, True, False]
+    assert names(list_corpus(f"{folder}/*.mp4"), folder) == ["b.mp4", "gone.mp4", "loop.mp4"]
+
+
+def test_what_is_listed_can_be_opened(folder):
+    """Each suffix is of a container that decoding opens; those of others are left out, and said."""
+    for name in ("a.dv", "b.mjpg", "c.m4b", "d.caf", "e.264", "f.rm", "g.y4m"):
+        (folder / name).write_bytes(b"x")
+    listing = list_corpus(str(folder))
+    assert set(names(listing, folder)) >= {"a.dv", "b.mjpg", "c.m4b", "d.caf", "e.264"}
+    assert "left out 3 files that are not media by their names (1 .rm, 1 .txt, 1 .y4m)" in listing.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["a::b.mp4", "c .mp4 ", "d\u200b.mp4", "e?versionId=1.mp4", "f%2Fg.mp4"])
+def test_no_name_ends_the_command(folder, name):
+    (folder / name).write_bytes(b"x")
+    listing = list_corpus(str(folder / name))
+    assert [os.path.basename(video.uri) for video in listing.videos] == [name]
+    with open_uri(listing.videos[0].uri) as file:
+        assert file.read() == b"x"
 
 
 def test_a_glob_takes_what_matches(folder):
@@ -80,7 +112,7 @@ def test_what_is_not_there_is_a_usage_error(tmp_path, corpus):
 
 def test_a_folder_without_media_says_what_it_holds(tmp_path):
     (tmp_path / "readme.txt").write_text("hello")
-    with pytest.raises(UsageError, match="1 other files there are not media"):
+    with pytest.raises(UsageError, match=r"1 file that is not media by its name \(1 \.txt\)"):
         list_corpus(str(tmp_path))
 
 
@@ -115,6 +147,38 @@ def test_text_manifests_and_relative_uris(folder):
     listing = list_corpus(str(folder / "list.txt"))
     assert names(listing, folder) == ["b.mp4", "deep/er/c.webm", "missing.mp4"]
     assert listing.videos[2].fingerprint == UNSEEN
+
+
+LINE = b'{"uri": "b.mp4", "title": "two\\nlines, and a comma", "start": 1, "end": 2.5}\n'
+SHEET = 'uri,title,start,end\r\n"b.mp4","two\nlines, and a comma",1,2.5\r\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("excel.csv", b"\xef\xbb\xbf" + SHEET.encode()),
+        ("semicolons.csv", SHEET.replace(",", ";").replace("lines; and", "lines, and").encode()),
+        ("tabs.tsv", SHEET.replace(",", "\t").replace("lines\t and", "lines, and").encode()),
+        ("packed.csv.gz", gzip.compress(SHEET.encode())),
+        ("spaces.csv", SHEET.replace("uri,title,start,end", " uri , title,Start , End").encode()),
+        ("lines.jsonl.gz", gzip.compress(LINE)),
+        ("unicode.txt", b"\xff\xfe" + "b.mp4\n".encode("utf-16-le")),
+    ],
+)
+def test_manifests_as_spreadsheets_and_pandas_write_them(folder, name, data):
+    (folder / name).write_bytes(data)
+    listing = list_corpus(str(folder / name))
+    assert names(listing, folder) == ["b.mp4"]
+    if not name.endswith(".txt"):
+        assert listing.videos[0].spans == ((1.0, 2.5),)
+        (row,) = listing.videos[0].metadata
+        assert row["title"] == "two\nlines, and a comma"
+
+
+def test_a_damaged_packed_manifest_is_refused(folder):
+    (folder / "x.csv.gz").write_bytes(gzip.compress(SHEET.encode())[:-9])
+    with pytest.raises(UsageError, match=r"x\.csv\.gz: cannot be read as a \.csv manifest"):
+        list_corpus(str(folder / "x.csv.gz"))
 
 
 def test_a_uri_given_twice_counts_once_with_a_warning(folder):

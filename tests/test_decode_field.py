@@ -115,6 +115,8 @@ def test_recordings_joined_are_one_behind_the_other(folder: Path, name: str) -> 
     clips = [(0.0, 5.9), (5.9, 6.5), (6.5, 12.0), (12.4, duration_s)]
     forward = read(path, [EACH, AUDIO], clips)
     assert all(map(same_bytes, forward, read(path, [EACH, AUDIO], clips[::-1])[::-1]))
+    alone = [read(path, [EACH, AUDIO], [clip])[0] for clip in clips]
+    assert all(map(same_bytes, forward, alone))
     seen = [n for decoded in forward for n in numbers(decoded.samples[EACH])]
     assert seen == sorted(seen)
     assert {n // 100 for n in seen} == {0, 1, 2}

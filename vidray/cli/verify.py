@@ -16,13 +16,23 @@ def add(commands: Any) -> None:
     parser = command(commands, "verify", run_verify, "account for every planned clip, and what was published")
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("--full", action="store_true", help="read every byte, also of large parts and indexes")
+    parser.add_argument(
+        "--media",
+        type=int,
+        nargs="?",
+        const=100,
+        metavar="CLIPS",
+        help="decode so many clips once more, their files from start to end, and say what was not seen or heard (100)",
+    )
     add_json(parser)
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
+    from vidray.retrieval.media_check import media_check
     from vidray.retrieval.verification import verify
 
-    found = verify(arguments.store, full=arguments.full)
+    beside = () if arguments.media is None else (media_check(arguments.media),)
+    found = verify(arguments.store, full=arguments.full, beside=beside)
     for note in (*found.notes, *_noted(arguments.store)):
         say(note)
     counts = dataclasses.asdict(found)

@@ -4,7 +4,8 @@ It knows no model and no Ray. FFmpeg never opens a file or a connection itself; 
 given.
 """
 
+from vidray.decode.account import account
 from vidray.decode.probing import probe
 from vidray.decode.reader import VideoReader, read_image
 
-__all__ = ["VideoReader", "probe", "read_image"]
+__all__ = ["VideoReader", "account", "probe", "read_image"]

@@ -202,9 +202,9 @@ class Source:
         if queue:
             return queue.popleft()
         while (packet := self._read()) is not None:
-            if self._index == stream.index:
+            if self.index == stream.index:
                 return packet
-            self._queues[self._index].append(packet)
+            self._queues[self.index].append(packet)
             if packet.stream.type != stream.type and self.time_s(packet) > until_s + _INTERLEAVING_S:
                 raise ApartError
         return None
@@ -266,8 +266,8 @@ class Source:
                 if packet.size == 0 and packet.dts is None and packet.pts is None:
                     continue
                 self._faults = 0
-                self._index = self._chain.place(packet)
-                if self._from_start and packet.pts is not None and self._index not in self.first_pts:
+                self.index = self._chain.place(packet)
+                if self._from_start and packet.pts is not None and self.index not in self.first_pts:
                     self._meet(packet, packet.pts)
                 self.read_s = self.time_s(packet)
                 self.check_storage()
@@ -277,7 +277,7 @@ class Source:
 
     def _meet(self, packet: Packet[Any], pts: int) -> None:
         """See a stream's first packet."""
-        self.first_pts[self._index] = pts
+        self.first_pts[self.index] = pts
         if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
             what = f"the {packet.stream.type} ({packet.stream.codec_context.name}) is encrypted"
             raise DecodeError("unsupported", what, self.uri)
@@ -290,6 +290,10 @@ class Source:
         try:
             if self._chain.is_joined:
                 self._chain.seek(stream, self.zero + Fraction(at_s))
+                for decoded in filter(None, (self.video, *self.audios)):
+                    # which seeking does in the container itself, whose decoders these are
+                    if decoded.codec_context.is_open:
+                        decoded.codec_context.flush_buffers()
             else:
                 self.container.seek(self.ticks(stream, at_s), stream=stream)
         except (av.FFmpegError, OSError):

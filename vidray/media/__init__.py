@@ -2,7 +2,7 @@
 
 from vidray.media.inputs import ClipInput, Columns
 from vidray.media.requests import AudioRequest, FrameRequest, Request
-from vidray.media.samples import AudioSamples, Decoded, Frames, RawFrames, RawSamples, Windows
+from vidray.media.samples import AudioSamples, Decoded, Frames, Holding, RawFrames, RawSamples, Windows
 from vidray.media.sampling import (
     Audio,
     FrameRate,
@@ -32,6 +32,7 @@ __all__ = [
     "FrameSpread",
     "FrameWindows",
     "Frames",
+    "Holding",
     "Modality",
     "RawFrames",
     "RawSamples",

@@ -94,3 +94,18 @@ class Decoded:
 
     samples: Mapping[Request, RawSamples | DecodeError | None]
     warning: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """What a file holds in a span, by all of its packets from start to end.
+
+    Attributes:
+        frames: How many frames begin in it.
+        audio_s: How many seconds of audio could be decoded.
+        peak: The loudest of these, of full scale.
+    """
+
+    frames: int
+    audio_s: float
+    peak: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vidray.errors import IndexFileError, StoreError
 from vidray.index import Index, open_index
@@ -10,21 +10,22 @@ from vidray.store import Store, verification
 from vidray.store.layout import PART_FILE
 from vidray.store.seals import read_seal
 from vidray.store.verification import Verification
-from vidray.store.verify.findings import Finding
+from vidray.store.verify.findings import Check, Finding
 
 
-def verify(store: str, *, full: bool = False) -> Verification:
+def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> Verification:
     """Compare every table of a store with its plan, each part with its seal, and each index with its table.
 
     Args:
         store: fsspec URL of a store.
         full: Read every byte of tables and indexes; see `vidray.store.verification.verify` for what is found without.
+        beside: Other checks, as `media_check`.
 
     Raises:
         UsageError: There is no store.
         StoreError: What the store says of itself cannot be read.
     """
-    return verification.verify(store, full=full, beside=(check_indexes,))
+    return verification.verify(store, full=full, beside=(check_indexes, *beside))
 
 
 def check_indexes(store: Store, full: bool) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
-from vidray.decode import VideoReader, probe, read_image
+from vidray.decode import VideoReader, account, probe, read_image
 from vidray.errors import DecodeError, MediaError
 from vidray.media import Decoded, FrameRequest
 from vidray.memory import keep_memory
@@ -96,6 +96,9 @@ class Decoder:
     def _answer(self, request: Mapping[str, Any], payload: memoryview) -> Answer:
         if request["ask"] == "probe":
             return {"info": asdict(probe(self._open(request), request["uri"]))}, []
+        if request["ask"] == "account":
+            span = request["start_s"], request["end_s"]
+            return {"held": asdict(account(self._open(request), request["uri"], *span))}, []
         if request["ask"] == "image":
             return self._image(self._open(request), request)
         if request["ask"] == "open":

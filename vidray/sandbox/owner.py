@@ -13,6 +13,7 @@ from vidray.media import (
     Decoded,
     FrameRequest,
     FrameSize,
+    Holding,
     RawFrames,
     Request,
     Resize,
@@ -29,6 +30,8 @@ from vidray.sandbox.process import Child, DiedError
 CRASHES = 2
 KILLS = 4
 PAUSE_S = 0.5
+PAST_END_CLIPS = 8
+"""After so many clips in a row behind a file's last packet, those behind them are not tried."""
 
 T = TypeVar("T")
 
@@ -47,6 +50,7 @@ class Sandbox:
         self._refused: DecodeError | None = None
         self._read_s = 0.0
         self._waste = _Waste("")
+        self._past_end = _PastEnd()
 
     def start(self) -> None:
         """Start the child ahead of the first request."""
@@ -88,6 +92,15 @@ class Sandbox:
         except DecodeError as e:
             at = DecodeError(e.kind, e.message, uri, start_s)
             return Decoded(samples=dict.fromkeys(wanted, at), warning=None)
+
+    def account(self, uri: str, start_s: float, end_s: float) -> Holding:
+        """What a file holds in a span, by all of its packets from start to end. Raises DecodeError."""
+        asked = {"start_s": start_s, "end_s": end_s}
+        try:
+            answer, _ = self._survive(uri, lambda: self._hand_over("account", uri, asked))
+            return wire.unpack_holding(_checked(answer, uri))
+        finally:
+            self._let_go()
 
     def image(self, uri: str, sampling: Sampling) -> Any:
         """A still image as the samples of a clip that shows it and nothing else; raises DecodeError.
@@ -163,6 +176,7 @@ class Sandbox:
         self, uri: str, requests: Sequence[Request], span: Span, size: FrameSize, wants: frozenset[str]
     ) -> Decoded:
         start_s, end_s = span
+        self._past_end.check(uri, start_s)
         if self._reading != (uri, wants):
             # what is opened and not wanted would pile up
             asked = {"wants": {name: name in wants for name in ("frames", "audio")}}
@@ -183,6 +197,7 @@ class Sandbox:
             self._let_go()
         decoded = wire.unpack_decoded(_checked(answer, uri), payload, requests, uri)
         self._read_s = end_s
+        self._past_end.see(uri, start_s, decoded)
         return decoded
 
     def _image(self, uri: str, resize: Resize | None) -> RawFrames:
@@ -226,6 +241,34 @@ def frames_of(sandbox: Sandbox, uri: str, info: VideoInfo) -> Callable[[Sampling
         return None if answer is None else sampling.collect(answer, start_s, end_s)
 
     return read
+
+
+class _PastEnd:
+    """Clips in a row behind a file's last packet: the next ones fare as they did, and are not tried."""
+
+    def __init__(self) -> None:
+        self._uri = ""
+        self._seen = 0
+        self._from_s = 0.0
+        self._error: DecodeError | None = None
+
+    def see(self, uri: str, start_s: float, decoded: Decoded) -> None:
+        """Remember how a clip fared."""
+        errors = [answer for answer in decoded.samples.values() if isinstance(answer, DecodeError)]
+        is_past = bool(errors) and len(errors) == len(decoded.samples) and all(map(_is_past_end, errors))
+        if uri != self._uri or not is_past or start_s < self._from_s:
+            self._uri, self._seen, self._error = uri, 0, None
+        if is_past:
+            self._seen, self._from_s, self._error = self._seen + 1, start_s, errors[0]
+
+    def check(self, uri: str, start_s: float) -> None:
+        """Raise what the clips before it had, when there were enough."""
+        if self._error is not None and uri == self._uri and self._seen >= PAST_END_CLIPS and start_s >= self._from_s:
+            raise self._error
+
+
+def _is_past_end(error: DecodeError) -> bool:
+    return error.message.startswith("the file ends at")
 
 
 class _Waste:

@@ -23,6 +23,7 @@ from vidray.media import (
     AudioSamples,
     Decoded,
     FrameRequest,
+    Holding,
     RawFrames,
     RawSamples,
     Request,
@@ -236,6 +237,15 @@ def unpack_info(header: Mapping[str, Any]) -> VideoInfo:
         values["holes"] = tuple((_number(start_s), _number(end_s)) for start_s, end_s in values["holes"])
         return VideoInfo(**values)
     except (KeyError, TypeError, ValueError, OverflowError) as e:
+        raise WireError(f"an answer that makes no sense: {e}") from e
+
+
+def unpack_holding(header: Mapping[str, Any]) -> Holding:
+    """Raises WireError where this is not what a file can hold."""
+    try:
+        held = header["held"]
+        return Holding(frames=_integer(held["frames"]), audio_s=_number(held["audio_s"]), peak=_number(held["peak"]))
+    except (KeyError, TypeError, ValueError) as e:
         raise WireError(f"an answer that makes no sense: {e}") from e
 
 

@@ -40,7 +40,7 @@ def filesystem(url: str | os.PathLike[str]) -> tuple[Any, str]:
         return LocalFileSystem(), local_path(url)
     scheme = urlsplit(url).scheme
     try:
-        fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **_options(scheme))
+        fs, path = _opened(url, use_listings_cache=False, **_options(scheme, url))
     except ImportError as e:
         if scheme in EXTRAS:
             raise MissingExtraError(f"{scheme}:// storage", EXTRAS[scheme]) from e
@@ -51,6 +51,14 @@ def filesystem(url: str | os.PathLike[str]) -> tuple[Any, str]:
         # its own repetitions would multiply ours
         fs.retries = 1
     return Remote(fs), path
+
+
+def _opened(url: str, **options: Any) -> tuple[Any, str]:
+    """As fsspec does, but that `::` in a name is no chain of storages, which ends in a URL or a protocol's name."""
+    if "::" not in url or "://" in url.rsplit("::", 1)[1]:
+        return cast(tuple[Any, str], fsspec.core.url_to_fs(url, **options))
+    kind = fsspec.get_filesystem_class(urlsplit(url).scheme)
+    return kind(**kind._get_kwargs_from_urls(url), **options), kind._strip_protocol(url)
 
 
 def is_local(url: str) -> bool:
@@ -95,8 +103,12 @@ def is_answering(uri: str) -> bool:
     return True
 
 
-def _options(scheme: str) -> dict[str, Any]:
-    """Time limits of the client libraries, which else wait for ever or multiply; what fsspec is configured to stays."""
+def _options(scheme: str, url: str = "") -> dict[str, Any]:
+    """Time limits of the client libraries, which else wait for ever or multiply; what fsspec is configured to stays.
+
+    Proxies of the environment are used, as by S3's client; what is percent-encoded in a URL is sent on as it stands,
+    since the signature of a signed one is of these bytes.
+    """
     if scheme in ("s3", "s3a"):
         settings = {
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -108,7 +120,10 @@ def _options(scheme: str) -> dict[str, Any]:
         import aiohttp
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
-        return {"client_kwargs": {"timeout": limits} | fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})}
+        configured = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
+        return {"client_kwargs": {"timeout": limits, "trust_env": True} | configured, "encoded": "%" in url}
+    if scheme in ("gs", "gcs"):
+        return {"session_kwargs": {"trust_env": True} | fsspec.config.conf.get(scheme, {}).get("session_kwargs", {})}
     return {}
 
 
@@ -116,10 +131,13 @@ def find(fs: Any, top: str) -> dict[str, dict[str, Any]]:
     """Every file below a folder, by its path, with what the storage says of it.
 
     Raises OSError where a folder cannot be listed: fsspec's own listing of local folders would leave it out. Linked
-    local folders are followed, each once.
+    local folders are followed, each once. A file that cannot be asked about is there all the same, as `unasked`: a link
+    to itself, a stale handle, an I/O error.
     """
     if not isinstance(fs, LocalFileSystem):
-        return cast(dict[str, dict[str, Any]], fs.find(top, detail=True))
+        listed = cast(dict[str, dict[str, Any]], fs.find(top, detail=True))
+        # object storages mark folders by empty objects of their names
+        return {name: info for name, info in listed.items() if not _is_folder_marker(name, info)}
     if os.path.isfile(top):
         return {top: fs.info(top)}
     found: dict[str, dict[str, Any]] = {}
@@ -132,9 +150,20 @@ def find(fs: Any, top: str) -> dict[str, dict[str, Any]]:
                 continue
             seen.add((place.st_dev, place.st_ino))
         for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                found[os.path.join(folder, name)] = fs.info(os.path.join(folder, name))
+            path = os.path.join(folder, name)
+            try:
+                found[path] = fs.info(path)
+                if found[path].get("islink"):
+                    os.stat(path)
+            except FileNotFoundError:
+                found.pop(path, None)  # gone meanwhile, or a link to nothing
+            except OSError:
+                found[path] = {"name": path, "size": None, "type": "file", "unasked": True}
     return found
+
+
+def _is_folder_marker(name: str, info: dict[str, Any]) -> bool:
+    return info.get("type") == "directory" or (name.endswith("/") and not info.get("size"))
 
 
 def _raise_unless_gone(error: OSError) -> None:
