@@ -10,7 +10,7 @@ from vidray.errors import StoreError
 from vidray.store import CLIPS, Store, part_file
 from vidray.store import seals as sealing
 from vidray.store.layout import seal_file
-from vidray.store.seals import broken, read_seal
+from vidray.store.seals import broken, check_parts, read_seal
 
 
 class Killed(BaseException):
@@ -119,3 +119,11 @@ def test_pages_carry_checksums(store):
     store.folder.write_bytes(name, bytes(data))
     with pytest.raises(StoreError, match=r"clips/part-00000\.parquet"):
         store.read("clips", 0)
+
+
+def test_a_part_that_is_not_what_was_published_is_refused_by_its_name(store):
+    check_parts(store.folder, "clips", [0])
+    name = part_file("clips", 0)
+    store.folder.write_bytes(name, store.folder.read_bytes(name)[:-1] + b"x")
+    with pytest.raises(StoreError, match=r"clips/part-00000\.parquet: .*; vidray verify says what to do"):
+        check_parts(store.folder, "clips", [0])

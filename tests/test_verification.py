@@ -1,9 +1,10 @@
 """`verify` finds every row that is missing, doubled or orphaned, from the store alone."""
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from vidray.errors import UsageError
+from vidray.errors import StoreError, UsageError
 from vidray.store import (
     CLIPS,
     ERRORS,
@@ -15,6 +16,7 @@ from vidray.store import (
     features_schema,
     part_file,
 )
+from vidray.store.plan import plan_blocks
 from vidray.store.verification import verify
 
 
@@ -160,3 +162,76 @@ def test_labels_that_are_unfinished_or_of_other_features_are_noted(labeled):
 def test_no_store_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no vidray store there"):
         verify(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("plan", ["", ', "plan": null', ', "plan": 7'])
+def test_a_store_without_a_plan_is_one_line(store, plan):
+    store.folder.write_bytes("vidray.json", f'{{"format": 1{plan}}}'.encode())
+    with pytest.raises(StoreError, match=r"vidray.json: does not say how clips were planned"):
+        verify(store.url)
+
+
+def test_clips_of_a_video_that_is_not_there_are_named_by_verify_and_by_extract(store):
+    publish(store, 0, [0, 1, 2, 3], [])
+    publish(store, 1, [4, 5], [])
+    store.write("videos", 0, VIDEOS.empty_table(), VIDEOS)
+    found = verify(store.url)
+    assert (found.orphaned, found.is_whole) == (4, False)
+    with pytest.raises(StoreError, match=r"part 0 of clips has clips of /0.mp4, which part 0 of videos lacks"):
+        list(plan_blocks(store, 0))
+
+
+def remove(store, name):
+    store.folder.remove(name)
+
+
+def swap(store, one, other):
+    """Put one part in the place of another, as a hand that copies files does."""
+    store.folder.write_bytes(part_file(*other), store.folder.read_bytes(part_file(*one)))
+
+
+def rewrite(store, table, part, column, values):
+    """Change values as somebody with pyarrow does: a valid file of the same schema, whose seal stays."""
+    held = store.read(table, part)
+    place = held.schema.get_field_index(column)
+    changed = held.set_column(place, held.schema.field(column), pa.array(values, held.schema.field(column).type))
+    with store.folder.writing(part_file(table, part)) as file:
+        pq.write_table(changed, file, compression="zstd")
+
+
+CORRUPTIONS = {
+    "a removed table": lambda s: (s.folder.remove_tree("features/x"), s.folder.remove_tree("errors/x")),
+    "removed features, their spec with them": lambda s: s.folder.remove_tree("features/x"),
+    "a removed spec": lambda s: remove(s, "features/x/_spec.json"),
+    "a spec that is cut off": lambda s: s.folder.write_bytes("features/x/_spec.json", b'{"na'),
+    "a removed part of features": lambda s: remove(s, part_file("features/x", 0)),
+    "a removed part of errors": lambda s: remove(s, part_file("errors/x", 1)),
+    "a removed part of clips": lambda s: remove(s, part_file("clips", 0)),
+    "a removed part of videos": lambda s: remove(s, part_file("videos", 0)),
+    "a removed part of _probe": lambda s: remove(s, part_file("errors/_probe", 0)),
+    "removed labels": lambda s: remove(s, part_file("labels/pets", 0)),
+    "another part's features": lambda s: swap(s, ("features/x", 1), ("features/x", 0)),
+    "features in the place of errors": lambda s: swap(s, ("features/x", 1), ("errors/x", 1)),
+    "swapped values": lambda s: rewrite(s, "features/x", 0, "value", [2, 1, 3, 4]),
+    "another duration": lambda s: rewrite(s, "videos", 0, "duration_s", [2.5]),
+    "another status": lambda s: rewrite(s, "videos", 0, "status", ["failed"]),
+    "another URI": lambda s: rewrite(s, "videos", 0, "uri", ["/other.mp4"]),
+    "another span": lambda s: rewrite(s, "clips", 0, "end_s", [1.0, 2.0, 3.0, 9.0]),
+    "another order": lambda s: rewrite(s, "clips", 0, "clip_index", [1, 0, 2, 3]),
+    "a score that is no number": lambda s: rewrite(s, "labels/pets", 0, "score", [float("nan"), 1.0]),
+    "an emptied file": lambda s: s.folder.write_bytes(part_file("features/x", 0), b""),
+    "a seal of nothing": lambda s: s.folder.write_bytes("features/x/_part-00000.json", b"{}"),
+    "a copy beside": lambda s: s.folder.write_bytes("features/x/copy.parquet", b"PAR1"),
+    "a record of a run that is cut off": lambda s: s.folder.write_bytes("runs/a.json", b"{"),
+}
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS.values(), ids=CORRUPTIONS)
+def test_a_corruption_is_found_named_and_has_a_remedy(labeled, corrupt):
+    record = {"started_at": "2026-01-01T00:00:00+00:00", "extractors": {"x": "x"}, "counts": {"done": 6}}
+    labeled.write_run("first", record)
+    assert verify(labeled.url).notes == ()
+    corrupt(labeled)
+    found = verify(labeled.url)
+    assert not found.is_whole
+    assert all("; " in note and ": " in note for note in found.notes), found.notes

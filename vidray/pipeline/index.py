@@ -15,6 +15,7 @@ from vidray.index import build_index as build
 from vidray.index.embeddings import Metric
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said, usable_cores
 from vidray.store import Store
+from vidray.store.seals import check_parts
 from vidray.store.tables import features_table
 
 RETRIES = 2
@@ -56,6 +57,7 @@ def build_index(
     held = Store(store)
     held.check_there()
     table = features_table(held, extractor if isinstance(extractor, str) else origin_of(extractor))
+    check_parts(held.folder, f"features/{table}", held.parts(f"features/{table}"))
     with _threads(workers), cluster(ray_address) as connection:
         run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")))
         return build(

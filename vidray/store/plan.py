@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from sys import intern
 
+from vidray.errors import StoreError
 from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
 from vidray.media import Clip, FrameSize, with_context
@@ -94,6 +95,11 @@ def _planned(store: Store, part: int) -> Iterator[tuple[int, Clip, FrameSize, fl
         )
         previous_end_s = ends.get(clip.video_id)
         ends[clip.video_id] = max(clip.end_s, previous_end_s or 0.0)
+        if clip.video_id not in videos:
+            raise StoreError(
+                f"{store.url}: part {part} of clips has clips of {clip.uri}, which part {part} of videos lacks; "
+                "vidray verify says what to do"
+            )
         yield row["block"], clip, *videos[clip.video_id], previous_end_s
 
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, cast
 
@@ -125,6 +125,16 @@ def broken(folder: Folder, table: str, part: int, seal: Seal, *, full: bool) -> 
         except ValueError as e:
             return f"is not what was published: {e}"
     return None if is_same else "is not what was published: its hash is another"
+
+
+def check_parts(folder: Folder, table: str, parts: Iterable[int]) -> None:
+    """Refuse parts that are not what was published, as far as size, footer and small parts tell. Raises StoreError."""
+    for part in parts:
+        seal = read_seal(folder, table, part)
+        wrong = None if seal is None else broken(folder, table, part, seal, full=False)
+        if wrong is not None:
+            name = part_file(table, part)
+            raise StoreError(f"{folder.url}/{name}: {wrong}; vidray verify says what to do")
 
 
 def _published(folder: Folder, table: str, part: int) -> Fingerprint | None:

@@ -83,6 +83,8 @@ class Store:
             raise StoreError(
                 f"{self.url}: store format {config.get('format')!r}, this vidray reads {FORMAT}; upgrade vidray"
             )
+        if not isinstance(config.get("plan"), dict):
+            raise StoreError(f"{self.url}/vidray.json: does not say how clips were planned; put it back from a copy")
         return config
 
     def write_config(self, plan: Mapping[str, Any], *, metadata: pa.Schema | None = None) -> None:
