@@ -229,7 +229,7 @@ def test_the_graph_for_gpus_gives_what_the_one_for_cpus_gives(mixed, filled, tmp
     plan(str(mixed), store.url, planner=FixedStride(2.0))
     work = part_work(store, 0, extractors, {table: set() for table in extractors})
     placement = Placement(decoders=2, extractors=1, gpus=0.0, memory_bytes=1 << 20)
-    staged = list(receipts(list(tasks_of(work.blocks, 2)), placement, store.url, extractors))
+    staged = list(receipts(list(tasks_of(work.blocks, 2)), placement, store.url, extractors, {}))
     assert len(staged) == 2 * len(work.blocks) == 4
     for table, keys in work.expected.items():
         store.publish(table, 0, keys, extractors[table].schema)
@@ -552,7 +552,7 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     assert {(r.work, r.done, r.failed) for r in found} == {
         (r.work, r.done, r.failed) for r in receipts if r.work != lost
     }
-    again = _Worker(store.url, tables).work(task)
+    again = _Worker(store.url, tables, {}).work(task)
     assert isinstance(next(again), Receipt)
     # Ray sends values in
     assert [type(again.send("go on")) for _ in found[1:]] == [Receipt] * (len(found) - 1)
