@@ -202,7 +202,8 @@ class FrameNumbers:
         return pa.schema([("numbers", pa.list_(pa.int64())), ("height", pa.int64())])
 
     def load(self, device):
-        def extract(batch):
+        def extract(items):
+            batch = [item["frames"] for item in items]
             numbers = [[read_frame_number(p) if p.any() else -1 for p in item.frames] for item in batch]
             return {"numbers": numbers, "height": [item.frames.shape[1] for item in batch]}
 
@@ -318,10 +319,10 @@ class DiesOnFirst(MeanColour):
     def load(self, device):
         extract = super().load(device)
 
-        def deadly(batch):
-            if any(item.times_s[0] == 0.0 and item.frames.any() for item in batch):
+        def deadly(items):
+            if any(item["frames"].times_s[0] == 0.0 and item["frames"].frames.any() for item in items):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return extract(batch)
+            return extract(items)
 
         return deadly
 
