@@ -35,7 +35,7 @@ from vidray.pipeline.nodes import Node
 from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import BlockWork, SliceWork, part_work, tasks_of
-from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
+from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import Folder
@@ -194,8 +194,8 @@ class FrameNumbers:
     name: str = "numbers"
 
     @property
-    def sampling(self) -> Sampling:
-        return FrameRate(fps=5.0)
+    def inputs(self) -> dict[str, Sampling]:
+        return {"frames": FrameRate(fps=5.0)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -460,10 +460,10 @@ def test_threads_publish_a_part_or_say_why_not(mixed, tmp_path):
     store, tables = Store(str(tmp_path / "store")), {"mean_colour": MeanColour()}
     plan(str(mixed), store.url, planner=FixedStride(2.0))
     work = part_work(store, 0, tables, {"mean_colour": set()})
-    samplings = {"mean_colour": tables["mean_colour"].sampling}
+    wanted = samplings(tables)
     worker = SliceExtractor(store.url, tables, "cpu")
     with contextlib.closing(Sandbox()) as sandbox:
-        (first, *_) = [worker.stage(found) for found in decode_task(work.blocks, samplings, sandbox)]
+        (first, *_) = [worker.stage(found) for found in decode_task(work.blocks, wanted, sandbox)]
     staged = tmp_path / "store" / "_staging" / "mean_colour" / first.work.key.file
     whole = staged.read_bytes()
     staged.write_bytes(whole[:-20])
@@ -543,9 +543,9 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     task = part_work(store, 0, tables, {table: set() for table in tables}).blocks
     worker = SliceExtractor(store.url, tables, "cpu")
     assert worker.split_staged(task) == ([], task)
-    samplings = {table: extractor.sampling for table, extractor in tables.items()}
+    wanted = samplings(tables)
     with contextlib.closing(Sandbox()) as sandbox:
-        receipts = [worker.stage(decoded) for decoded in decode_task(task, samplings, sandbox)]
+        receipts = [worker.stage(decoded) for decoded in decode_task(task, wanted, sandbox)]
     store.unstage("loudness", receipts[-1].work.key)
     found, left = worker.split_staged(task)
     ((lost,),) = [block.slices for block in left]
