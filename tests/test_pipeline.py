@@ -35,7 +35,7 @@ from vidray.pipeline.nodes import Node
 from vidray.pipeline.pool import _Worker
 from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import BlockWork, SliceWork, part_work, tasks_of
-from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task
+from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Shots
 from vidray.sandbox import Sandbox
 from vidray.storage import Folder
@@ -194,15 +194,16 @@ class FrameNumbers:
     name: str = "numbers"
 
     @property
-    def sampling(self) -> Sampling:
-        return FrameRate(fps=5.0)
+    def inputs(self) -> dict[str, Sampling]:
+        return {"frames": FrameRate(fps=5.0)}
 
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([("numbers", pa.list_(pa.int64())), ("height", pa.int64())])
 
     def load(self, device):
-        def extract(batch):
+        def extract(items):
+            batch = [item["frames"] for item in items]
             numbers = [[read_frame_number(p) if p.any() else -1 for p in item.frames] for item in batch]
             return {"numbers": numbers, "height": [item.frames.shape[1] for item in batch]}
 
@@ -229,7 +230,7 @@ def test_the_graph_for_gpus_gives_what_the_one_for_cpus_gives(mixed, filled, tmp
     plan(str(mixed), store.url, planner=FixedStride(2.0))
     work = part_work(store, 0, extractors, {table: set() for table in extractors})
     placement = Placement(decoders=2, extractors=1, gpus=0.0, memory_bytes=1 << 20)
-    staged = list(receipts(list(tasks_of(work.blocks, 2)), placement, store.url, extractors))
+    staged = list(receipts(list(tasks_of(work.blocks, 2)), placement, store.url, extractors, {}))
     assert len(staged) == 2 * len(work.blocks) == 4
     for table, keys in work.expected.items():
         store.publish(table, 0, keys, extractors[table].schema)
@@ -318,10 +319,10 @@ class DiesOnFirst(MeanColour):
     def load(self, device):
         extract = super().load(device)
 
-        def deadly(batch):
-            if any(item.times_s[0] == 0.0 and item.frames.any() for item in batch):
+        def deadly(items):
+            if any(item["frames"].times_s[0] == 0.0 and item["frames"].frames.any() for item in items):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return extract(batch)
+            return extract(items)
 
         return deadly
 
@@ -459,10 +460,10 @@ def test_threads_publish_a_part_or_say_why_not(mixed, tmp_path):
     store, tables = Store(str(tmp_path / "store")), {"mean_colour": MeanColour()}
     plan(str(mixed), store.url, planner=FixedStride(2.0))
     work = part_work(store, 0, tables, {"mean_colour": set()})
-    samplings = {"mean_colour": tables["mean_colour"].sampling}
+    wanted = samplings(tables)
     worker = SliceExtractor(store.url, tables, "cpu")
     with contextlib.closing(Sandbox()) as sandbox:
-        (first, *_) = [worker.stage(found) for found in decode_task(work.blocks, samplings, sandbox)]
+        (first, *_) = [worker.stage(found) for found in decode_task(work.blocks, wanted, sandbox)]
     staged = tmp_path / "store" / "_staging" / "mean_colour" / first.work.key.file
     whole = staged.read_bytes()
     staged.write_bytes(whole[:-20])
@@ -542,9 +543,9 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     task = part_work(store, 0, tables, {table: set() for table in tables}).blocks
     worker = SliceExtractor(store.url, tables, "cpu")
     assert worker.split_staged(task) == ([], task)
-    samplings = {table: extractor.sampling for table, extractor in tables.items()}
+    wanted = samplings(tables)
     with contextlib.closing(Sandbox()) as sandbox:
-        receipts = [worker.stage(decoded) for decoded in decode_task(task, samplings, sandbox)]
+        receipts = [worker.stage(decoded) for decoded in decode_task(task, wanted, sandbox)]
     store.unstage("loudness", receipts[-1].work.key)
     found, left = worker.split_staged(task)
     ((lost,),) = [block.slices for block in left]
@@ -552,7 +553,7 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     assert {(r.work, r.done, r.failed) for r in found} == {
         (r.work, r.done, r.failed) for r in receipts if r.work != lost
     }
-    again = _Worker(store.url, tables).work(task)
+    again = _Worker(store.url, tables, {}).work(task)
     assert isinstance(next(again), Receipt)
     # Ray sends values in
     assert [type(again.send("go on")) for _ in found[1:]] == [Receipt] * (len(found) - 1)
