@@ -31,6 +31,8 @@ def test_a_path_is_taken_wherever_a_path_is(store, tmp_path):
     vidray.build_index(store, extractor=TABLE)
     assert vidray.open_index(store, extractor=TABLE).size == 6
     assert len(vidray.search(store, clip="clip00001", k=3).hits) == 3
+    with pytest.raises(TypeError, match="video must be a path or URL, got int 3"):
+        vidray.search(store, video=3)
     labels = Path(write_csv(tmp_path / "l.csv", "clip_id,label", ["clip00001,dog"]))
     assert vidray.import_labels(store, labels, name="mine").labels == 1
     assert vidray.export(store, "labels/mine", tmp_path / "out.csv", to="csv").rows == 1
@@ -49,7 +51,7 @@ def test_a_path_is_taken_wherever_a_path_is(store, tmp_path):
         (lambda: vidray.plan(None, "store"), "corpus must be a path or URL, got NoneType None"),
         (lambda: vidray.plan("corpus", b"store"), "store must be a path or URL, got bytes b'store'"),
         (lambda: vidray.verify(["store"]), "store must be a path or URL, got list"),
-        (lambda: vidray.search("store", video=3), "video must be a path or URL, got int 3"),
+        (lambda: vidray.search(7, clip="x"), "store must be a path or URL, got int 7"),
         (lambda: vidray.plan("corpus", "store", progress="yes"), "progress must be True, False or a Progress, got str"),
     ],
 )
