@@ -40,7 +40,7 @@ def test_the_dataset_has_the_clips_of_the_index_and_its_neighbours(store, tmp_pa
     assert (summary.rows, summary.index) == (ROWS, "IVF_RQ")
     dataset = lance.dataset(str(tmp_path / "net.lance"))
     assert sorted(dataset.to_table(columns=["clip_id"])["clip_id"].to_pylist()) == clip_ids(ROWS)
-    assert len(dataset.list_indices()) == 1
+    assert len(dataset.describe_indices()) == 1
     index = vidray.open_index(store, extractor="net")
     vectors = clustered(ROWS, DIM)
     for row in (0, 77, 999):

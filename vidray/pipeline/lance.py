@@ -24,6 +24,9 @@ WORTH_AN_INDEX = 10_000
 """Fewer clips are compared one by one as quickly; and k-means has too few to learn from."""
 
 SAMPLE_A_LIST = 256
+CODE_BITS = 1
+"""A dimension. It is named, since lance-ray and pylance have different ones by default, and refuse each other's."""
+
 DIM_OF_CODES = 8
 """Lance's RaBitQ codes take dimensions by so many."""
 
@@ -79,6 +82,7 @@ def export_to_lance(store: str, index: str, url: str, *, ray_address: str | None
         lance_ray.create_index(
             url, column="embedding", index_type="IVF_RQ", metric=METRICS[manifest.metric], num_partitions=lists,
             sample_rate=min(SAMPLE_A_LIST, manifest.clips // lists), num_workers=usable_cores(),
+            num_bits=CODE_BITS,
         )  # fmt: skip
     return LanceSummary(path=url, rows=lance.dataset(url).count_rows(), index="IVF_RQ")
 
