@@ -25,7 +25,7 @@ from vidray.sandbox.confine import confine, die_with
 
 GOOD_INFO = {
     "duration_s": 10.0, "fps": 25.0, "width": 64, "height": 48, "rotation": 0, "video_codec": "h264",
-    "audio_codec": None, "sample_rate": None, "audio_tracks": None,
+    "audio_codec": None, "sample_rate": None, "audio_tracks": None, "holes": [],
 }  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def test_a_clip_whose_frames_are_all_bad_fails_and_its_audio_does_not(folder: Pa
     path = written(folder, "png-sound.mov", synthetic(codec="png", pix_fmt="rgb24", b_frames=0, audio=Sweep()))
     file = spoilt(path, "video", range(50))
     with pytest.raises(DecodeError) as raised:
-        VideoReader(file, "v", [DENSE])
+        VideoReader(file, "v", audio=False)
     assert raised.value.kind == "corrupt"
     (decoded,) = read(spoilt(path, "audio", range(30, 80)), [DENSE, AUDIO], [(1.0, 1.3)])
     error = decoded.samples[AUDIO]
@@ -142,7 +142,7 @@ def test_what_is_no_video_is_refused(data: bytes, kind: str) -> None:
     with pytest.raises(ProbeError) as probed:
         probe(io.BytesIO(data), "memory://x")
     with pytest.raises(DecodeError) as opened:
-        VideoReader(io.BytesIO(data), "memory://x", [DENSE])
+        VideoReader(io.BytesIO(data), "memory://x")
     assert (probed.value.kind, opened.value.kind) == (kind, kind)
     assert "Errno" not in str(probed.value)
     assert str(pickle.loads(pickle.dumps(probed.value))) == str(probed.value)

@@ -208,9 +208,9 @@ def test_an_embedding_is_the_mean_over_the_patches_at_length_one(speech: Floats)
     starts = range(0, 5 * yamnet.PATCH_HOP_SAMPLES, yamnet.PATCH_HOP_SAMPLES)
     patches = [audio(speech[start : start + yamnet.PATCH_SAMPLES]) for start in starts]
     whole = audio(speech[: starts[-1] + yamnet.PATCH_SAMPLES])
-    each = extract(patches)["embedding"]
+    each = extract(items(patches))["embedding"]
     np.testing.assert_allclose(np.linalg.norm(each, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(extract([whole])["embedding"][0], each.mean(0), atol=1e-5)
+    np.testing.assert_allclose(extract(items([whole]))["embedding"][0], each.mean(0), atol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.4])

@@ -245,7 +245,9 @@ def test_folding_batch_norm_keeps_what_a_network_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_large"])
-def test_bfloat16_is_near_float32_but_not_the_same(name: str, tmp_path: Path) -> None:
+def test_bfloat16_is_near_float32_but_not_the_same(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = saved(seeded_model(name), tmp_path)
     plain, fast = (
         families.TorchvisionFrames(model=name, weights=weights, precision=precision)
@@ -254,7 +256,10 @@ def test_bfloat16_is_near_float32_but_not_the_same(name: str, tmp_path: Path) ->
     clip = Frames(times_s=np.zeros(2), frames=decoded(bikes()[[0, 80]], sampling_of(plain).resize))
     exact, near = plain.load("cpu")(items([clip]))["embedding"], fast.load("cpu")(items([clip]))["embedding"]
     assert exact.dtype == near.dtype == np.float32
-    assert 0.99 < cosine(exact, near).min() < 0.9999999
+    if "wrongly in bfloat16" in capsys.readouterr().err:  # some processors do, and float32 is what runs
+        assert exact.tobytes() == near.tobytes()
+    else:
+        assert 0.99 < cosine(exact, near).min() < 0.9999999
 
 
 def test_other_clips_of_a_batch_do_not_change_a_result(tmp_path: Path) -> None:
@@ -263,7 +268,7 @@ def test_other_clips_of_a_batch_do_not_change_a_result(tmp_path: Path) -> None:
     clips = [Frames(times_s=np.zeros(20), frames=inputs[first : first + 20]) for first in (0, 20, 40)]
     absent = Frames(times_s=np.zeros(20), frames=np.zeros_like(clips[1].frames))
     extract = extractor.load("cpu")
-    with_all, with_a_gap = extract(clips), extract([clips[0], absent, clips[2]])
+    with_all, with_a_gap = extract(items(clips)), extract(items([clips[0], absent, clips[2]]))
     for clip in (0, 2):
         assert with_all["embedding"][clip].tobytes() == with_a_gap["embedding"][clip].tobytes()
         assert with_all["labels"][clip] == with_a_gap["labels"][clip]

@@ -187,7 +187,7 @@ def test_a_file_that_wastes_too_much_time_is_given_up(stub, tmp_path):
         kind, message = failure(read_samples(sandbox, path, ALL, 0.0, 1.0, SIZE))
         assert time.monotonic() - began < 0.1
         assert kind == "timeout"
-        assert message.startswith("not tried after 1 s without result for other clips")
+        assert re.match(r"not tried after \d s without result for other clips", message)
         other = read_samples(sandbox, media(tmp_path, "good.mp4"), ALL, 1.0, 2.0, SIZE)
         assert isinstance(other.samples[AUDIO], AudioSamples)
 

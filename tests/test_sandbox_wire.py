@@ -86,7 +86,7 @@ def test_frames_that_were_not_asked_for_are_nonsense(shapes):
 
 INFO = {
     "duration_s": 10.0, "fps": 25.0, "width": 64, "height": 48, "rotation": 0, "video_codec": "h264",
-    "audio_codec": None, "sample_rate": None, "audio_tracks": None,
+    "audio_codec": None, "sample_rate": None, "audio_tracks": None, "holes": [],
 }  # fmt: skip
 
 

@@ -56,6 +56,8 @@ def _check_file(weights: str) -> None:
     path = os.path.realpath(local_path(weights))
     try:
         found = Path(path).stat()
+    except FileNotFoundError as e:
+        raise WeightsError(f"weights {weights}: no such file") from e
     except (OSError, ValueError) as e:
         raise WeightsError(f"weights {weights} cannot be read: {e}") from e
     is_file = stat.S_ISREG(found.st_mode) and not path.startswith(SYSTEM_FOLDERS)

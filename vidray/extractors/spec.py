@@ -143,6 +143,8 @@ def bound_in(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rebuilt(origin: str, settings: Mapping[str, Any] | None) -> Extractor:
+    if not isinstance(settings, Mapping | None):
+        raise SpecMismatchError(f"{origin} cannot be set up as the table says: settings was {settings}")
     for name, value in (settings or {}).items():
         if isinstance(value, Mapping) and "type" in value:
             raise UsageError(f"{origin} was set up with {name} of type {value['type']}: pass the extractor itself")

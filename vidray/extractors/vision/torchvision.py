@@ -193,10 +193,10 @@ class TorchvisionVideo:
         return reserved_bytes(recipe(self.model, "video").size_mb)
 
     @property
-    def sampling(self) -> FrameWindows:
+    def inputs(self) -> Mapping[str, FrameWindows]:
         """Windows as the network wants them."""
         frames, fps = window_of(self.model)
-        return FrameWindows(frames=frames, fps=fps, resize=recipe(self.model, "video").resize)
+        return {"frames": FrameWindows(frames=frames, fps=fps, resize=recipe(self.model, "video").resize)}
 
     @property
     def schema(self) -> pa.Schema:
