@@ -19,6 +19,9 @@ MODULES = (
     "vision.torchvision_detection",
     "vision.torchvision_segmentation",
     "audio.torchaudio",
+    "speech.voice_activity",
+    "speech.moonshine",
+    "speech.whisper",
     "vision.open_clip",
 )
 """Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""
