@@ -22,6 +22,7 @@ MODULES = (
     "speech.voice_activity",
     "speech.moonshine",
     "speech.whisper",
+    "speech.transcript",
     "vision.open_clip",
 )
 """Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""

@@ -43,6 +43,11 @@ class MoonshineText:
         return "1"
 
     @property
+    def brings(self) -> tuple[str, ...]:
+        """What is extracted with it."""
+        return ("transcript",)
+
+    @property
     def inputs(self) -> Mapping[str, Audio]:
         """The clip's audio, and as much around it as decides on its segments."""
         return INPUTS

@@ -1,8 +1,8 @@
 """What the extractors of speech to text share: segments in which somebody speaks become rows of text.
 
-The same voice activity as the table's runs inside, so that one pass over a file gives both, and each segment is
-transcribed once, by the clip that it belongs to. Segments know nothing of each other: no text is carried from one to the
-next. What a network probably invented is kept, and flagged.
+The same voice activity as the table's runs inside, so that one pass over a file gives both. Each segment is transcribed
+once, by the clip that it belongs to, and knows nothing of the others: no text is carried on. What a network probably
+invented is kept, and flagged.
 """
 
 from __future__ import annotations
@@ -43,10 +43,20 @@ SLOWEST_CHARACTERS = 0.8
 """Letters a second of a segment of `SLOW_S` seconds or more: who speaks says more than a word in that time."""
 SLOW_S = 5.0
 BOILERPLATE = frozenset(
-    "thanks for watching|thank you for watching|thank you so much for watching|please subscribe|"
-    "subtitles by the amaraorg community|subscribe to my channel|see you in the next video|"
-    "sous titres réalisés par la communauté damaraorg|untertitel der amaraorg community|"
-    "субтитры сделал dimatorzok|продолжение следует|transcription by castingwords".split("|")
+    (
+        "thanks for watching",
+        "thank you for watching",
+        "thank you so much for watching",
+        "please subscribe",
+        "subtitles by the amaraorg community",
+        "subscribe to my channel",
+        "see you in the next video",
+        "sous titres réalisés par la communauté damaraorg",
+        "untertitel der amaraorg community",
+        "субтитры сделал dimatorzok",
+        "продолжение следует",
+        "transcription by castingwords",
+    )
 )
 """Whole segments that Whisper learnt from subtitles, and writes where there is noise: Koenecke et al. 2024, "Careless
 Whisper", and the issues of its repository."""
