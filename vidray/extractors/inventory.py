@@ -23,6 +23,9 @@ MODULES = (
     "speech.moonshine",
     "speech.whisper",
     "speech.transcript",
+    "text.ocr",
+    "text.language",
+    "text.embedding",
     "vision.open_clip",
 )
 """Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""
