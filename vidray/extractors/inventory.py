@@ -19,6 +19,7 @@ MODULES = (
     "vision.torchvision_detection",
     "vision.torchvision_segmentation",
     "audio.torchaudio",
+    "audio.events",
     "speech.voice_activity",
     "speech.moonshine",
     "speech.whisper",
