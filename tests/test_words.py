@@ -22,6 +22,7 @@ from vidray.media import Audio, ClipInput
 from vidray.planning import FixedStride
 from vidray.retrieval.indexing import index_words
 from vidray.retrieval.search import search
+from vidray.retrieval.verification import check_indexes
 from vidray.store import Store
 
 SAID = {
@@ -194,7 +195,9 @@ def test_what_is_damaged_is_not_opened(store: Store, tmp_path: Path):
     folder.write_bytes(name, whole[:-3] + b"abc")
     with pytest.raises(IndexFileError, match="damaged"):
         Words(store, "said")
+    assert [(one.where, one.counts) for one in check_indexes(store, False)] == [("index/said", {"damaged": 1})]
     folder.write_bytes(name, whole)
+    assert list(check_indexes(store, False)) == []
     assert Words(store, "said").rows
     with pytest.raises(UsageError, match="no index of the words"):
         Words(store, "written2")

@@ -150,15 +150,9 @@ class Words:
         _check_installed()
         import tantivy
 
-        folder = Folder(f"{store.url}/index/{table}")
-        if not folder.exists(CURRENT):
-            raise UsageError(f"{store.url}: no index of the words of '{table}'; run vidray index STORE -x {table}")
-        self.info = _read_info(folder)
+        self.info, data = _fetched(store, table)
         self.is_stale = self.info.source != _source(store, table)
-        data = folder.read_bytes(self.info.file)
-        where = f"{folder.url}/{self.info.file}"
-        if hashlib.sha256(data).hexdigest() != self.info.sha256:
-            raise IndexFileError(f"{where} is damaged: build it anew with vidray index STORE -x {table} --rebuild")
+        where = f"{store.url}/index/{table}/{self.info.file}"
         scratch = Path(tempfile.mkdtemp(prefix="vidray-words-"))
         weakref.finalize(self, shutil.rmtree, scratch, True)
         _unpack(data, scratch, where)
@@ -202,6 +196,36 @@ class Words:
         if len(words) > 1:
             return tantivy.Query.phrase_query(self._index.schema, EXACT, words)
         return tantivy.Query.term_query(self._index.schema, EXACT, words[0]) if words else None
+
+
+def check_words(store: Store, table: str) -> tuple[WordsInfo, bool]:
+    """An index of words whose bytes are what they were, and whether its table has changed since.
+
+    Raises IndexFileError where it is damaged.
+    """
+    info, _ = _fetched(store, table)
+    return info, info.source != _source(store, table)
+
+
+def is_file_of_words(name: str) -> bool:
+    """Whether a file beside an index of vectors is one of an index of words."""
+    return name == CURRENT or name.startswith("words-")
+
+
+def _fetched(store: Store, table: str) -> tuple[WordsInfo, bytes]:
+    folder = Folder(f"{store.url}/index/{table}")
+    if not folder.exists(CURRENT):
+        raise UsageError(f"{store.url}: no index of the words of '{table}'; run vidray index STORE -x {table}")
+    info = _read_info(folder)
+    where = f"{folder.url}/{info.file}"
+    remedy = f"build it anew with vidray index STORE -x {table} --rebuild"
+    try:
+        data = folder.read_bytes(info.file)
+    except FileNotFoundError as e:
+        raise IndexFileError(f"{where} is not there: {remedy}") from e
+    if hashlib.sha256(data).hexdigest() != info.sha256:
+        raise IndexFileError(f"{where} is damaged: {remedy}")
+    return info, data
 
 
 def _archive(found: Sequence[Passage], embed: EmbedFn | None) -> bytes:
