@@ -17,6 +17,7 @@ import weakref
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ STEMMERS = {
 words."""
 
 WRITER_BYTES = 50_000_000
+KEPT_OPEN = 8
+"""Indexes of words that a process keeps open."""
 LARGEST_BYTES = 4 << 30
 """What an archive may unpack to."""
 
@@ -151,7 +154,7 @@ class Words:
         import tantivy
 
         self.info, data = _fetched(store, table)
-        self.is_stale = self.info.source != _source(store, table)
+        self._source = store, table
         where = f"{store.url}/index/{table}/{self.info.file}"
         scratch = Path(tempfile.mkdtemp(prefix="vidray-words-"))
         weakref.finalize(self, shutil.rmtree, scratch, True)
@@ -165,6 +168,11 @@ class Words:
             self.vectors = np.asarray(flat.reshape(len(held), -1), np.float32)
         self._index = tantivy.Index.open(str(scratch))
         self._analyzers = _register(self._index, self.info.languages)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the table has changed since."""
+        return self.info.source != _source(*self._source)
 
     def by_words(self, words: str, phrases: Sequence[str], count: int) -> list[Found]:
         """The best passages by BM25: some of the words, and all of the phrases as they stand."""
@@ -196,6 +204,18 @@ class Words:
         if len(words) > 1:
             return tantivy.Query.phrase_query(self._index.schema, EXACT, words)
         return tantivy.Query.term_query(self._index.schema, EXACT, words[0]) if words else None
+
+
+def open_words(store: Store, table: str) -> Words:
+    """The index of words of a table, opened once a version. Raises as `Words` does."""
+    folder = Folder(f"{store.url}/index/{table}")
+    sha256 = _read_info(folder).sha256 if folder.exists(CURRENT) else ""
+    return _opened(store.url, table, sha256, store.spec_sha256(table))
+
+
+@lru_cache(maxsize=KEPT_OPEN)
+def _opened(store: str, table: str, sha256: str, spec_sha256: str | None) -> Words:
+    return Words(Store(store), table)
 
 
 def check_words(store: Store, table: str) -> tuple[WordsInfo, bool]:

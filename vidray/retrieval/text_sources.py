@@ -13,7 +13,7 @@ from vidray.errors import UsageError
 from vidray.extractors import slug
 from vidray.extractors.spec import has_classes, has_objects, hears, is_joint, modalities
 from vidray.index import Index
-from vidray.index.words import Words, word_tables
+from vidray.index.words import open_words, word_tables
 from vidray.labels.joint import JointModel
 from vidray.retrieval.answers import Ask, ByClasses, ByVectors
 from vidray.retrieval.by_words import ByWords
@@ -57,7 +57,7 @@ def _word_sources(store: Store, ask: Ask) -> list[Source]:
     for table in tables:
         if ask.extractor is not None and table != wanted:
             continue
-        words = Words(store, table)
+        words = open_words(store, table)
         if ask.modality in (None, words.info.modality):
             answer = ByWords(store, table, words, ask.value, ask.where)
             name = extractor_name(store, table)
