@@ -205,14 +205,12 @@ def test_whisper_understands_librivox_at_the_same_times_however_it_is_cut(whispe
 
 
 @pytest.mark.slow
-def test_whisper_tells_languages_apart(whisper: Whisper):
-    found = {}
-    extract = whisper.load("cpu")
-    for language in ("fr", "es", "it", "ru"):
-        spoken = long_recordings(language)[:1]
-        items = [item for samples in spoken for item in cut(samples, [(0.0, len(samples) / RATE)], whisper)]
-        found[language] = extract(items)["language"]
-    assert found == {language: [language] for language in ("fr", "es", "it", "ru")}
+@pytest.mark.parametrize("language", ["fr", "ru"])
+def test_whisper_tells_languages_apart(whisper: Whisper, language: str):
+    samples = long_recordings(language)[0][: 8 * RATE]
+    row = whisper.load("cpu")(cut(samples, [(0.0, len(samples) / RATE)], whisper))
+    assert row["language"] == [language]
+    assert row["text"][0]
 
 
 def long_recordings(language: str) -> list[Floats]:
