@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spoken import LIBRIVOX
 
 from vidray.decode import VideoReader, probe
 from vidray.media import FrameRate, Frames
@@ -109,3 +110,12 @@ def test_the_gpu_benchmark_runs_on_cpus(repository: Path, tmp_path: Path) -> Non
     assert answer["gpu_busy_percent"] is None
     rates = ("network_frames_per_s", "decode_frames_per_s", "end_to_end_frames_per_s", "over_ceiling")
     assert all(answer[name] > 0 for name in rates)
+
+
+def test_speech_is_timed(repository: Path) -> None:
+    answer = benchmark(
+        repository, "speech.py", LIBRIVOX / "sense_and_sensibility_01_austen_64kb-0880.wav", "--repeat", "1"
+    )
+    assert answer["audio_s"] == pytest.approx(2.99, abs=0.01)
+    assert answer["voice_activity_x"] > 0
+    assert answer["moonshine_x"] > 0

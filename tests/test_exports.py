@@ -160,7 +160,7 @@ def test_an_export_that_fails_leaves_the_old_file(store, tmp_path):
     [
         ("labels/nosuch", "csv", "no table 'labels/nosuch'; there are features/net, clips, videos"),
         ("features/net", "coco", "has neither detections nor masks, which COCO is made of; use --to csv"),
-        ("features/net", "xml", "exported to csv or coco"),
+        ("features/net", "xml", "exported to csv, coco, vtt, srt, json"),
     ],
 )
 def test_what_cannot_be_exported_is_said(store, tmp_path, table, to, message):

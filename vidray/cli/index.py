@@ -27,7 +27,16 @@ def add(commands: Any) -> None:
 
 def run_index(arguments: argparse.Namespace) -> int:
     from vidray.pipeline import build_index
+    from vidray.retrieval.indexing import index_words
 
+    words = index_words(arguments.store, arguments.extractor, rebuild=arguments.rebuild)
+    if words is not None:
+        info_of_words, is_new = words
+        what = "segments of speech" if info_of_words.modality == "speech" else "lines on screen"
+        tell(f"indexed the words of {info_of_words.rows:,} {what}" + ("" if is_new else ": nothing has changed"))
+        if not info_of_words.has_meaning:
+            say("by words alone: the extra text adds their meaning")
+        return 0
     info = build_index(
         arguments.store,
         extractor=arguments.extractor,

@@ -25,7 +25,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--at", type=span, metavar="START-END", help="seconds of --video")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose index, where there are several")
     parser.add_argument("-k", type=count, default=10, help="how many hits (10)")
-    parser.add_argument("--in", dest="modality", choices=["frames", "audio"], help="what is to be alike")
+    choices = ["frames", "audio", "speech", "screen"]
+    parser.add_argument("--in", dest="modality", choices=choices, help="what is to be alike, or where words are")
     parser.add_argument("--by", choices=["clip", "video"], default="clip", help="what a hit is (clip)")
     parser.add_argument("--where", metavar="EXPR", help='an SQL condition on the clips, such as "duration_s > 60"')
     parser.add_argument("--explain", action="store_true", help="say how the answer came about")
@@ -68,7 +69,18 @@ def run_search(arguments: argparse.Namespace) -> int:
     for rank, hit in enumerate(hits, start=1):
         by = f"{hit.modality or '-':6}  " if arguments.text is not None else ""
         tell(f"{rank:3d}  {hit.score:.4f}  {by}{_place(hit)}")
+        if getattr(hit, "text", None):
+            tell(f"{'':13}{_marked(hit)}")
     return 0
+
+
+def _marked(hit: Any) -> str:
+    """A passage with the words that match between asterisks."""
+    text, place = "", 0
+    for first, stop in hit.matches:
+        text += f"{hit.text[place:first]}*{hit.text[first:stop]}*"
+        place = stop
+    return text + str(hit.text[place:])
 
 
 def _place(hit: Hit | VideoHit) -> str:

@@ -19,6 +19,14 @@ MODULES = (
     "vision.torchvision_detection",
     "vision.torchvision_segmentation",
     "audio.torchaudio",
+    "audio.events",
+    "speech.voice_activity",
+    "speech.moonshine",
+    "speech.whisper",
+    "speech.transcript",
+    "text.ocr",
+    "text.language",
+    "text.embedding",
     "vision.open_clip",
 )
 """Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""

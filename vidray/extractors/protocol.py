@@ -38,6 +38,7 @@ class Extractor(Protocol):
     - `scope`: "clip", or "video" for a function that sees all clips of one video in order; its inputs are tables only.
     - `video_schema`: columns of one row a video, which a function of scope "video" answers too.
     - `version` (str), raised when the answers change, and `precision` (str).
+    - `brings`: names of derived extractors that are extracted with it, as a transcript with any speech to text.
     - `memory_bytes` (int): what a worker is to reserve for it where half a gigabyte is too little.
     - `weights`: path or URL of a file; a local one is brought to every worker, and its sha256 becomes part of what the
       table is. Where weights come from elsewhere (an installed package, a hub), `weights_record` says so, a property of

@@ -44,7 +44,7 @@ def bind(store: Store, extractors: Mapping[str, Extractor], say: Callable[[str],
         UsageError: No table has the columns of an input, or several have; or a table would have a column that every
             table has.
     """
-    held = dict(extractors)
+    held = {**extractors, **_brought(store, extractors, say)}
     bound: dict[str, Bound] = {}
     borrowed: dict[str, None] = {}
     waiting = list(held)
@@ -64,6 +64,24 @@ def bind(store: Store, extractors: Mapping[str, Extractor], say: Callable[[str],
             found[name] = source
         bound[table] = found
     return Bindings(held, bound, tuple(borrowed))
+
+
+def _brought(store: Store, extractors: Mapping[str, Extractor], say: Callable[[str], None]) -> dict[str, Extractor]:
+    """What some extractors bring with them: by its plain name where one of them alone brings it, else `NAME-TABLE`."""
+    found: dict[str, Extractor] = {}
+    brought = [(name, table) for table, e in extractors.items() for name in getattr(e, "brings", ())]
+    for name, table in brought:
+        plain = resolve(name)
+        if any(type(extractor) is type(plain) for extractor in extractors.values()):
+            continue
+        spec = store.spec(slug(plain.name))
+        is_alone = spec is None and [other for other, _ in brought].count(name) == 1
+        is_its = spec is not None and table in bound_in(current(spec)).values()
+        extractor = plain if is_alone or is_its else resolve(f"{name}?of={table}")
+        found[slug(extractor.name)] = extractor
+        if store.spec(slug(extractor.name)) is None:
+            say(f"{table} brings {slug(extractor.name)}, which is extracted too")
+    return found
 
 
 def with_missing(store: Store, bindings: Bindings, say: Callable[[str], None]) -> Bindings:

@@ -26,8 +26,11 @@ class Hit:
         uri: None, as start_s and end_s are, where the table does not say; vidray's own tables do.
         score: Cosine, in [-1, 1], or the inner product where the index is one of that; for a text that is compared
             with classes, as `ClassNames` has it, in [0, 1].
-        modality: What it was found by: `frames` or `audio`; of both, where one network sees and hears, `frames`.
+        modality: What it was found by: `frames` or `audio`; of both, where one network sees and hears, `frames`;
+            `speech` or `screen` where by words.
         extractor: Whose table it was found in.
+        text: Of what is said or written: its words; start_s and end_s are its own times then, not the clip's.
+        matches: Where in `text` the query's words stand: [first, stop) in characters.
     """
 
     clip_id: str
@@ -37,6 +40,8 @@ class Hit:
     score: float
     modality: str | None = None
     extractor: str | None = None
+    text: str | None = None
+    matches: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,16 +13,21 @@ from vidray.errors import UsageError
 from vidray.extractors import slug
 from vidray.extractors.spec import has_classes, has_objects, hears, is_joint, modalities
 from vidray.index import Index
+from vidray.index.words import open_words, word_tables
 from vidray.labels.joint import JointModel
 from vidray.retrieval.answers import Ask, ByClasses, ByVectors
+from vidray.retrieval.by_words import ByWords
 from vidray.retrieval.fused import Fused, Source
 from vidray.retrieval.hits import Hit
 from vidray.retrieval.indexed import check_same, indexed, indexed_table
 from vidray.retrieval.networks import Networks
 from vidray.store import Store
-from vidray.store.tables import text_table
+from vidray.store.tables import named, text_table
 
 Spec = Mapping[str, Any]
+
+WORD_MODALITIES = ("speech", "screen")
+"""What is found by words."""
 
 
 def by_text(store: Store, networks: Networks, ask: Ask, index_of: Callable[[str], Index]) -> Fused:
@@ -31,8 +36,39 @@ def by_text(store: Store, networks: Networks, ask: Ask, index_of: Callable[[str]
     Raises:
         UsageError: No table can be compared with a text; a joint model's has no index.
     """
+    words = _word_sources(store, ask)
+    if words and (ask.extractor is not None or ask.modality in WORD_MODALITIES):
+        return Fused(ask.value, words)
+    if ask.modality in WORD_MODALITIES:
+        raise UsageError(f"{store.url}: no index of words of {ask.modality}; run vidray index STORE -x NAME")
+    if ask.extractor is None and ask.modality is None and words and not _has_texts(store):
+        return Fused(ask.value, words)
     tables = [text_table(store, ask.extractor)] if ask.extractor is not None else _suiting(store, ask.modality)
-    return Fused(ask.value, [_source(store, networks, ask, table, index_of) for table in tables])
+    others = [_source(store, networks, ask, table, index_of) for table in tables]
+    return Fused(ask.value, [*others, *(words if ask.modality is None else [])])
+
+
+def _word_sources(store: Store, ask: Ask) -> list[Source]:
+    """The indexes of words that are asked: those of a modality, or of the table that was named, or all."""
+    found = []
+    tables = word_tables(store)
+    asked = ask.extractor if isinstance(ask.extractor, str | None) else ask.extractor.name
+    wanted = None if asked is None else named(store, tables, asked)
+    for table in tables:
+        if ask.extractor is not None and table != wanted:
+            continue
+        words = open_words(store, table)
+        if ask.modality in (None, words.info.modality):
+            answer = ByWords(store, table, words, ask.value, ask.where)
+            name = extractor_name(store, table)
+            found.append(Source(table=table, extractor=name, modality=words.info.modality, answer=answer))
+    return found
+
+
+def _has_texts(store: Store) -> bool:
+    """Whether frames or audio can be compared with a text."""
+    specs = [store.spec(table) or {} for table in store.tables("features")]
+    return any(is_joint(spec) or has_classes(spec) or has_objects(spec) for spec in specs)
 
 
 def extractor_name(store: Store, table: str) -> str:

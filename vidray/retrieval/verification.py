@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vidray.errors import IndexFileError, StoreError
 from vidray.index import Index, open_index
+from vidray.index.words import check_words, is_file_of_words, word_tables
 from vidray.store import Store, verification
 from vidray.store.layout import PART_FILE
 from vidray.store.seals import read_seal
@@ -30,7 +31,11 @@ def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> V
 
 def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
     """Each index as it would be opened, and whether it was built from the parts that the table has now."""
-    names = {name.split("/")[1] for name in store.folder.sizes("index") if name.count("/") >= 2}
+    files = [name.split("/", 2)[1:] for name in store.folder.sizes("index") if name.count("/") >= 2]
+    of_words = set(word_tables(store))
+    yield from _check_words(store, sorted(of_words))
+    # an index of words may stand alone
+    names = {name for name, file in files if name not in of_words or not is_file_of_words(file)}
     for name in sorted(names):
         where, remedy = f"index/{name}", f"run vidray index STORE -x {name} again"
         try:
@@ -42,6 +47,20 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             continue
         if changed is not None:
             yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})
+
+
+def _check_words(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
+    """Each index of words as it would be opened, and whether its table has changed since."""
+    for table in tables:
+        where, remedy = f"index/{table}", f"run vidray index STORE -x {table} again"
+        try:
+            info, is_stale = check_words(store, table)
+        except (IndexFileError, StoreError, OSError) as e:
+            yield Finding(where=where, what=" ".join(str(e).split()), remedy=remedy, counts={"damaged": 1})
+            continue
+        if is_stale:
+            what = f"lags behind its table, which changed since its {info.rows:,} passages were indexed"
+            yield Finding(where=where, what=what, remedy=remedy, counts={"stale": 1})
 
 
 def _changed(store: Store, name: str, index: Index) -> str | None:

@@ -1,0 +1,192 @@
+"""Speech to text by Whisper, through faster-whisper: any language, any size, from a hub or a local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vidray.errors import MissingExtraError, UsageError, WeightsError, one_line
+from vidray.extractors.protocol import ExtractFn, ModelInfo
+from vidray.extractors.speech.transcribing import INPUTS, SCHEMA, Word, Written, record_of, transcriber
+from vidray.media import Audio
+from vidray.models import silero
+from vidray.models.weights import sha256_of
+
+NAME = "whisper"
+MODEL_FILE = "model.bin"
+BATCH = {"cpu": 1, "cuda": 16}
+"""Segments at once. On a CPU more of them are no faster, and one alone is the same whatever its neighbours are."""
+BEAMS = 5
+"""faster-whisper's default."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whisper:
+    """What is said in a clip, with times of words.
+
+    Attributes:
+        size: "tiny", "base", "small", "medium", "large-v3", "turbo", a name on a hub, or a folder in CTranslate2's
+            format.
+        language: A code such as "de"; None for what is heard in each segment.
+        compute_type: Of CTranslate2, as in "int8" or "float16"; "default" for that of the file.
+        memory_bytes: What a worker reserves: enough for "small".
+    """
+
+    size: str = "small"
+    language: str | None = None
+    compute_type: str = "default"
+    memory_bytes: int = 3 << 30
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return NAME
+
+    @property
+    def version(self) -> str:
+        """Raised when the answers change."""
+        return "1"
+
+    @property
+    def brings(self) -> tuple[str, ...]:
+        """What is extracted with it."""
+        return ("transcript",)
+
+    @property
+    def inputs(self) -> Mapping[str, Audio]:
+        """The clip's audio, and as much around it as decides on its segments."""
+        return INPUTS
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that it adds."""
+        return SCHEMA
+
+    @property
+    def weights_record(self) -> Mapping[str, Any]:
+        """Where the weights come from, and their sha256 where they are a folder."""
+        file = Path(self.size) / MODEL_FILE
+        own = {"source": self.size, "sha256": sha256_of(str(file)) if file.is_file() else None}
+        if own["sha256"] is None and Path(self.size).is_dir():
+            raise WeightsError(f"{self.size} has no {MODEL_FILE}: convert the model with ct2-transformers-converter")
+        return record_of(silero.weights_record(), own)
+
+    def load(self, device: str) -> ExtractFn:
+        """Load the network; a name on a hub is downloaded. Raises MissingExtraError or WeightsError."""
+        pipeline = _pipeline(self, device)
+        if self.language is not None and self.language not in pipeline.model.supported_languages:
+            known = ", ".join(pipeline.model.supported_languages)
+            raise UsageError(f"whisper {self.size} knows no language '{self.language}'; it knows {known}")
+
+        def write(sounds: Sequence[Floats]) -> list[Written]:
+            heard = [_language(pipeline, samples, self.language) for samples in sounds]
+            found: dict[int, Written] = {}
+            for places in _batches([language for language, _ in heard], BATCH[device]):
+                found.update(_written(pipeline, sounds, places, heard))
+            return [found[place] for place in range(len(sounds))]
+
+        return transcriber(write)
+
+
+def _pipeline(extractor: Whisper, device: str) -> Any:
+    if find_spec("faster_whisper") is None:
+        raise MissingExtraError(NAME, "speech")
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    try:
+        network = WhisperModel(extractor.size, device=device, compute_type=extractor.compute_type, cpu_threads=1)
+    except (OSError, RuntimeError, ValueError) as e:
+        raise WeightsError(f"whisper '{extractor.size}' cannot be loaded: {one_line(e)}") from e
+    return BatchedInferencePipeline(network)
+
+
+def _language(pipeline: Any, samples: Floats, given: str | None) -> tuple[str, float]:
+    if given is not None:
+        return given, 1.0
+    if not pipeline.model.model.is_multilingual:
+        return "en", 1.0
+    language, score, _ = pipeline.model.detect_language(samples)
+    return language, float(score)
+
+
+def _batches(languages: Sequence[str], most: int) -> Iterator[list[int]]:
+    """Places of one language together, in their order."""
+    for language in dict.fromkeys(languages):
+        places = [place for place, one in enumerate(languages) if one == language]
+        for first in range(0, len(places), most):
+            yield places[first : first + most]
+
+
+def _written(
+    pipeline: Any, sounds: Sequence[Floats], places: Sequence[int], heard: Sequence[tuple[str, float]]
+) -> dict[int, Written]:
+    """What is said in some segments of one language; each is a chunk of its own, padded alone."""
+    ends = np.cumsum([len(sounds[place]) for place in places]) / silero.SAMPLE_RATE
+    starts = [0.0, *ends[:-1].tolist()]
+    spans = [{"start": start_s, "end": end_s} for start_s, end_s in zip(starts, ends.tolist(), strict=True)]
+    segments, _ = pipeline.transcribe(
+        np.concatenate([sounds[place] for place in places]),
+        language=heard[places[0]][0],
+        clip_timestamps=spans,
+        batch_size=len(places),
+        beam_size=BEAMS,
+        temperature=0.0,  # nothing is drawn by chance
+        without_timestamps=True,
+        word_timestamps=True,
+        vad_filter=False,
+    )
+    found: dict[int, Written] = {}
+    for number, segment in enumerate(segments):
+        words = tuple(
+            Word(
+                word=word.word.strip(),
+                start_s=float(word.start) - starts[number],
+                end_s=float(word.end) - starts[number],
+                score=float(word.probability),
+            )
+            for word in segment.words
+        )
+        language, score = heard[places[number]]
+        found[places[number]] = Written(
+            text=segment.text.strip(),
+            language=language,
+            language_score=score,
+            avg_logprob=float(segment.avg_logprob),
+            no_speech_prob=float(segment.no_speech_prob),
+            words=words,
+        )
+    return found
+
+
+def find(name: str) -> tuple[type[Whisper], dict[str, Any]] | None:
+    """This extractor, by its name."""
+    return (Whisper, {}) if name == NAME else None
+
+
+def names() -> list[str]:
+    """Its name."""
+    return [NAME]
+
+
+def infos() -> list[ModelInfo]:
+    """What `vidray models` says of this extractor."""
+    return [
+        ModelInfo(
+            name=NAME,
+            kind="audio",
+            dim=None,
+            inputs="mono audio at 16 kHz, 99 languages",
+            weights="a hub's, by size=NAME, or a folder",
+            licence="MIT",
+            available=find_spec("faster_whisper") is not None and silero.is_installed(),
+        )
+    ]
