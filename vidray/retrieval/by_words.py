@@ -24,12 +24,12 @@ RANK_OFFSET = 60
 FEWEST = 50
 """How many passages each way of asking is asked for at least, so that ranks mean something."""
 SAME_MEANING, MEANING_WIDTH = 0.5, 0.1
-"""The cosine at which a passage is as likely about a query as not, and how fast that changes: by eye, on sentences with
-and without the query's subject."""
+"""The cosine at which a passage is as likely about a query as not, and how fast that changes: estimated,
+not calibrated on data."""
 ALL_WORDS = 0.95
-"""The score of a passage that has all of a query's words; of fewer, their share of it."""
+"""The score of a passage that has all of a query's words; of fewer, their share of it. Chosen, not measured."""
 LEAST_MEANING = 0.25
-"""Below this cosine two texts are about different things, and no hit."""
+"""Below this cosine two texts are taken to be about different things, and no hit. Estimated."""
 
 _PHRASE = re.compile(r'"([^"]*)"')
 _WORD = re.compile(r"\w+", re.UNICODE)
