@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from appearances import FPS, FRAMES, write_appearances
-from clip_inputs import sampling_of
+from clip_inputs import items, sampling_of
 from labeled_stores import TABLE, rows_of, write_store
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score
@@ -270,7 +270,7 @@ def test_a_recurrent_head_tells_the_order_of_two_appearances(tmp_path):
         for number, order in enumerate(orders)
     ]
     extract = extractor.load("cpu")
-    columns = [extract(samples[first : first + 10]) for first in range(0, 240, 10)]
+    columns = [extract(items(samples[first : first + 10])) for first in range(0, 240, 10)]
     tables = [pa.table({"frame_embeddings": c["frame_embeddings"]}) for c in columns]
     frames = np.concatenate([features_of(table, "frame_embeddings")[0].frames for table in tables])
     lengths = np.full(240, FRAMES)
@@ -290,5 +290,7 @@ def test_a_recurrent_head_tells_the_order_of_two_appearances(tmp_path):
 def read(path: Path, extractor: EfficientNetLite0):
     """Half as high and wide as the network is used to: these things are large, and it is four times as fast."""
     sampling = replace(sampling_of(extractor), resize=Resize(size=112))
-    with path.open("rb") as file, VideoReader(file, str(path), [sampling]) as reader:
-        return reader.read(0, FRAMES / FPS).samples[sampling]
+    request = sampling.request(0.0, FRAMES / FPS)
+    with path.open("rb") as file, VideoReader(file, str(path), audio=False) as reader:
+        answer = reader.read([request], 0.0, FRAMES / FPS).samples[request]
+    return sampling.collect(answer, 0.0, FRAMES / FPS)

@@ -488,7 +488,9 @@ def blocks_showing(*shown: str) -> list[BlockWork]:
             Clip(clip_id=f"{number}:{n}", video_id=letter, uri="v.mp4", clip_index=n, start_s=0.0, end_s=1.0)
             for n, letter in enumerate(letters)
         ]
-        blocks.append(BlockWork(tuple(clips), ((0, 0),) * len(clips), (1.0,) * len(clips), slices=()))
+        blocks.append(
+            BlockWork(tuple(clips), ((0, 0),) * len(clips), (1.0,) * len(clips), (None,) * len(clips), slices=())
+        )
     return blocks
 
 
@@ -527,7 +529,7 @@ def test_the_last_tasks_begin_with_what_has_most_pixels_to_decode():
             for n in range(2)
         ]
         wanted = SliceWork("table", SliceKey(0, number, 0, 1), first=0, stop=1)
-        return BlockWork(tuple(clips), ((height, 1000), (9999, 9999)), (length_s, length_s), (wanted,))
+        return BlockWork(tuple(clips), ((height, 1000), (9999, 9999)), (length_s, length_s), (None, None), (wanted,))
 
     last = [(240, 10.0), (1080, 5.0), (0, 10.0), (720, 10.0), (480, 20.0)]
     blocks = [block(n, *shape) for n, shape in enumerate([(0, 1.0)] * 50 + last)]
