@@ -153,6 +153,7 @@ def test_extract_a_mixed_folder_with_real_networks_and_label_it_without(mixed, t
     verified = last_json(vidray("verify", "store", "--json", cwd=tmp_path))
     assert verified == {
         "planned": 2 * clips, "done": 2 * clips, "failed": 0, "missing": 0, "duplicated": 0, "orphaned": 0,
+        "damaged": 0, "stale": 0, "unsealed": 0,
     }  # fmt: skip
     again = vidray(*run, cwd=tmp_path)
     assert last_json(again)["skipped"] == 2 * clips
