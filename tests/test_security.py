@@ -241,8 +241,8 @@ def test_the_decoder_by_itself_follows_nothing(server, video, text, tmp_path):
         with path.open("rb") as file, contextlib.suppress(DecodeError, ProbeError):
             probe(file, str(path))
             file.seek(0)
-            with VideoReader(file, str(path), [FrameRate(fps=2.0)]) as reader:
-                (found,) = reader.read(0.0, 2.0).samples.values()
+            with VideoReader(file, str(path)) as reader:
+                (found,) = reader.read([FrameRate(fps=2.0).request(0.0, 2.0)], 0.0, 2.0).samples.values()
                 assert found is None or isinstance(found, DecodeError), path
     assert server.asked == []
 
@@ -253,7 +253,7 @@ def test_a_strangers_store_calls_nothing(origin, tmp_path):
     proof = tmp_path / "proof"
     spec = describe(MeanColour())
     settings = {"args": ["touch", str(proof)]}
-    with pytest.raises(UsageError, match="is no extractor's class"):
+    with pytest.raises(UsageError, match="a store does not decide what is imported"):
         restore(spec | {"extractor": origin, "settings": settings})
     assert not proof.exists()
 
