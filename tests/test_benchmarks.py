@@ -13,7 +13,7 @@ import pytest
 from spoken import LIBRIVOX
 
 from vidray.decode import VideoReader, probe
-from vidray.media import FrameRate, Frames
+from vidray.media import FrameRate, RawFrames
 
 
 def benchmark(repository: Path, script: str, *arguments: str | Path) -> dict[str, Any]:
@@ -35,10 +35,12 @@ def test_the_corpus_maker_makes_what_it_says(repository: Path, tmp_path: Path) -
             info = probe(file, str(path))
             length_s += info.duration_s
             file.seek(0)
-            with VideoReader(file, str(path), [FrameRate(fps=1)]) as reader:
-                decoded = reader.read(0.0, info.duration_s)
-        frames = decoded.samples[FrameRate(fps=1)]
-        assert isinstance(frames, Frames)
+            request = FrameRate(fps=1).request(0.0, info.duration_s)
+            with VideoReader(file, str(path)) as reader:
+                decoded = reader.read([request], 0.0, info.duration_s)
+        raw = decoded.samples[request]
+        assert isinstance(raw, RawFrames)
+        frames = FrameRate(fps=1).collect(raw, 0.0, info.duration_s)
         assert decoded.warning is None
         assert len(frames.frames) == -(-info.duration_s // 1)
     assert length_s == pytest.approx(answer["video_s"], abs=0.1)

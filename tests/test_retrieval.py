@@ -17,7 +17,7 @@ import vidray
 from vidray.decode import VideoReader, probe
 from vidray.errors import IndexFileError, MediaError, StoreError, UsageError
 from vidray.extractors import Extractor, describe, resolve, slug
-from vidray.media import AudioSamples, ClipInput, Video, with_context
+from vidray.media import ClipInput, Video, with_context
 from vidray.pipeline import build_index
 from vidray.planning import FixedStride, clips_of
 from vidray.retrieval.search import open_index, search
@@ -202,9 +202,9 @@ def test_queries_that_cannot_be_meant(store, tmp_path):
         search(store, video=str(tmp_path / "missing.mp4"))
     with pytest.raises(UsageError, match="a folder"):
         search(store, video=str(tmp_path))
-    with pytest.raises(UsageError, match="hears audio, it cannot be asked by image"):
+    with pytest.raises(UsageError, match="yamnet is about audio, it cannot be asked by image"):
         search(store, image=str(BIKES), extractor=AUDIO)
-    with pytest.raises(UsageError, match="sees frames, it cannot be asked by audio"):
+    with pytest.raises(UsageError, match="efficientnet_lite0 is about frames, it cannot be asked by audio"):
         search(store, audio=str(BUNNY), extractor=FRAMES)
 
 
@@ -226,6 +226,9 @@ def test_a_query_without_what_the_extractor_needs(store, tmp_path):
 
 
 def test_a_store_without_tables_or_indexes(tmp_path):
+    with pytest.raises(UsageError, match="no vidray store there"):
+        search(str(tmp_path), video=str(BIKES))
+    Store(str(tmp_path)).write_config(FixedStride(CLIP_S).config)
     with pytest.raises(UsageError, match="no index yet; run vidray index"):
         search(str(tmp_path), video=str(BIKES))
     with pytest.raises(UsageError, match="no table of 'yamnet', there is none; run vidray extract"):
@@ -254,25 +257,43 @@ def small(tmp_path) -> Store:
 
 
 def test_an_extractor_of_a_third_party_answers_by_its_name(small):
-    origin = f"{MeanColour.__module__}:MeanColour"
+    """Where the user gives it: a store does not decide what is imported."""
+    origin, of_audio = (f"{made.__module__}:{made.__name__}" for made in (MeanColour, Loudness))
     assert Store(small.url).spec("mean_colour")["extractor"] == origin
-    for name in (None, "mean_colour", origin):
-        found = search(small.url, video=str(BUNNY), at=(2, 4), extractor=name)
+    for given in (origin, MeanColour()):
+        found = search(small.url, video=str(BUNNY), at=(2, 4), extractor=given)
         assert (found.extractor, found.hits[0].uri) == ("mean_colour", str(BUNNY))
         assert {hit.start_s: hit.score for hit in found.hits if hit.uri == str(BUNNY)}[2.0] > 0.9999
-    assert search(small.url, audio=str(BUNNY)).extractor == "loudness"
+    assert search(small.url, audio=str(BUNNY), extractor=of_audio).extractor == "loudness"
+    clip = clip_of(small.url, BUNNY, 2.0)
+    assert search(small.url, clip=clip, extractor="mean_colour").extractor == "mean_colour"
+    for name in (None, "mean_colour"):
+        with pytest.raises(UsageError, match=f"name it with -x {origin}, or pass the extractor"):
+            search(small.url, video=str(BUNNY), at=(2, 4), extractor=name)
+    with pytest.raises(UsageError, match=f"name it with -x {of_audio}, or pass the extractor"):
+        search(small.url, audio=str(BUNNY))
+
+
+def test_a_network_that_is_named_is_loaded_once(small, monkeypatch):
+    loads = []
+    load = MeanColour.load
+    monkeypatch.setattr(MeanColour, "load", lambda self, device: loads.append(device) or load(self, device))
+    searcher = vidray.open_search(small.url)
+    for _ in range(3):
+        searcher.search(video=str(BUNNY), at=(2, 4), extractor=f"{MeanColour.__module__}:MeanColour")
+    assert loads == ["cpu"]
 
 
 def test_a_new_part_is_missed_by_the_index_which_says_so(small):
     write_features(small, MeanColour(), [CARPHONE], part=1)
-    found = search(small.url, video=str(CARPHONE), k=50)
+    found = search(small.url, video=str(CARPHONE), k=50, extractor=MeanColour())
     rows = small.rows("features/mean_colour", 1)
     assert found.notes == (f"{rows} clips are newer than the index; run vidray index {small.url} -x mean_colour",)
     assert str(CARPHONE) not in {hit.uri for hit in found.hits}
     newer = small.read("clips", 1)["clip_id"][0].as_py()
     assert search(small.url, clip=newer, extractor="mean_colour").hits
     build_index(small.url, extractor="mean_colour")
-    found = search(small.url, video=str(CARPHONE), k=50)
+    found = search(small.url, video=str(CARPHONE), k=50, extractor=MeanColour())
     assert (found.hits[0].uri, found.notes) == (str(CARPHONE), ())
 
 
@@ -303,22 +324,25 @@ def test_a_store_and_a_query_on_object_storage(small, s3_bucket):
     files.put(small.url, f"{s3_bucket}/store", recursive=True)
     files.put(str(BUNNY), f"{s3_bucket}/query.mp4")
     build_index(f"{s3_bucket}/store", extractor="mean_colour")
-    found = search(f"{s3_bucket}/store", video=f"{s3_bucket}/query.mp4", at=(0, 2), where="clip_index < 2")
+    found = search(
+        f"{s3_bucket}/store", video=f"{s3_bucket}/query.mp4", at=(0, 2), where="clip_index < 2", extractor=MeanColour()
+    )
     assert (found.hits[0].uri, found.hits[0].start_s, found.hits[0].score > 0.999) == (str(BUNNY), 0.0, True)
     with pytest.raises(UsageError, match="no such file"):
-        search(f"{s3_bucket}/store", video=f"{s3_bucket}/missing.mp4")
+        search(f"{s3_bucket}/store", video=f"{s3_bucket}/missing.mp4", extractor=MeanColour())
 
 
 def test_damaged_clips_of_a_long_query_are_passed_over_with_a_note(small, monkeypatch):
     found = Loudness().load("cpu")
 
-    def sometimes(batch: list[AudioSamples]) -> dict:
-        if len(batch[0].samples) < CLIP_S * 8000:
+    def sometimes(items: list[ClipInput]) -> dict:
+        if len(items[0]["audio"].samples) < CLIP_S * 8000:
             raise ValueError("too\nshort")
-        return found(batch)
+        return found(items)
 
     monkeypatch.setattr(Loudness, "load", lambda self, device: sometimes)
-    assert search(small.url, audio=str(BUNNY)).notes == (f"{BUNNY}: 1 of its 3 clips cannot be used",)
+    heard = search(small.url, audio=str(BUNNY), extractor=Loudness())
+    assert heard.notes == (f"{BUNNY}: 1 of its 3 clips cannot be used",)
     with pytest.raises(MediaError, match="ValueError: too short") as caught:
-        search(small.url, video=str(BUNNY), at=(4, 5), extractor="loudness")
+        search(small.url, video=str(BUNNY), at=(4, 5), extractor=Loudness())
     assert "\n" not in str(caught.value)

@@ -253,7 +253,7 @@ def test_a_strangers_store_calls_nothing(origin, tmp_path):
     proof = tmp_path / "proof"
     spec = describe(MeanColour())
     settings = {"args": ["touch", str(proof)]}
-    with pytest.raises(UsageError, match="is no extractor's class"):
+    with pytest.raises(UsageError, match="a store does not decide what is imported"):
         restore(spec | {"extractor": origin, "settings": settings})
     assert not proof.exists()
 

@@ -12,8 +12,9 @@ from vidray.cli import main
 from vidray.errors import UsageError
 from vidray.extractors.columns import LABELS_TYPE
 from vidray.labels.class_names import ClassNames
+from vidray.planning import FixedStride
 from vidray.retrieval.fused import is_about_audio
-from vidray.store import features_schema
+from vidray.store import Store, features_schema
 
 FRAMES = [
     {"Chihuahua": 0.6, "toy terrier": 0.2},
@@ -140,8 +141,12 @@ def test_what_cannot_be_asked_is_said(store, tmp_path):
         vidray.search(store.url, text="a dog", k=0)
     with pytest.raises(UsageError, match="no table of 'resnet'"):
         vidray.search(store.url, text="a dog", extractor="resnet")
+    with pytest.raises(UsageError, match="no vidray store there"):
+        vidray.search(str(tmp_path / "missing"), text="a dog")
+    empty = Store(str(tmp_path / "empty"))
+    empty.write_config(FixedStride().config)
     with pytest.raises(UsageError, match="there are no features yet"):
-        vidray.search(str(tmp_path / "empty"), text="a dog")
+        vidray.search(empty.url, text="a dog")
 
 
 def test_detected_objects_answer_beside_classes(tmp_path):

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vidray.cli.arguments import add_json, command, print_json, say
+from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.wording import counted
 
 
@@ -31,5 +31,5 @@ def run_move(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        print(f"{counted(summary.videos, 'video')} moved from {arguments.old} to {arguments.new}")
+        tell(f"{counted(summary.videos, 'video')} moved from {arguments.old} to {arguments.new}")
     return 0

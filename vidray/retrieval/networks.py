@@ -19,13 +19,14 @@ class Networks:
 
     def __init__(self) -> None:
         self._loading = threading.RLock()
+        self._given: dict[tuple[str, str], Extractor | None] = {}
         self._extractors: dict[str, Extractor] = {}
         self._loaded: dict[str, ExtractFn] = {}
         self._joint: dict[str, JointModel] = {}
 
     def extractor(self, spec: Mapping[str, Any], given: str | Extractor | None) -> Extractor:
         """The extractor that a spec tells of; an object that is passed is taken as it is. Raises UsageError."""
-        own = given_for(spec, given)
+        own = self._own(spec, given)
         key = _key(spec, own)
         with self._loading:
             if key not in self._extractors:
@@ -35,7 +36,7 @@ class Networks:
     def loaded(self, spec: Mapping[str, Any], given: str | Extractor | None) -> ExtractFn:
         """Its network."""
         extractor = self.extractor(spec, given)
-        key = _key(spec, given_for(spec, given))
+        key = _key(spec, self._own(spec, given))
         with self._loading:
             if key not in self._loaded:
                 self._loaded[key] = extractor.load("cpu")
@@ -45,7 +46,7 @@ class Networks:
         self, table: str, spec: Mapping[str, Any], text: str, given: str | Extractor | None
     ) -> ClassNames | JointModel:
         """What compares a text with the clips of a table. Raises UsageError."""
-        own = given_for(spec, given)
+        own = self._own(spec, given)
         labeler = zero_shot(table, spec, [text], own)
         if not isinstance(labeler, JointModel):
             return labeler
@@ -53,6 +54,16 @@ class Networks:
             known = self._joint.setdefault(f"{table} {_key(spec, own)}", labeler)
             # they share the text tower
             return known.of(labeler.prompts)
+
+    def _own(self, spec: Mapping[str, Any], given: str | Extractor | None) -> Extractor | None:
+        """What was passed for a table, the same object each time that it is passed by the same name."""
+        if not isinstance(given, str):
+            return given_for(spec, given)
+        named = (str(spec.get("extractor")), given)
+        with self._loading:
+            if named not in self._given:
+                self._given[named] = given_for(spec, given)
+            return self._given[named]
 
 
 def _key(spec: Mapping[str, Any], own: Extractor | None) -> str:
