@@ -21,6 +21,7 @@ import botocore.exceptions
 import fsspec
 import pyarrow as pa
 import pytest
+from clip_inputs import read_samples
 from fault_proxy import FAULTS, Answer, Faults, Request, faulty_server, relay, serve_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -406,11 +407,11 @@ def test_a_short_clip_reads_a_small_part_of_a_large_file(serve, large_videos, na
     try:
         info = sandbox.probe(uri)
         assert faults.sent_bytes < 0.03 * size_bytes
-        decoded = sandbox.read(uri, [sampling], 15.0, 16.0, (180, 320))
+        decoded = read_samples(sandbox, uri, [sampling], 15.0, 16.0, (180, 320))
         assert faults.sent_bytes < 0.1 * size_bytes
         assert faults.requests <= 25
         faults.reset_counts()
-        whole = sandbox.read(uri, [FrameRate(fps=1.0)], 0.0, info.duration_s, (180, 320))
+        whole = read_samples(sandbox, uri, [FrameRate(fps=1.0)], 0.0, info.duration_s, (180, 320))
     finally:
         sandbox.close()
     samples = decoded.samples[sampling]
