@@ -18,7 +18,7 @@ from vidray.store.verify.inventory import Inventory
 from vidray.store.verify.reading import CLIP, NONE, VIDEO, PartReader, joined
 
 STATUSES = ("ok", "failed")
-LATER_COLUMNS = ("starts_shot", "corpus", "audio_tracks")
+LATER_COLUMNS = ("starts_shot", "corpus", "audio_tracks", "holes")
 """What stores of earlier versions do not have."""
 
 
