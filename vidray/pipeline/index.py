@@ -14,10 +14,12 @@ from vidray.index import IndexInfo, ann
 from vidray.index import build_index as build
 from vidray.index.embeddings import Metric
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said, usable_cores
+from vidray.pipeline.waiting import first_of, wait_for
 from vidray.store import Store
 from vidray.store.seals import check_parts
 from vidray.store.tables import features_table
 
+DOING = "building the index"
 RETRIES = 2
 WORTH_A_CLUSTER = 4
 """Fewer segments are written in this process, with all of its threads, before a cluster would have started."""
@@ -59,7 +61,7 @@ def build_index(
     table = features_table(held, extractor if isinstance(extractor, str) else origin_of(extractor))
     check_parts(held.folder, f"features/{table}", held.parts(f"features/{table}"))
     with _threads(workers), cluster(ray_address) as connection:
-        run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")))
+        run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")), say=say)
         return build(
             f"{held.url}/features/{table}", f"{held.url}/index/{table}", metric=metric, factory=factory,
             rebuild=rebuild, run=run, say=say,
@@ -79,8 +81,11 @@ def _threads(workers: int | None) -> Iterator[None]:
 class _Runner:
     """Does jobs as Ray tasks, so many at a time, and gives back their results in order."""
 
-    def __init__(self, connection: Cluster, store: Store, workers: int | None, *, forced: bool) -> None:
-        self._connection, self._store, self._workers, self._forced = connection, store, workers, forced
+    def __init__(
+        self, connection: Cluster, store: Store, workers: int | None, *, forced: bool, say: Callable[[str], None]
+    ) -> None:
+        self._connection, self._store, self._workers = connection, store, workers
+        self._forced, self._say = forced, say
 
     def __call__(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
         enough = 2 if self._forced or self._workers else WORTH_A_CLUSTER
@@ -95,13 +100,18 @@ class _Runner:
         self._connection.check_nodes(self._store.folder, None)
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(_alone)
         at_once = self._workers or max(1, int(ray.cluster_resources().get("CPU", usable_cores())))
-        waiting: list[Any] = []
-        for job in jobs:
-            waiting.append(task.remote(work, job))
-            if len(waiting) >= at_once:
-                ray.wait(waiting, num_returns=len(waiting) - at_once + 1)
-        for reference in waiting:
-            yield self._result(reference)
+        answers: list[Any] = []
+        running: list[Any] = []
+        try:
+            for job in jobs:
+                if len(running) >= at_once:
+                    running.remove(first_of(running, doing=DOING, say=self._say))
+                answers.append(task.remote(work, job))
+                running.append(answers[-1])
+            for answer in answers:
+                yield self._result(wait_for(answer, doing=DOING, say=self._say))
+        except TimeoutError as e:
+            raise ClusterError(str(e)) from e
 
     def _result(self, reference: Any) -> Any:
         import ray
