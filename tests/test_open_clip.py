@@ -113,7 +113,7 @@ def test_zero_shot_labels_are_probabilities_against_saying_nothing(store, extrac
     tower = extractor.load_text()
     vectors = np.stack(store.read("features/clip", 0)["embedding"].to_pylist()[:3])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    nothing = tower.embed(["a photo", "a frame", "an image", "a frame of a video", "something"]).mean(axis=0)
+    nothing = tower.embed(["a photo", "a picture", "an image", "a frame of a video", "something"]).mean(axis=0)
     dog = tower.embed(["a dog", "a photo of a dog"]).mean(axis=0)
     expected = 1 / (1 + np.exp(-tower.scale * (vectors @ (dog / np.linalg.norm(dog)) - vectors @ nothing)))
     given = [row["score"] for row in sorted(rows, key=lambda row: row["clip_id"]) if row["label"] == "a dog"]
