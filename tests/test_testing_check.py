@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,9 @@ import pyarrow as pa
 import pytest
 from clip_inputs import items, sampling_of
 
-from vidray.extractors import describe, resolve
+from vidray.cli import main
+from vidray.errors import UsageError
+from vidray.extractors import describe, resolve, restore
 from vidray.media import Audio, FrameRate, Frames, FrameWindows, Resize
 from vidray.testing import check_extractor
 
@@ -261,3 +264,47 @@ def test_the_guides_extractor_tells_colours_apart() -> None:
     red, mostly_red, blue = extractor.load("cpu")(items(clips))["embedding"]
     assert red @ mostly_red == pytest.approx(np.sqrt(0.9))
     assert red @ blue == 0
+
+
+@pytest.fixture
+def installed(guide: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The guide's package as an installer leaves it: its modules, and the entry points that its TOML names."""
+    (toml,) = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    groups = tomllib.loads(toml)["project"]["entry-points"]
+    site = tmp_path / "site-packages"
+    (site / "my_package").mkdir(parents=True)
+    (site / "my_package" / "__init__.py").touch()
+    for module in ("colours", "dim"):
+        (tmp_path / f"{module}.py").rename(site / "my_package" / f"{module}.py")
+    (site / "my_package-1.0.dist-info").mkdir()
+    (site / "my_package-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n"
+    )
+    lines = [line for name, one in groups.items() for line in (f"[{name}]", *(f"{k} = {v}" for k, v in one.items()))]
+    (site / "my_package-1.0.dist-info" / "entry_points.txt").write_text("\n".join(lines))
+    for module in ("my_package", "my_package.colours", "my_package.dim"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(site)
+    return site
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_guides_package_is_found_by_the_names_of_its_entry_points(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert {"colours", "dim"} <= listed
+    assert "my_package.colours" not in sys.modules
+    colours, dim = resolve("colours?fps=4"), resolve("dim?of=colours&below=0.5")
+    assert (type(colours).__module__, type(dim).__module__) == ("my_package.colours", "my_package.dim")
+    assert (colours.fps, dim.of, dim.below) == (4.0, "colours", 0.5)
+    check_extractor(colours)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_store_may_name_what_an_installed_package_brings_but_no_module() -> None:
+    """By the entry point's name, so that a search needs no `-x`; the same class by its path is asked for."""
+    spec = describe(resolve("colours?fps=4"))
+    assert spec["extractor"] == "colours"
+    assert describe(restore(spec)) == spec
+    with pytest.raises(UsageError, match="does not decide what is imported"):
+        restore({**spec, "extractor": "my_package.colours:Colours"})
