@@ -200,11 +200,6 @@ def has_objects(spec: Mapping[str, Any]) -> bool:
     return {"labels", "detections"} <= column_names(spec)
 
 
-def has_embedding(spec: Mapping[str, Any]) -> bool:
-    """Whether a table, by its `_spec.json`, can be searched by its embeddings."""
-    return "embedding" in column_names(spec)
-
-
 def column_names(spec: Mapping[str, Any]) -> set[str]:
     """The columns of a table, by its `_spec.json`."""
     return {name for name, _ in spec.get("columns") or ()}
