@@ -287,7 +287,10 @@ def sha256_of(file: BinaryIO) -> str:
 
 @contextlib.contextmanager
 def workspace(folder: Folder) -> Iterator[Path]:
-    """A local folder to build in, on the index's own disk where that is local; gone when the block ends."""
+    """A local folder to build in, on the index's own disk where that is local; gone when the block ends.
+
+    The folder around it stays until the index is published: other workers build in it at the same time.
+    """
     place = Path(folder.path(WORK_FOLDER)) if folder.local else None
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
@@ -297,9 +300,6 @@ def workspace(folder: Folder) -> Iterator[Path]:
                     shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=place, ignore_cleanup_errors=True) as work:
         yield Path(work)
-    if place is not None:
-        with contextlib.suppress(OSError):
-            place.rmdir()
 
 
 def publish(folder: Folder, manifest: Manifest, beside: Mapping[str, bytes]) -> str:
@@ -333,6 +333,9 @@ def _clear(folder: Folder, version: str, manifest: Manifest) -> None:
             gone.add(f"{SEGMENTS}/{below}")
     for name in sorted(gone):
         folder.remove(name) if name.endswith(".f32") else folder.remove_tree(name)
+    if folder.local:
+        with contextlib.suppress(OSError):
+            Path(folder.path(WORK_FOLDER)).rmdir()
 
 
 def _number(version: str) -> int:
