@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from vidray.errors import UsageError
+from vidray.errors import UsageError, one_line
 
 SUFFIXES = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".txt"})
 """As `suffix_of` gives them; text may be packed, as `.csv.gz`."""
@@ -58,7 +58,7 @@ def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[s
                 data = _checked_text(_unpacked(file.read(), path), corpus)
                 table = _of_lines(data) if suffix == ".txt" else _of_text(data, suffix, text_columns)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
-        raise UsageError(f"{corpus}: cannot be read as a {suffix} manifest: {_reason(e)}") from e
+        raise UsageError(f"{corpus}: cannot be read as a {suffix} manifest: {one_line(e)}") from e
     table = _named(table)
     if "uri" not in table.column_names:
         raise UsageError(f"{corpus}: a manifest needs a column 'uri', found {', '.join(table.column_names)}")
@@ -184,8 +184,3 @@ def _named(table: pa.Table) -> pa.Table:
         if wanted in RESERVED and wanted not in names:
             names[place] = wanted
     return table.rename_columns(names)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__

@@ -55,8 +55,7 @@ def move(store: str, old: str, new: str, *, say: Callable[[str], None] = lambda 
         StoreError: The store cannot be read, or is being written by another run.
     """
     held = Store(store)
-    if held.config() is None:
-        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    held.check_planned()
     old, new = (_prefix(place) for place in (old, new))
     with Lease(held.folder, say=say) as lease, Lease(held.folder, say=say, of=OF_LABELS):
         finish_renaming(held)

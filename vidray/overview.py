@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vidray.errors import UsageError, VidrayError
+from vidray.errors import VidrayError
 from vidray.retrieval.indexed import open_table
 from vidray.storage import find
 from vidray.store import PROBE, Store
@@ -79,9 +79,7 @@ def status(store: str) -> Status:
         StoreError: A part cannot be read.
     """
     held = Store(store)
-    config = held.config()
-    if config is None:
-        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    config = held.check_planned()
     parts = held.parts("clips")
     seconds = (held.read("videos", part, ["duration_s"])["duration_s"].to_pylist() for part in parts)
     planned = {part: held.rows("clips", part) for part in parts}

@@ -61,8 +61,7 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     """
     path = place_of(path, "path")
     held = Store(store)
-    if held.config() is None:
-        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    held.check_planned()
     if to not in FORMATS:
         raise UsageError(f"a table is exported to {', '.join(FORMATS)}, got {to!r}")
     table = _table(held, table)

@@ -18,7 +18,7 @@ import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import IndexFileError, UsageError
+from vidray.errors import IndexFileError, UsageError, one_line
 
 # its type information lacks most of what is used here
 faiss: Any = _faiss
@@ -337,6 +337,6 @@ def _empty(layout: Layout, quantizer: Any) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     # FAISS puts its own source file and line before the reason
     return text.rsplit("Error: ", 1)[-1][:300]

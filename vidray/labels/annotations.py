@@ -137,8 +137,7 @@ def labeled_clips(
     Raises:
         UsageError: There is no store, or no line is of a clip of it.
     """
-    if store.config() is None:
-        raise UsageError(f"{store.url}: no vidray store there (no vidray.json)")
+    store.check_planned()
     by_clip: dict[str, list[Annotation]] = defaultdict(list)
     by_uri: dict[str, list[Annotation]] = defaultdict(list)
     lines = list(annotations)

@@ -81,8 +81,7 @@ def label(
         StoreError: The store cannot be read, or its labels are being written by another run.
     """
     target = Store(store)
-    if target.config() is None:
-        raise UsageError(f"{target.url}: no vidray store there (no vidray.json)")
+    target.check_planned()
     table = features_table(target, labeler.features)
     _check(target, table, labeler, threshold=threshold, top=top)
     spec = {

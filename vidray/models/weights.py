@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from vidray.errors import WeightsError
+from vidray.errors import WeightsError, one_line
 from vidray.storage import filesystem, is_local, local_path, open_uri
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _read(url: str, parse: Callable[[BinaryIO], T]) -> T:
             "state_dict(), best as .safetensors"
         ) from e
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, struct.error) as e:
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        reason = one_line(e)[:300]
         raise WeightsError(f"{url} is not a weights file (.safetensors or a torch state dict): {reason}") from e
 
 

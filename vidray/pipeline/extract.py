@@ -13,7 +13,7 @@ from os import PathLike
 from typing import Any
 
 from vidray.corpus import Listing, list_corpus
-from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError
+from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError, one_line
 from vidray.extractors import resolve, slug, table_of
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
@@ -328,7 +328,7 @@ class _Filling:
             else:
                 yield from pool.receipts(tasks)
         except ray.exceptions.RayError as e:
-            self.lost = " ".join(str(e).split())[-300:]
+            self.lost = one_line(e)[-300:]
             self.progress.say(f"a worker was lost: {self.lost}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from vidray.errors import ClusterError, StoreError
+from vidray.errors import ClusterError, StoreError, one_line
 from vidray.extractors.inputs import video_schema_of
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import raise_as_said
@@ -80,7 +80,7 @@ class Publisher:
                 finished.result()
             except ray.exceptions.RayError as e:
                 raise_as_said(e)
-                reason = " ".join(str(e).split())[-300:]
+                reason = one_line(e)[-300:]
                 raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
             except OSError as e:
                 raise StoreError(f"part {part} of {table} could not be published: {e}") from e

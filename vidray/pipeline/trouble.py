@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from vidray.errors import ClusterError, StoreError, VidrayError
+from vidray.errors import ClusterError, StoreError, VidrayError, one_line
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def spare(act: Callable[[], Iterable[T]]) -> Iterator[T | Trouble]:
     except VidrayError as e:
         yield Trouble(e)
     except OSError as e:
-        yield Trouble(StoreError(" ".join(str(e).split())))
+        yield Trouble(StoreError(one_line(e)))
     except Exception as e:
-        reason = " ".join(str(e).split())[:500]
+        reason = one_line(e)[:500]
         yield Trouble(ClusterError(f"a worker cannot do its work: {type(e).__name__}: {reason}"))

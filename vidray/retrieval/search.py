@@ -267,7 +267,7 @@ def _opened(uri: str) -> BinaryIO:
     except IsADirectoryError as e:
         raise UsageError(f"{uri}: a folder; give one file") from e
     except OSError as e:
-        raise DecodeError("unreadable", " ".join(str(e).split())[:200], uri) from e
+        raise DecodeError("unreadable", one_line(e)[:200], uri) from e
 
 
 def _spans(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vidray.errors import IndexFileError, StoreError
+from vidray.errors import IndexFileError, StoreError, one_line
 from vidray.index import Index, open_index
 from vidray.index.words import check_words, is_file_of_words, word_tables
 from vidray.store import Store, verification
@@ -43,7 +43,7 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             index = open_index(f"{store.url}/{where}", verify=full, features=features)
             changed = _changed(store, name, index)
         except (IndexFileError, StoreError, OSError) as e:
-            yield Finding(where=where, what=" ".join(str(e).split()), remedy=remedy, counts={"damaged": 1})
+            yield Finding(where=where, what=one_line(e), remedy=remedy, counts={"damaged": 1})
             continue
         if changed is not None:
             yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})
@@ -56,7 +56,7 @@ def _check_words(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
         try:
             info, is_stale = check_words(store, table)
         except (IndexFileError, StoreError, OSError) as e:
-            yield Finding(where=where, what=" ".join(str(e).split()), remedy=remedy, counts={"damaged": 1})
+            yield Finding(where=where, what=one_line(e), remedy=remedy, counts={"damaged": 1})
             continue
         if is_stale:
             what = f"lags behind its table, which changed since its {info.rows:,} passages were indexed"

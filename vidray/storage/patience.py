@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from vidray.errors import one_line
+
 TRIES = 10
 PATIENCE_S = 60.0
 """No further try begins after so long; the last one ends by its own time limits."""
@@ -102,7 +104,7 @@ def _failure(url: str, error: Exception) -> Exception:
 
 def _reason(error: BaseException) -> str:
     status = _status(error)
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, FileNotFoundError) and " " not in text:
         return "no such file or folder"
     if status is not None:
@@ -112,9 +114,9 @@ def _reason(error: BaseException) -> str:
         return str(error.strerror).lower()
     if _names(error) & _BROKEN_OFF:
         return "the answer broke off"
-    if isinstance(error, TimeoutError) and (not text or text == "None"):
+    if isinstance(error, TimeoutError) and text in ("TimeoutError", "None"):
         return "no answer in time"
-    return text or type(error).__name__
+    return text
 
 
 def _status(error: BaseException) -> int | None:

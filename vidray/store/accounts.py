@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from vidray.errors import UsageError
 from vidray.store.layout import PROBE, WARNING
 from vidray.store.store import Store
 
@@ -57,8 +56,7 @@ def failures(store: str) -> Iterator[Failure]:
     Raises UsageError where there is no store.
     """
     held = Store(store)
-    if held.config() is None:
-        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    held.check_planned()
     for part in held.parts(f"errors/{PROBE}"):
         for row in held.read(f"errors/{PROBE}", part, ["uri", "stage", "kind", "message"]).to_pylist():
             yield Failure(table=None, start_s=None, end_s=None, **row)

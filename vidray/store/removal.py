@@ -37,8 +37,7 @@ class Removal:
 def find_removal(store: str, table: str) -> Removal:
     """What `drop` would remove. Raises UsageError where there is no store, or no such table."""
     held = Store(store)
-    if held.config() is None:
-        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    held.check_planned()
     kind, slash, name = table.strip("/").partition("/")
     if not slash or kind not in KINDS:
         kind, name = "features", table.strip("/")

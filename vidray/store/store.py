@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidray.errors import SpecMismatchError, StoreError, UsageError
+from vidray.errors import SpecMismatchError, StoreError, UsageError, one_line
 from vidray.extractors.spec import current, unbound
 from vidray.storage import Folder, place_of
 from vidray.store import parquet
@@ -67,8 +67,18 @@ class Store:
         """Raise UsageError, the same for every command, where there is no store, nor tables of another's making."""
         if self.folder.exists("vidray.json") or any(self.folder.sizes(kind) for kind in ("features", "index")):
             return
+        raise self._none_there()
+
+    def check_planned(self) -> dict[str, Any]:
+        """What `vidray.json` says. Raises UsageError where there is none: no store, or tables of another's making."""
+        config = self.config()
+        if config is None:
+            raise self._none_there()
+        return config
+
+    def _none_there(self) -> UsageError:
         what = "a file, and a store is a folder" if self.is_file() else "no vidray store there (no vidray.json)"
-        raise UsageError(f"{self.url}: {what}")
+        return UsageError(f"{self.url}: {what}")
 
     def is_file(self) -> bool:
         """Whether a file is in the place of the folder."""
@@ -238,7 +248,7 @@ class Store:
         except StoreError as e:
             raise StoreError(f"{self.url}/{name}: {e}; vidray verify says what to do") from e
         except (pa.ArrowException, OSError) as e:
-            reason = " ".join(str(e).split())[:300]
+            reason = one_line(e)[:300]
             raise StoreError(
                 f"{self.url}/{name}: cannot be read as Parquet: {reason}; vidray verify says what to do"
             ) from e

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import StoreError, UsageError
+from vidray.errors import StoreError
 from vidray.store.layout import INTENT
 from vidray.store.store import Store
 from vidray.store.verify.features import FeatureTable, check_features, feature_tables, stale_tables
@@ -73,8 +73,7 @@ def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> V
         StoreError: What the store says of itself cannot be read.
     """
     source = Store(store)
-    if source.config() is None:
-        raise UsageError(f"{source.url}: no vidray store there (no vidray.json)")
+    source.check_planned()
     held = inventory(source)
     counts: Counter[str] = Counter()
     notes: list[str] = []

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import MissingExtraError, UsageError, WeightsError
+from vidray.errors import MissingExtraError, UsageError, WeightsError, one_line
 from vidray.extractors.columns import embedding_schema, frame_columns, mean_of_parts
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, FrameRate, Frames, Resize
@@ -168,7 +168,7 @@ class OpenClip:
             tokenizer: Any = get_tokenizer(_architecture(self.model))
         except Exception as e:
             # some models' tokenizers come from a hub, whose client raises what it likes
-            reason = " ".join(str(e).split())[:200]
+            reason = one_line(e)[:200]
             raise WeightsError(f"the tokenizer of {self.name} cannot be had: {reason}") from e
 
         def embed(texts: Sequence[str]) -> Floats:
@@ -192,7 +192,7 @@ class OpenClip:
                 network = open_clip.create_model(architecture, load_weights=False, pretrained_text=False)
         except Exception as e:
             # downloads fail in many ways, and open_clip wraps some of them
-            reason = " ".join(str(e).split())[:200]
+            reason = one_line(e)[:200]
             raise WeightsError(
                 f"the weights of {self.name} cannot be had ({reason}); give a file: {self.name}@FILE"
             ) from e
