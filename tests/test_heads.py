@@ -27,7 +27,7 @@ from vidray.extractors.columns import mean_of_parts
 from vidray.extractors.vision.efficientnet import EfficientNetLite0
 from vidray.labels import training
 from vidray.labels.cards import confusion_png
-from vidray.labels.examples import Ragged, features_of
+from vidray.labels.examples import Ragged, vectors_of
 from vidray.labels.heads import open_head, suggest, write_head
 from vidray.labels.imports import import_labels
 from vidray.labels.labeling import label
@@ -123,12 +123,12 @@ def test_features_are_of_the_rows_that_have_some():
     column = pa.list_(pa.list_(pa.float16(), 2))
     values = [[[9, 9]], None, [[1, 2], [3, 4]], [], [[5, float("nan")], [6, 6]], [[7, 8]]]
     rows = pa.table({"frame_embeddings": pa.array(values, column)}).slice(1)
-    clips, usable = features_of(rows, "frame_embeddings")
+    clips, usable = vectors_of(rows, "frame_embeddings")
     assert usable.tolist() == [False, True, False, False, True]
     assert clips.lengths.tolist() == [2, 1]
     assert clips.frames.tolist() == [[1, 2], [3, 4], [7, 8]]
     flat = pa.table({"embedding": pa.array([[0, 0], [1, 2], None, [3, 4]], pa.list_(pa.float32(), 2))}).slice(1)
-    clips, usable = features_of(flat, "embedding")
+    clips, usable = vectors_of(flat, "embedding")
     assert (clips.frames.tolist(), usable.tolist()) == ([[1, 2], [3, 4]], [True, False, True])
 
 
@@ -138,7 +138,7 @@ def test_where_no_row_has_features_there_are_none(tmp_path, column):
     store = write_store(tmp_path / "store", vectors, frames=2)
     rows = store.read(f"features/{TABLE}", 0)
     for some in (rows, rows.slice(0, 0)):
-        clips, usable = features_of(some, column)
+        clips, usable = vectors_of(some, column)
         assert (len(clips), usable.tolist()) == (0, [False] * len(some))
 
 
@@ -272,7 +272,7 @@ def test_a_recurrent_head_tells_the_order_of_two_appearances(tmp_path):
     extract = extractor.load("cpu")
     columns = [extract(items(samples[first : first + 10])) for first in range(0, 240, 10)]
     tables = [pa.table({"frame_embeddings": c["frame_embeddings"]}) for c in columns]
-    frames = np.concatenate([features_of(table, "frame_embeddings")[0].frames for table in tables])
+    frames = np.concatenate([vectors_of(table, "frame_embeddings")[0].frames for table in tables])
     lengths = np.full(240, FRAMES)
     means = mean_of_parts(frames.astype(np.float32), lengths)
     np.testing.assert_allclose(means, np.concatenate([c["embedding"] for c in columns]), atol=1e-2)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.manifest import RESERVED, SUFFIXES, metadata_schema, read_manifest, suffix_of
 from vidray.media import UNSEEN, Span, Video
-from vidray.storage import filesystem, find, is_local, to_uri
+from vidray.storage import STORE_FILE, filesystem, find, is_local, to_uri
 
 MEDIA_SUFFIXES = frozenset(
     {
@@ -120,7 +120,7 @@ def _is_media(name: str, top: str) -> bool:
 
 def _without_stores(files: Mapping[str, T]) -> tuple[dict[str, T], list[str]]:
     """The files that are of no vidray store, and the folders of the stores among them."""
-    stores = sorted(name.removesuffix("/vidray.json") for name in files if name.endswith("/vidray.json"))
+    stores = sorted(name.removesuffix(f"/{STORE_FILE}") for name in files if name.endswith(f"/{STORE_FILE}"))
     inside = tuple(f"{store}/" for store in stores)
     return {name: info for name, info in files.items() if not (inside and name.startswith(inside))}, stores
 

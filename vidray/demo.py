@@ -16,6 +16,7 @@ from vidray.pipeline import Progress, build_index, extract
 from vidray.planning import FixedStride
 from vidray.retrieval.search import search
 from vidray.store import Store
+from vidray.store.layout import features_of
 from vidray.store.verification import verify
 from vidray.terminal import shown
 
@@ -71,8 +72,8 @@ def _labeled_clips(store: Store) -> Iterator[dict[str, Any]]:
     """Every clip with its best labels by each network; the audio's is None where there is none."""
     columns = ["clip_id", "uri", "start_s", "end_s", "labels"]
     for part in store.parts("clips"):
-        seen = store.read(f"features/{FRAMES}", part, columns).to_pylist()
-        heard = {row["clip_id"]: row["labels"] for row in store.read(f"features/{AUDIO}", part, columns).to_pylist()}
+        seen = store.read(features_of(FRAMES), part, columns).to_pylist()
+        heard = {row["clip_id"]: row["labels"] for row in store.read(features_of(AUDIO), part, columns).to_pylist()}
         for row in seen:
             yield {**row, "sounds": heard.get(row["clip_id"])}
 

@@ -16,9 +16,10 @@ import pyarrow as pa
 from vidray.corpus import look_up
 from vidray.errors import UsageError
 from vidray.media import UNSEEN
-from vidray.storage import is_local, local_path
-from vidray.store import KINDS, PROBE, Store
+from vidray.storage import STAGING, is_local, local_path
+from vidray.store import KINDS, Store
 from vidray.store.changes import current_parts, keep_current
+from vidray.store.layout import PROBE_TABLE, index_of
 from vidray.store.lease import OF_LABELS, Lease
 
 LOOKUPS_AT_ONCE = 32
@@ -79,9 +80,9 @@ def finish_renaming(store: Store) -> None:
         return
     old, new = renaming
     for name in store.tables("index"):
-        store.folder.remove_tree(f"index/{name}")
+        store.folder.remove_tree(index_of(name))
     for part in store.parts("clips"):
-        for table in store.tables("_staging"):
+        for table in store.tables(STAGING):
             store.forget_slices(part, table)
     for table in _tables(store):
         for part in store.parts(table):
@@ -96,7 +97,7 @@ def finish_renaming(store: Store) -> None:
 def _tables(store: Store) -> Iterator[str]:
     for kind in KINDS:
         yield from (f"{kind.name}/{name}" for name in store.tables(kind.name))
-    yield from ("clips", f"errors/{PROBE}", "videos")
+    yield from ("clips", PROBE_TABLE, "videos")
 
 
 def _moved(rows: pa.Table, old: str, new: str) -> pa.Table:

@@ -10,10 +10,11 @@ from typing import Any
 
 from vidray.errors import VidrayError
 from vidray.retrieval.indexed import open_table
-from vidray.storage import find
-from vidray.store import PROBE, Store
+from vidray.storage import STAGING, find
+from vidray.store import Store
 from vidray.store.accounts import corpora_of
 from vidray.store.changes import derived_tables, outdated
+from vidray.store.layout import PROBE_TABLE, errors_of, features_of, index_of, labels_of
 from vidray.store.lease import FILE, OF_LABELS
 
 
@@ -88,19 +89,19 @@ def status(store: str) -> Status:
         corpora=tuple(corpora_of(held)),
         plan=config["plan"],
         videos=sum(held.rows("videos", part) for part in parts),
-        videos_failed=sum(held.rows(f"errors/{PROBE}", part) for part in held.parts(f"errors/{PROBE}")),
+        videos_failed=sum(held.rows(PROBE_TABLE, part) for part in held.parts(PROBE_TABLE)),
         video_s=sum(value or 0.0 for values in seconds for value in values),
         clips=sum(planned.values()),
         tables=tuple(_table(held, name, planned) for name in held.tables("features")),
-        labels={name: _rows(held, f"labels/{name}") for name in held.tables("labels")},
-        staged=sum(len(held.staged(name)) for name in held.tables("_staging")),
+        labels={name: _rows(held, labels_of(name)) for name in held.tables("labels")},
+        staged=sum(len(held.staged(name)) for name in held.tables(STAGING)),
         held_by=tuple(line for of in ("", OF_LABELS) if (line := _holder(held, of)) is not None),
     )
 
 
 def index_state(store: Store, table: str) -> str:
     """How the index of a table stands: "none", "current", "behind", or why it cannot be opened."""
-    if not store.folder.sizes(f"index/{table}"):
+    if not store.folder.sizes(index_of(table)):
         return "none"
     try:
         return "behind" if open_table(store, table).stale else "current"
@@ -109,7 +110,7 @@ def index_state(store: Store, table: str) -> str:
 
 
 def _table(store: Store, name: str, planned: Mapping[int, int]) -> TableStatus:
-    done, failed = _rows(store, f"features/{name}"), _rows(store, f"errors/{name}")
+    done, failed = _rows(store, features_of(name)), _rows(store, errors_of(name))
     bound = derived_tables(store).get(name)
     return TableStatus(
         name=name,
@@ -117,7 +118,7 @@ def _table(store: Store, name: str, planned: Mapping[int, int]) -> TableStatus:
         failed=failed,
         missing=max(0, sum(planned.values()) - done - failed),
         outdated=len(outdated(store, name, bound.values())) if bound else 0,
-        changed_at=_changed_at(store, f"features/{name}"),
+        changed_at=_changed_at(store, features_of(name)),
         index=index_state(store, name),
     )
 

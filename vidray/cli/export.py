@@ -37,8 +37,9 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 def _export_index(arguments: argparse.Namespace) -> int:
     from vidray.pipeline.lance import export_to_lance
+    from vidray.store.layout import split_table
 
-    kind, _, name = arguments.table.partition("/")
+    kind, name = split_table(arguments.table)
     if kind != "index" or not name:
         raise UsageError(f"--to lance is for indexes, index/NAME, got {arguments.table!r}")
     summary = export_to_lance(arguments.store, name, arguments.output)

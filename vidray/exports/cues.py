@@ -19,6 +19,7 @@ from vidray.errors import UsageError
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 CUE_FORMATS = ("vtt", "srt", "json")
 LINE_CHARACTERS = 42
@@ -69,7 +70,9 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> int:
     """
     modality = modality_of(store.spec(table) or {})
     if modality is None:
-        raise UsageError(f"{store.url}/features/{table} has no segments of speech and no lines on screen for --to {to}")
+        raise UsageError(
+            f"{store.url}/{features_of(table)} has no segments of speech and no lines on screen for --to {to}"
+        )
     names = _names(store)
     folder = Folder(path)
     count = 0
@@ -203,8 +206,8 @@ def _escaped(cue: Cue) -> str:
 def _videos(store: Store, table: str, *, with_words: bool) -> Iterator[tuple[str, list[Word]]]:
     """Each video of a table in the order of the plan, with its words where these have times."""
     columns = ["video_id", "words"] if with_words else ["video_id"]
-    for part in store.parts(f"features/{table}"):
-        rows = store.read(f"features/{table}", part, columns).to_pylist()
+    for part in store.parts(features_of(table)):
+        rows = store.read(features_of(table), part, columns).to_pylist()
         for video_id, clips in groupby(rows, key=lambda row: row["video_id"]):
             yield video_id, [Word(**entry) for clip in clips for entry in clip.get("words") or ()]
 

@@ -19,8 +19,9 @@ import pyarrow.csv as pa_csv
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
 from vidray.extractors.vision.regions import run_lengths
-from vidray.storage import Folder, place_of
+from vidray.storage import STAGING, Folder, place_of
 from vidray.store import IDENTITY, Store
+from vidray.store.layout import split_table
 from vidray.store.tables import named
 
 FORMATS = ("csv", "coco", *CUE_FORMATS)
@@ -66,7 +67,7 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
         raise UsageError(f"a table is exported to {', '.join(FORMATS)}, got {to!r}")
     table = _table(held, table)
     if to in CUE_FORMATS:
-        kind, _, name = table.partition("/")
+        kind, name = split_table(table)
         if kind != "features":
             raise UsageError(f"--to {to} is for tables of speech to text or ocr, features/NAME, got {table!r}")
         return ExportSummary(path=path, rows=export_cues(held, name, path, to=to))
@@ -84,7 +85,7 @@ def _writing(path: str) -> Iterator[BinaryIO]:
     """A file that appears when the block ends without an error, in a folder that is left as tidy as it was."""
     parent, slash, name = path.rpartition("/")
     folder = Folder(parent or slash or ".")
-    scratch = Path(folder.path("_staging")) if folder.local else None
+    scratch = Path(folder.path(STAGING)) if folder.local else None
     is_new = scratch is not None and not scratch.exists()
     try:
         with folder.writing(name) as file:
@@ -96,7 +97,7 @@ def _writing(path: str) -> Iterator[BinaryIO]:
 
 
 def _table(store: Store, table: str) -> str:
-    kind, _, name = table.strip("/").partition("/")
+    kind, name = split_table(table.strip("/"))
     if name and kind == "features":
         name = named(store, store.tables(kind), name) or name
     known = f"{kind}/{name}" if name else kind

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidray.errors import StoreError, UsageError
+from vidray.errors import StoreError, UsageError, one_line
 from vidray.storage import Folder, find
 
 Metric = Literal["cosine", "inner_product"]
@@ -219,7 +219,7 @@ def _identity(batch: pa.RecordBatch, where: str) -> pa.Table:
     try:
         columns = {name: batch[name].cast(IDENTITY[name]) for name in IDENTITY if name in batch.schema.names}
     except pa.ArrowException as e:
-        raise StoreError(f"{where}: {' '.join(str(e).split())[:200]}") from e
+        raise StoreError(f"{where}: {one_line(e)[:200]}") from e
     if columns["clip_id"].null_count:
         raise StoreError(f"{where}: {columns['clip_id'].null_count} rows have no clip_id")
     return pa.table(columns)
@@ -239,4 +239,4 @@ def _local_copy(features: Folder, name: str, scratch: Path) -> BinaryIO:
 
 
 def _unreadable(features: Folder, name: str, error: Exception) -> StoreError:
-    return StoreError(f"{features.url}/{name}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}")
+    return StoreError(f"{features.url}/{name}: cannot be read as Parquet: {one_line(error)[:200]}")

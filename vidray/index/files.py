@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Literal, cast
 from vidray.errors import IndexFileError
 from vidray.index.ann import Layout
 from vidray.index.embeddings import REASONS, Metric
-from vidray.storage import Folder
+from vidray.storage import STAGING, Folder
 
 FORMAT = 2
 CURRENT = "CURRENT"
@@ -45,7 +45,7 @@ HASHED_BYTES = 16 << 20
 REBUILD = "run vidray index again"
 ABANDONED_S = 24 * 3600.0
 WORK_PREFIX = "building-"
-WORK_FOLDER = "_staging"
+WORK_FOLDER = STAGING
 _VERSION = re.compile(r"v\d{4,}")
 _CURRENT = re.compile(r"(v\d{4,}) ([0-9a-f]{64})\n")
 _SEGMENT = re.compile(r"\d{12}-[0-9a-f]{16}")

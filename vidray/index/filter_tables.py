@@ -14,6 +14,7 @@ import pyarrow.fs
 from vidray.errors import StoreError
 from vidray.index.embeddings import Seen, parts_of
 from vidray.storage import Folder
+from vidray.store.layout import features_of, split_table
 
 LABELS = "labels"
 NAMES = "label"
@@ -60,13 +61,13 @@ OWN = {"clips": "clip_id", "videos": "video_id"}
 def listed(features: Folder) -> dict[str, list[Seen]]:
     """The parts of a table of embeddings and, where that stands in a store, of its other tables, by their path."""
     store, is_of_store, own = features.url.rpartition("/features/")
-    found = {f"features/{own}" if is_of_store else features.url: parts_of(features)}
+    found = {features_of(own) if is_of_store else features.url: parts_of(features)}
     for name in OWN if is_of_store else ():
         found[name] = parts_of(Folder(f"{store}/{name}"))
     for kind in KINDS if is_of_store else ():
         for part in parts_of(Folder(f"{store}/{kind}")):
-            table, _, name = part.name.partition("/")
-            if name and f"{kind}/{table}" != f"features/{own}":
+            table, name = split_table(part.name)
+            if name and f"{kind}/{table}" != features_of(own):
                 found.setdefault(f"{kind}/{table}", []).append(
                     Seen(name=name, size_bytes=part.size_bytes, fingerprint=part.fingerprint)
                 )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidray.errors import StoreError
+from vidray.errors import StoreError, one_line
 from vidray.index.ann import Bits
 from vidray.index.embeddings import Seen, parts_of
 from vidray.index.files import Manifest
@@ -93,7 +93,7 @@ class Following:
         except FileNotFoundError:
             return pa.array([], pa.string())
         except (pa.ArrowException, OSError) as e:
-            raise StoreError(f"{self._features.url}/{name}: {' '.join(str(e).split())[:200]}") from e
+            raise StoreError(f"{self._features.url}/{name}: {one_line(e)[:200]}") from e
 
     @property
     def stale(self) -> bool:

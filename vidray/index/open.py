@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidray.errors import IndexFileError, StoreError, UsageError
+from vidray.errors import IndexFileError, StoreError, UsageError, one_line
 from vidray.index.ann import F32, Bits, Found, Rows
 from vidray.index.encode import read_centroids
 from vidray.index.files import (
@@ -359,7 +359,7 @@ class Index:
             with self.features.open(name) as file:
                 values = _value(pq.ParquetFile(file), "embedding", clip_id)
         except (pa.ArrowException, OSError, KeyError) as e:
-            raise StoreError(f"{self.features.url}/{name}: {' '.join(str(e).split())[:200]}") from e
+            raise StoreError(f"{self.features.url}/{name}: {one_line(e)[:200]}") from e
         if values is None:
             return None
         vector = np.asarray(values.as_py() if values.is_valid else [], dtype=np.float32)

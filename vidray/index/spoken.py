@@ -10,6 +10,7 @@ from typing import Any
 from vidray.extractors.spec import column_names
 from vidray.extractors.text.ocr import Line, is_same
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 ADJOINING_S = 0.05
 """A line that stands in two clips ends in one where it begins in the next."""
@@ -45,8 +46,8 @@ def modality_of(spec: Mapping[str, Any]) -> str | None:
 def passages(store: Store, table: str, modality: str, *, with_invented: bool = False) -> Iterator[Passage]:
     """All passages of a table in the order of the plan; what is flagged as invented is left out, unless asked for."""
     column = "segments" if modality == "speech" else "lines"
-    for part in store.parts(f"features/{table}"):
-        rows = store.read(f"features/{table}", part, ["clip_id", "video_id", "uri", "start_s", column]).to_pylist()
+    for part in store.parts(features_of(table)):
+        rows = store.read(features_of(table), part, ["clip_id", "video_id", "uri", "start_s", column]).to_pylist()
         for _, clips in groupby(rows, key=lambda row: row["video_id"]):
             if modality == "screen":
                 yield from _lines(list(clips))

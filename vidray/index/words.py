@@ -31,6 +31,7 @@ from vidray.errors import IndexFileError, MissingExtraError, UsageError
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
+from vidray.store.layout import features_of, index_of
 
 FORMAT = 1
 CURRENT = "words.json"
@@ -98,9 +99,9 @@ def build_words(store: Store, table: str, *, embed: EmbedFn | None, rebuild: boo
     """
     modality = modality_of(store.spec(table) or {})
     if modality is None:
-        raise UsageError(f"{store.url}/features/{table} has no segments of speech and no lines on screen to index")
+        raise UsageError(f"{store.url}/{features_of(table)} has no segments of speech and no lines on screen to index")
     _check_installed()
-    folder = Folder(f"{store.url}/index/{table}")
+    folder = Folder(f"{store.url}/{index_of(table)}")
     source = _source(store, table)
     known = _read_info(folder) if folder.exists(CURRENT) else None
     if known is not None and known.source == source and known.has_meaning == (embed is not None) and not rebuild:
@@ -122,8 +123,7 @@ def build_words(store: Store, table: str, *, embed: EmbedFn | None, rebuild: boo
 
 def word_tables(store: Store) -> list[str]:
     """The tables that have an index of words."""
-    names = (name.split("/") for name in store.folder.sizes("index"))
-    return sorted(name[1] for name in names if len(name) == 3 and name[2] == CURRENT)
+    return store.holding("index", CURRENT)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Words:
 
         self.info, data = _fetched(store, table)
         self._source = store, table
-        where = f"{store.url}/index/{table}/{self.info.file}"
+        where = f"{store.url}/{index_of(table)}/{self.info.file}"
         scratch = Path(tempfile.mkdtemp(prefix="vidray-words-"))
         weakref.finalize(self, shutil.rmtree, scratch, True)
         _unpack(data, scratch, where)
@@ -208,7 +208,7 @@ class Words:
 
 def open_words(store: Store, table: str) -> Words:
     """The index of words of a table, opened once a version. Raises as `Words` does."""
-    folder = Folder(f"{store.url}/index/{table}")
+    folder = Folder(f"{store.url}/{index_of(table)}")
     sha256 = _read_info(folder).sha256 if folder.exists(CURRENT) else ""
     return _opened(store.url, table, sha256, store.spec_sha256(table))
 
@@ -233,7 +233,7 @@ def is_file_of_words(name: str) -> bool:
 
 
 def _fetched(store: Store, table: str) -> tuple[WordsInfo, bytes]:
-    folder = Folder(f"{store.url}/index/{table}")
+    folder = Folder(f"{store.url}/{index_of(table)}")
     if not folder.exists(CURRENT):
         raise UsageError(f"{store.url}: no index of the words of '{table}'; run vidray index STORE -x {table}")
     info = _read_info(folder)
@@ -340,7 +340,7 @@ def _read_info(folder: Folder) -> WordsInfo:
 def _source(store: Store, table: str) -> str:
     """What changes when the table does."""
     digest = hashlib.sha256(str(store.spec_sha256(table)).encode())
-    for name, size in _files(store.folder, f"features/{table}"):
+    for name, size in _files(store.folder, features_of(table)):
         digest.update(f"{name} {size} ".encode())
         if name.rpartition("/")[2].startswith("_") and size < 4096:
             digest.update(store.folder.read_bytes(name))

@@ -54,7 +54,7 @@ def joined(parts: Iterable[Ragged]) -> Ragged:
     return Ragged(np.concatenate([p.frames for p in held]), np.concatenate([p.lengths for p in held]))
 
 
-def features_of(rows: pa.Table, column: str) -> tuple[Ragged, npt.NDArray[np.bool_]]:
+def vectors_of(rows: pa.Table, column: str) -> tuple[Ragged, npt.NDArray[np.bool_]]:
     """The features of the rows that have usable ones, and which rows these are: (Ragged of N, bool (rows,)).
 
     A row whose embedding is null, empty or not finite has none.

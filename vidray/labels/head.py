@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.labels.examples import COLUMNS, Ragged, features_of
+from vidray.labels.examples import COLUMNS, Ragged, vectors_of
 from vidray.labels.protocol import Ranked
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Head:
         """The features of the rows that have some, which rows these are, and their class probabilities (N, classes)."""
         from vidray.labels.networks import predict
 
-        clips, usable = features_of(rows, COLUMNS[self.network])
+        clips, usable = vectors_of(rows, COLUMNS[self.network])
         if not len(clips):
             return clips, usable, np.zeros((0, len(self.classes)))
         return clips, usable, predict(self.model, clips)

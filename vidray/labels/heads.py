@@ -19,6 +19,7 @@ from vidray.labels.head import Head
 from vidray.labels.suggestions import choose, directions, others_first, uncertainty
 from vidray.models.weights import load_state_dict
 from vidray.store import HUMAN, IDENTITY, Store
+from vidray.store.layout import features_of, head_of, labels_of
 from vidray.store.tables import checked_name
 
 FORMAT = 1
@@ -59,9 +60,9 @@ def write_head(store: Store, name: str, *, model: bytes, config: Mapping[str, An
         files: What else belongs to it, by name.
     """
     for file, content in {**files, MODEL: model}.items():
-        store.folder.write_bytes(f"heads/{name}/{file}", content)
+        store.folder.write_bytes(f"{head_of(name)}/{file}", content)
     whole = {"format": FORMAT, "name": name, **config, "sha256": hashlib.sha256(model).hexdigest()}
-    store.folder.write_bytes(f"heads/{name}/{CONFIG}", (json.dumps(whole, indent=2) + "\n").encode())
+    store.folder.write_bytes(f"{head_of(name)}/{CONFIG}", (json.dumps(whole, indent=2) + "\n").encode())
 
 
 def open_head(store: str, name: str) -> Head:
@@ -73,9 +74,9 @@ def open_head(store: str, name: str) -> Head:
         StoreError: It is damaged.
     """
     held = Store(store)
-    folder = f"heads/{checked_name(name)}"
+    folder = head_of(checked_name(name))
     if not held.folder.exists(f"{folder}/{CONFIG}"):
-        there = sorted({file.split("/")[1] for file in held.folder.sizes("heads") if file.endswith(f"/{CONFIG}")})
+        there = held.holding("heads", CONFIG)
         known = f"there are {', '.join(there)}" if there else "there is none"
         raise UsageError(
             f"{held.url}: no head '{name}', {known}; train it: vidray train STORE LABELS.csv --name {name}"
@@ -113,7 +114,7 @@ def _check_features(store: Store, folder: str, features: str, spec: Mapping[str,
     different = store.spec_differences(features, spec or {})
     if different is not None:
         raise SpecMismatchError(
-            f"{store.url}/features/{features} is not what {folder} was trained on: made with {different}; "
+            f"{store.url}/{features_of(features)} is not what {folder} was trained on: made with {different}; "
             f"train it again: vidray train STORE LABELS.csv --name {folder.partition('/')[2]}"
         )
 
@@ -132,7 +133,7 @@ def suggest(store: str, head: Head, *, count: int) -> list[Suggestion]:
     held = Store(store)
     labeled = _labeled(held, head.name)
     pool = _Pool(max(LEAST_POOL, POOL_A_SUGGESTION * count))
-    table = f"features/{head.features}"
+    table = features_of(head.features)
     for part in held.parts(table):
         for rows in held.stream(table, part, [*IDENTITY.names, *head.columns]):
             new = rows.filter(pa.compute.invert(pa.compute.is_in(rows["clip_id"], value_set=labeled)))
@@ -182,9 +183,9 @@ def _numbered(clips: pa.Table) -> Any:
 
 def _labeled(store: Store, name: str) -> pa.Array:
     """The clips that a person labeled for a head, here or before it was trained."""
-    content = store.folder.read_bytes(f"heads/{name}/{PREDICTIONS}").decode()
+    content = store.folder.read_bytes(f"{head_of(name)}/{PREDICTIONS}").decode()
     ids = [row["clip_id"] for row in csv.DictReader(io.StringIO(content, newline=""))]
-    for part in store.parts(f"labels/{name}"):
-        rows = store.read(f"labels/{name}", part, ["clip_id", "source"])
+    for part in store.parts(labels_of(name)):
+        rows = store.read(labels_of(name), part, ["clip_id", "source"])
         ids += rows.filter(pa.compute.equal(rows["source"], HUMAN))["clip_id"].to_pylist()
     return pa.array(ids, pa.string())

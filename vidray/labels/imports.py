@@ -14,6 +14,7 @@ from vidray.errors import StoreError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.labeling import write_labels
 from vidray.store import HUMAN, LABELS, Store
+from vidray.store.layout import imports_of, labels_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name
 
@@ -71,7 +72,7 @@ def import_labels(
         spec = before or {"kind": HUMAN}
         # what a labeler left unfinished is its to finish
         is_whole = spec["kind"] == HUMAN or spec.get("whole", True)
-        labeled = set(target.parts(f"labels/{name}"))
+        labeled = set(target.parts(labels_of(name)))
         _keep(target, name, labeled, clips, before)
         target.write_labels_spec(name, {**spec, "whole": False})
         for part in target.parts("clips"):
@@ -92,7 +93,7 @@ def undo_import(store: str, *, name: str, say: Callable[[str], None] = lambda li
         imports = _kept(target, name)
         spec = target.labels_spec(name)
         if not imports or spec is None:
-            raise UsageError(f"{target.url}/labels/{name}: no import that could be undone")
+            raise UsageError(f"{target.url}/{labels_of(name)}: no import that could be undone")
         try:
             held = pa.ipc.open_file(target.folder.read_bytes(imports[-1])).read_all()
         except pa.ArrowInvalid as e:
@@ -100,7 +101,7 @@ def undo_import(store: str, *, name: str, say: Callable[[str], None] = lambda li
         before = json.loads(held.schema.metadata[SPEC])
         clips = pc.unique(held["clip_id"].combine_chunks())
         rows = held.filter(held["label"].is_valid())
-        labeled = set(target.parts(f"labels/{name}"))
+        labeled = set(target.parts(labels_of(name)))
         for part in target.parts("clips"):
             _replace(target, name, part, clips, rows, is_labeled=part in labeled)
             lease.check()
@@ -134,7 +135,7 @@ def _keep(store: Store, name: str, labeled: Collection[int], clips: pa.Array, sp
     rows = pa.concat_tables([rows, pa.table({"clip_id": bare})], promote_options="default")
     rows = rows.replace_schema_metadata({SPEC: json.dumps(spec).encode()})
     # no Parquet, which other readers would take for labels
-    place = f"labels/{name}/_imports/{_next(_kept(store, name)):05d}.arrow"
+    place = f"{imports_of(name)}/{_next(_kept(store, name)):05d}.arrow"
     with store.folder.writing(place) as file, pa.ipc.new_file(file, rows.schema) as writer:
         writer.write_table(rows)
 
@@ -145,8 +146,8 @@ def _next(imports: list[str]) -> int:
 
 def _kept(store: Store, name: str) -> list[str]:
     """What can be undone, oldest first."""
-    return sorted(store.folder.sizes(f"labels/{name}/_imports"))
+    return sorted(store.folder.sizes(imports_of(name)))
 
 
 def _rows(store: Store, name: str, part: int) -> pa.Table:
-    return store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS)
+    return store.read(labels_of(name), part).select(LABELS.names).cast(LABELS)

@@ -21,6 +21,7 @@ from vidray.extractors.spec import has_classes
 from vidray.labels import Classes, Labeler, Ranked, zero_shot
 from vidray.storage import open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, VIDEO_LABELS, Store
+from vidray.store.layout import features_of, labels_of, video_labels_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, features_table, suiting_table, text_table
 
@@ -98,15 +99,15 @@ def label(
         counts = np.zeros(5, np.int64)
         best = _Best(labeler.spec().get("prompts") or ())
         parts = target.parts("clips")
-        featured, held = set(target.parts(f"features/{table}")), set(target.parts(f"labels/{name}"))
+        featured, held = set(target.parts(features_of(table))), set(target.parts(labels_of(name)))
         for part in parts:
             rows = _labeled_rows(target, table, part, labeler) if part in featured else iter(())
             human = _human_labels(target, name, part) if part in held else LABELS.empty_table()
             counts += _label_part(target, name, part, labeler.kind, _cut(best.over(rows), threshold, top), human)
             lease.check()
         for stale in held - set(parts):
-            target.remove(f"video_labels/{name}", stale)
-            target.remove(f"labels/{name}", stale)
+            target.remove(video_labels_of(name), stale)
+            target.remove(labels_of(name), stale)
         target.write_labels_spec(name, {**spec, "whole": True})
     if threshold is not None:
         for line in best.below(threshold):
@@ -172,9 +173,9 @@ def write_labels(store: Store, name: str, part: int, *, model: pa.Table, human: 
     rows = rows.append_column("place", places).filter(places.is_valid())
     rows = rows.sort_by([("place", "ascending"), ("score", "descending")])
     videos = _of_videos(clips, rows)
-    store.write(f"video_labels/{name}", part, videos, VIDEO_LABELS)
+    store.write(video_labels_of(name), part, videos, VIDEO_LABELS)
     rows = rows.drop_columns("place")
-    store.write(f"labels/{name}", part, rows, LABELS)
+    store.write(labels_of(name), part, rows, LABELS)
     return rows
 
 
@@ -183,11 +184,11 @@ def _check(store: Store, table: str, labeler: Labeler, *, threshold: float | Non
         raise UsageError(f"threshold must be a number, got {threshold}")
     if top is not None and top < 1:
         raise UsageError(f"top must be at least 1, got {top}")
-    for part in store.parts(f"features/{table}")[:1]:
-        lacking = set(labeler.columns) - set(store.columns(f"features/{table}", part))
+    for part in store.parts(features_of(table))[:1]:
+        lacking = set(labeler.columns) - set(store.columns(features_of(table), part))
         if lacking:
             raise UsageError(
-                f"{store.url}/features/{table} has no column {', '.join(sorted(lacking))}, "
+                f"{store.url}/{features_of(table)} has no column {', '.join(sorted(lacking))}, "
                 f"which {labeler.kind} labels are made from; name another table with -x"
             )
 
@@ -202,20 +203,20 @@ def _check_name(store: Store, name: str, spec: dict[str, Any]) -> None:
     for what in ("kind", "features"):
         if known[what] != spec[what]:
             raise SpecMismatchError(
-                f"{store.url}/labels/{name} are {known['kind']} labels from {known['features']}, not {spec['kind']} "
-                f"labels from {spec['features']}; {remedy}"
+                f"{store.url}/{labels_of(name)} are {known['kind']} labels from {known['features']}, "
+                f"not {spec['kind']} labels from {spec['features']}; {remedy}"
             )
 
 
 def _human_labels(store: Store, name: str, part: int) -> pa.Table:
     """The rows of one part of `labels/<name>` that people gave, as `LABELS`."""
-    rows = store.read(f"labels/{name}", part).select(LABELS.names).cast(LABELS)
+    rows = store.read(labels_of(name), part).select(LABELS.names).cast(LABELS)
     return rows.filter(pc.equal(rows["source"], HUMAN))
 
 
 def _labeled_rows(store: Store, table: str, part: int, labeler: Labeler) -> Iterator[tuple[str, Ranked]]:
     columns = list(dict.fromkeys([*IDENTITY.names, *labeler.columns]))
-    for rows in store.stream(f"features/{table}", part, columns):
+    for rows in store.stream(features_of(table), part, columns):
         yield from zip(rows["clip_id"].to_pylist(), labeler.label(rows), strict=True)
 
 

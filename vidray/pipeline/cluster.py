@@ -19,6 +19,7 @@ from vidray.extractors.protocol import Extractor
 from vidray.models.batching import RESERVED_BYTES
 from vidray.pipeline.nodes import Node, Question, answer_of, ask, living, room_of
 from vidray.storage import Folder, is_local, local_path
+from vidray.store.layout import staged_of
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -183,7 +184,7 @@ def _shipped(extractor: Any, store: Folder) -> Any:
     if not isinstance(weights, str) or not is_local(weights) or not dataclasses.is_dataclass(extractor):
         return extractor
     path = Path(local_path(weights))
-    name = f"_staging/weights/{hashlib.sha256(path.read_bytes()).hexdigest()}{path.suffix}"
+    name = f"{staged_of('weights')}/{hashlib.sha256(path.read_bytes()).hexdigest()}{path.suffix}"
     if not store.exists(name):
         store.write_bytes(name, path.read_bytes())
     return dataclasses.replace(cast(Any, extractor), weights=f"{store.url}/{name}")

@@ -19,8 +19,10 @@ from vidray.corpus import Listing
 from vidray.labels.labeling import write_labels
 from vidray.media import Clip, Video
 from vidray.planning import Part, blocks_of, clips_of, parts_of, with_spans_cut
-from vidray.store import CLIPS, HUMAN, LABELS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
+from vidray.storage import STAGING
+from vidray.store import CLIPS, HUMAN, LABELS, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import move, remove_rows
+from vidray.store.layout import PROBE_TABLE, errors_of, features_of, labels_of, video_features_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.wording import counted
 
@@ -76,15 +78,15 @@ def finish_move(store: Store) -> None:
         return
     part, video_ids = moving
     if part not in store.parts("clips"):
-        for table in (*_tables(store, "features", "video_features", "errors"), f"errors/{PROBE}", "videos"):
+        for table in (*_tables(store, "features", "video_features", "errors"), PROBE_TABLE, "videos"):
             store.remove(table, part)
-        for table in store.tables("_staging"):
+        for table in store.tables(STAGING):
             store.clear_staged(part, table)
         store.clear_intent()
         return
     gone = pa.array(video_ids, pa.string())
     for name in store.tables("labels"):
-        if part not in store.parts(f"labels/{name}"):
+        if part not in store.parts(labels_of(name)):
             _move_labels(store, name, part, gone)
     remove_rows(store, gone, but=part)
     store.clear_intent()
@@ -193,7 +195,7 @@ def _move(store: Store, part: Part, grown: Sequence[_Grown], columns: pa.Schema)
     clips = _planned(part.number, known, grown, columns)
     for name in store.tables("features"):
         _copy(store, name, part.number, olds, ids, clips["clip_id"].combine_chunks())
-    store.write(f"errors/{PROBE}", part.number, PROBE_ERRORS.empty_table(), PROBE_ERRORS)
+    store.write(PROBE_TABLE, part.number, PROBE_ERRORS.empty_table(), PROBE_ERRORS)
     store.write("videos", part.number, videos, videos.schema)
     store.write("clips", part.number, clips, clips.schema)
     finish_move(store)
@@ -238,11 +240,11 @@ def _video(row: Mapping[str, Any]) -> Any:
 
 def _copy(store: Store, name: str, part: int, olds: Sequence[int], ids: pa.Array, planned: pa.Array) -> None:
     """Copy what one extractor's tables have of the videos, and mark that they lack the rest."""
-    there = [old for old in olds if old in store.parts(f"features/{name}")]
+    there = [old for old in olds if old in store.parts(features_of(name))]
     if not there:
         return
     store.mark_grown(name, part)
-    for table in (f"errors/{name}", f"video_features/{name}", f"features/{name}"):
+    for table in (errors_of(name), video_features_of(name), features_of(name)):
         rows = _rows_of(store, table, [old for old in there if old in store.parts(table)], ids)
         if rows is not None and "clip_id" in rows.column_names:
             rows = rows.take(pc.index_in(planned, value_set=rows["clip_id"].combine_chunks()).drop_null())
@@ -251,8 +253,8 @@ def _copy(store: Store, name: str, part: int, olds: Sequence[int], ids: pa.Array
 
 
 def _move_labels(store: Store, name: str, part: int, ids: pa.Array) -> None:
-    olds = [old for old in store.parts(f"labels/{name}") if old != part]
-    rows = _rows_of(store, f"labels/{name}", olds, ids)
+    olds = [old for old in store.parts(labels_of(name)) if old != part]
+    rows = _rows_of(store, labels_of(name), olds, ids)
     if rows is not None:
         rows = rows.select(LABELS.names).cast(LABELS)
         human, model = (rows.filter(says(rows["source"], HUMAN)) for says in (pc.equal, pc.not_equal))

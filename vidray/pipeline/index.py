@@ -16,6 +16,7 @@ from vidray.index.embeddings import Metric
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said, usable_cores
 from vidray.pipeline.waiting import first_of, wait_for
 from vidray.store import Store
+from vidray.store.layout import features_of, index_of
 from vidray.store.seals import check_parts
 from vidray.store.tables import features_table
 
@@ -59,11 +60,11 @@ def build_index(
     held = Store(store)
     held.check_there()
     table = features_table(held, extractor if isinstance(extractor, str) else origin_of(extractor))
-    check_parts(held.folder, f"features/{table}", held.parts(f"features/{table}"))
+    check_parts(held.folder, features_of(table), held.parts(features_of(table)))
     with _threads(workers), cluster(ray_address) as connection:
         run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")), say=say)
         return build(
-            f"{held.url}/features/{table}", f"{held.url}/index/{table}", metric=metric, factory=factory,
+            f"{held.url}/{features_of(table)}", f"{held.url}/{index_of(table)}", metric=metric, factory=factory,
             rebuild=rebuild, run=run, say=say,
         )  # fmt: skip
 

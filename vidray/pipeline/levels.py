@@ -14,6 +14,7 @@ from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, column_names, current, restore
 from vidray.media import Columns
 from vidray.store import Store, check_columns
+from vidray.store.layout import features_of
 from vidray.store.store import spec_bytes
 from vidray.store.tables import named
 
@@ -90,7 +91,7 @@ def with_missing(store: Store, bindings: Bindings, say: Callable[[str], None]) -
     Raises UsageError where such a table was made by an extractor that has to be named.
     """
     planned = set(store.parts("clips"))
-    lacking = [table for table in bindings.borrowed if planned - set(store.parts(f"features/{table}"))]
+    lacking = [table for table in bindings.borrowed if planned - set(store.parts(features_of(table)))]
     if not lacking:
         return bindings
     added = {table: restore(store.spec(table) or {}) for table in lacking}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidray.storage import Folder, filesystem
+from vidray.store.layout import staged_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Question:
     @classmethod
     def about(cls, store: Folder, media_uri: str | None) -> Question:
         """Write the token, and leave the corpus out where this process does not see it either."""
-        token = f"_staging/token-{uuid.uuid4().hex}"
+        token = staged_of(f"token-{uuid.uuid4().hex}")
         store.write_bytes(token, token.encode())
         version = importlib.metadata.version("vidray")
         question = cls(store.url, token, media_uri, version)

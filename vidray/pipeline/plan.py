@@ -37,8 +37,9 @@ from vidray.planning import (
 )
 from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local, place_of
-from vidray.store import CLIPS, PROBE, PROBE_ERRORS, VIDEOS, Store, metadata
+from vidray.store import CLIPS, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
+from vidray.store.layout import PROBE_TABLE
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.removal import write_removal
 from vidray.wording import counted
@@ -121,7 +122,7 @@ def plan(
 
 def planned_in(store: Store) -> PlanSummary:
     """Count the plan of a store."""
-    tables = {"videos": "videos", "videos_failed": f"errors/{PROBE}", "clips": "clips"}
+    tables = {"videos": "videos", "videos_failed": PROBE_TABLE, "clips": "clips"}
     parts = store.parts("clips")
     return PlanSummary(**{name: sum(store.rows(table, part) for part in parts) for name, table in tables.items()})
 
@@ -436,7 +437,7 @@ def _write_part(
         {"video_id": video.video_id, "uri": video.uri, "stage": "probe", "kind": error.kind, "message": error.message}
         for video, error in failures
     ]
-    store.write(f"errors/{PROBE}", part.number, pa.Table.from_pylist(errors, PROBE_ERRORS), PROBE_ERRORS)
+    store.write(PROBE_TABLE, part.number, pa.Table.from_pylist(errors, PROBE_ERRORS), PROBE_ERRORS)
     videos = [
         {
             **{name: getattr(video, name) for name in ("video_id", "uri", "size_bytes", "fingerprint")},

@@ -19,6 +19,7 @@ from vidray.extractors.protocol import Extractor
 from vidray.pipeline.worker import Receipt
 from vidray.planning import Planner
 from vidray.store import PROBE, Store
+from vidray.store.layout import PROBE_TABLE, errors_of
 
 RECENT_SLICES = 16
 PACKAGES = ("vidray", "ray", "torch", "torchvision", "torchaudio", "av", "pyarrow")
@@ -104,9 +105,7 @@ class RunRecord:
     def finish(self) -> Summary:
         """Count what the store holds now, write the run's record and return its summary."""
         parts = self._store.parts("clips")
-        videos, videos_failed, clips = (
-            self._store.count(name, parts) for name in ("videos", f"errors/{PROBE}", "clips")
-        )
+        videos, videos_failed, clips = (self._store.count(name, parts) for name in ("videos", PROBE_TABLE, "clips"))
         planned = clips * len(self._tables)
         wall_s = time.time() - self._began
         summary = Summary(
@@ -143,10 +142,10 @@ def failures(store_url: str, tables: Sequence[str], *, most: int) -> tuple[list[
     lines: list[str] = []
     count = 0
     for table in (PROBE, *tables):
-        for part in store.parts(f"errors/{table}"):
-            count += store.rows(f"errors/{table}", part)
-            if len(lines) < most and store.rows(f"errors/{table}", part):
-                for row in store.read(f"errors/{table}", part).slice(0, most - len(lines)).to_pylist():
+        for part in store.parts(errors_of(table)):
+            count += store.rows(errors_of(table), part)
+            if len(lines) < most and store.rows(errors_of(table), part):
+                for row in store.read(errors_of(table), part).slice(0, most - len(lines)).to_pylist():
                     place = f" at {row['start_s']:g} s ({table})" if "start_s" in row else ""
                     lines.append(f"{row['uri']}{place}: {row['message']}")
     return lines, count

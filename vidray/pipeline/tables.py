@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from vidray.errors import ExtractError
 from vidray.media import Clip
 from vidray.store import Store
+from vidray.store.layout import errors_of, features_of
 
 HELD_PARTS = 4
 """Neighbouring slices are of the same part; a worker goes from part to part."""
@@ -52,8 +53,8 @@ class TableReader:
     def _part(self, table: str, part: int, columns: tuple[str, ...]) -> tuple[pa.Table, dict[str, str]]:
         key = (table, part, columns)
         if key not in self._held:
-            rows = self._store.read(f"features/{table}", part, ["clip_id", *columns])
-            errors = self._store.read(f"errors/{table}", part, ["clip_id", "message"]).to_pylist()
+            rows = self._store.read(features_of(table), part, ["clip_id", *columns])
+            errors = self._store.read(errors_of(table), part, ["clip_id", "message"]).to_pylist()
             self._held[key] = rows, {row["clip_id"]: row["message"] for row in errors}
             while len(self._held) > HELD_PARTS:
                 self._held.popitem(last=False)

@@ -23,13 +23,14 @@ import pyarrow.compute as pc
 from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.cards import card, confusion_png, figures
-from vidray.labels.examples import COLUMNS, Ragged, features_of, joined
+from vidray.labels.examples import COLUMNS, Ragged, joined, vectors_of
 from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
 from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.pipeline.waiting import wait_for
 from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
+from vidray.store.layout import features_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, suiting_table
 
@@ -176,11 +177,13 @@ def _table(store: Store, extractor: str | None, head: str) -> str:
     options = "-x efficientnet_lite0" if head == "linear" else "-x efficientnet_lite0 --per-frame --as NAME"
     wanted = {what: lambda spec: column in dict(spec.get("columns") or ())}
     table = suiting_table(store, extractor, wanted, remedy=options)
-    parts = store.parts(f"features/{table}")
-    if parts and column not in store.columns(f"features/{table}", parts[0]):
+    parts = store.parts(features_of(table))
+    if parts and column not in store.columns(features_of(table), parts[0]):
         extract = f"run vidray extract CORPUS STORE {options}"
         remedy = extract if head == "gru" else "name another table with -x"
-        raise UsageError(f"{store.url}/features/{table} has no {column}, which a {head} head is trained on; {remedy}")
+        raise UsageError(
+            f"{store.url}/{features_of(table)} has no {column}, which a {head} head is trained on; {remedy}"
+        )
     return table
 
 
@@ -252,10 +255,10 @@ def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int
     names = sorted(set(clips["label"].to_pylist()))
     rows: list[pa.Table] = []
     features: list[Ragged] = []
-    for part in store.parts(f"features/{table}"):
-        for some in store.stream(f"features/{table}", part, ["clip_id", column]):
+    for part in store.parts(features_of(table)):
+        for some in store.stream(features_of(table), part, ["clip_id", column]):
             places = pc.index_in(some["clip_id"], value_set=clips["clip_id"].combine_chunks())
-            found, usable = features_of(some.filter(places.is_valid()), column)
+            found, usable = vectors_of(some.filter(places.is_valid()), column)
             rows.append(clips.take(places.drop_null().filter(pa.array(usable))))
             features += [found] if len(found) else []
     kept = pa.concat_tables(rows) if rows else clips.slice(0, 0)
@@ -266,7 +269,7 @@ def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int
     }
     if len(np.unique(numbers["classes"])) < len(names):
         lost = names[int(np.setdiff1d(np.arange(len(names)), numbers["classes"])[0])]
-        raise UsageError(f"{store_url}/features/{table} has no features of any clip labeled '{lost}'")
+        raise UsageError(f"{store_url}/{features_of(table)} has no features of any clip labeled '{lost}'")
     examples = Examples(joined(features), **numbers, count=len(names))
     least = least_videos(examples)
     if least < folds:

@@ -16,6 +16,7 @@ from vidray.retrieval.by_text import best_clips
 from vidray.retrieval.hits import Explanation, Hit, VideoHit, hits_of, video_hits
 from vidray.retrieval.indexed import staleness
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 CLIPS_A_VIDEO = 10
 MORE = 4
@@ -126,7 +127,7 @@ class ByClasses:
         return ()
 
     def explanation(self) -> Explanation:
-        table = f"features/{self.table}"
+        table = features_of(self.table)
         clips = sum(self.store.rows(table, part) for part in self.store.parts(table))
         return Explanation(
             table=self.table, index=None, clips=clips, kept=None, lists=0, of_lists=0, vectors=1, compared=clips,

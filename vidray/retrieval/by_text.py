@@ -11,6 +11,7 @@ from vidray.errors import UsageError
 from vidray.index.where import rows_where
 from vidray.labels.class_names import ClassNames
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 READ_ROWS = 8192
 SHOWN = ("clip_id", "uri", "start_s", "end_s")
@@ -40,14 +41,14 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None) -> 
         return pa.table({name: [] for name in (*SHOWN, "score")})
     rows = pa.concat_tables(found).combine_chunks()
     if where is not None:
-        kept = rows_where(where, rows, store.folder_of(f"features/{labeler.features}"))
+        kept = rows_where(where, rows, store.folder_of(features_of(labeler.features)))
         rows = rows.take(pa.array(kept))
     return _best(rows, k)
 
 
 def _scored(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
     """The clips that have classes, with their scores."""
-    table = f"features/{labeler.features}"
+    table = features_of(labeler.features)
     for part in store.parts(table):
         lacking = set(labeler.columns) - set(store.columns(table, part))
         if lacking:

@@ -18,6 +18,7 @@ from vidray.models import sentences
 from vidray.models.weights import packaged_file
 from vidray.retrieval.hits import Explanation, Hit
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 RANK_OFFSET = 60
 """Cormack et al. 2009, "Reciprocal Rank Fusion": their k."""
@@ -98,7 +99,7 @@ class ByWords:
         names = ("clip_id", "video_id", "uri")
         found = [self.words.rows[row] for row in rows]
         ids = pa.table({name: [getattr(one, name) for one in found] for name in names})
-        return {rows[place] for place in rows_where(self.where, ids, self.store.folder_of(f"features/{self.table}"))}
+        return {rows[place] for place in rows_where(self.where, ids, self.store.folder_of(features_of(self.table)))}
 
     def _score(self, row: int, phrases: Sequence[str], rest: str, cosines: np.ndarray | None) -> float:
         """About the share of passages with such a score that are about the query."""

@@ -10,6 +10,7 @@ from vidray.extractors.spec import modalities, suitability
 from vidray.index import Index
 from vidray.index.files import CURRENT
 from vidray.store import Store, spec_sha256
+from vidray.store.layout import features_of, index_of
 from vidray.store.tables import named
 
 
@@ -26,8 +27,7 @@ def indexed_table(store: Store, extractor: str | Extractor) -> str:
 
 def indexed(store: Store) -> list[str]:
     """The tables that have an index."""
-    names = (name.split("/") for name in store.folder.sizes("index"))
-    return sorted(name[1] for name in names if len(name) == 3 and name[2] == CURRENT)
+    return store.holding("index", CURRENT)
 
 
 def suiting(store: Store, kind: str, modality: str | None) -> str:
@@ -53,11 +53,11 @@ def suiting(store: Store, kind: str, modality: str | None) -> str:
 
 def open_table(store: Store, table: str, *, verify: bool = False) -> Index:
     """Open the index of a table. Raises IndexFileError, and UsageError where the table has no clip any more."""
-    if store.config() is not None and store.spec(table) is not None and not store.parts(f"features/{table}"):
+    if store.config() is not None and store.spec(table) is not None and not store.parts(features_of(table)):
         raise UsageError(f"{store.url}: features/{table} has no clips any more, so that none can be found")
     # the table's place is known here, so that a manifest cannot send its reader elsewhere
-    features = f"{store.url}/features/{table}"
-    return indexes.open_index(f"{store.url}/index/{table}", verify=verify, features=features)
+    features = f"{store.url}/{features_of(table)}"
+    return indexes.open_index(f"{store.url}/{index_of(table)}", verify=verify, features=features)
 
 
 def check_same(store: Store, table: str, index: Index) -> None:

@@ -35,6 +35,7 @@ from vidray.retrieval.text_sources import by_text, extractor_name, modality_of
 from vidray.sandbox import Sandbox, frames_of
 from vidray.storage import Folder, open_uri, place_of
 from vidray.store import Store
+from vidray.store.layout import features_of, index_of
 
 DEFAULT_PLAN = FixedStride().config
 ROUNDED_S = 0.5
@@ -167,7 +168,7 @@ class Searcher:
 
     def index(self, table: str) -> Index:
         """The index of a table, opened once; another version is opened when there is one. Raises IndexFileError."""
-        folder = Folder(f"{self.store.url}/index/{table}")
+        folder = Folder(f"{self.store.url}/{index_of(table)}")
         with self._opening:
             known = self._indexes.get(table)
             if known is None or time.monotonic() - known.looked_at > LOOK_EVERY_S:
@@ -215,7 +216,7 @@ def _embed(
     """The embeddings of a query's clips, (Q, dim), and a note where some of them cannot be used."""
     spec = store.spec(table)
     if spec is None:
-        raise UsageError(f"{store.url}/features/{table} does not say what made it; search it by clip")
+        raise UsageError(f"{store.url}/{features_of(table)} does not say what made it; search it by clip")
     check_same(store, table, index)
     extractor = networks.extractor(spec, given)
     samplings = samplings_of(extractor)

@@ -8,7 +8,7 @@ from vidray.errors import IndexFileError, StoreError, one_line
 from vidray.index import Index, open_index
 from vidray.index.words import check_words, is_file_of_words, word_tables
 from vidray.store import Store, verification
-from vidray.store.layout import PART_FILE
+from vidray.store.layout import PART_FILE, features_of, index_of
 from vidray.store.seals import read_seal
 from vidray.store.verification import Verification
 from vidray.store.verify.findings import Check, Finding
@@ -31,15 +31,15 @@ def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> V
 
 def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
     """Each index as it would be opened, and whether it was built from the parts that the table has now."""
-    files = [name.split("/", 2)[1:] for name in store.folder.sizes("index") if name.count("/") >= 2]
+    files = store.files("index")
     of_words = set(word_tables(store))
     yield from _check_words(store, sorted(of_words))
     # an index of words may stand alone
     names = {name for name, file in files if name not in of_words or not is_file_of_words(file)}
     for name in sorted(names):
-        where, remedy = f"index/{name}", f"run vidray index STORE -x {name} again"
+        where, remedy = index_of(name), f"run vidray index STORE -x {name} again"
         try:
-            features = f"{store.url}/features/{name}"
+            features = f"{store.url}/{features_of(name)}"
             index = open_index(f"{store.url}/{where}", verify=full, features=features)
             changed = _changed(store, name, index)
         except (IndexFileError, StoreError, OSError) as e:
@@ -52,7 +52,7 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
 def _check_words(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
     """Each index of words as it would be opened, and whether its table has changed since."""
     for table in tables:
-        where, remedy = f"index/{table}", f"run vidray index STORE -x {table} again"
+        where, remedy = index_of(table), f"run vidray index STORE -x {table} again"
         try:
             info, is_stale = check_words(store, table)
         except (IndexFileError, StoreError, OSError) as e:
@@ -70,7 +70,7 @@ def _changed(store: Store, name: str, index: Index) -> str | None:
         return f"lags behind its table: {newer:,} clips are newer" if newer else "lags behind its table, which changed"
     for part in index.manifest.parts:
         number = PART_FILE.fullmatch(part.name)
-        seal = None if number is None else read_seal(store.folder, f"features/{name}", int(number[1]))
+        seal = None if number is None else read_seal(store.folder, features_of(name), int(number[1]))
         if seal is not None and seal.before is None and seal.now.sha256 != part.sha256:
             return f"lags behind its table: it was built from another {part.name}"
     return None

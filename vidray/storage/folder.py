@@ -19,6 +19,12 @@ from vidray.storage.places import filesystem, find, is_local, local_path, place_
 UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS})
 UNWRITABLE |= {errno.EISDIR, errno.ENOTDIR}
 
+STAGING = "_staging"
+"""What is not finished lies here, on the same disk: a rename makes it appear whole. No reader looks in here."""
+
+STORE_FILE = "vidray.json"
+"""By which a folder is known as a store."""
+
 
 class Folder:
     """A folder on any fsspec URL. Writes are atomic: a reader sees all of a file, or no file.
@@ -68,7 +74,7 @@ class Folder:
             return False
         try:
             if self.local:
-                place = Path(self.path("_staging"))
+                place = Path(self.path(STAGING))
                 with self._telling(f"{self.url}/{name} cannot be written"):
                     place.mkdir(parents=True, exist_ok=True)
                     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +106,7 @@ class Folder:
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
         """A file to write to; it appears under its name when the block ends without an error."""
-        place = Path(self.path("_staging") if self.local else tempfile.gettempdir())
+        place = Path(self.path(STAGING) if self.local else tempfile.gettempdir())
         scratch = place / f"writing-{uuid.uuid4().hex}"
         try:
             with self._telling(f"{self.url}/{name} cannot be written"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from vidray.store.layout import PROBE, WARNING
+from vidray.store.layout import PROBE_TABLE, WARNING, errors_of, features_of
 from vidray.store.store import Store
 
 COLUMNS = ("table", "stage", "kind", "uri", "start_s", "end_s", "message")
@@ -57,23 +57,23 @@ def failures(store: str) -> Iterator[Failure]:
     """
     held = Store(store)
     held.check_planned()
-    for part in held.parts(f"errors/{PROBE}"):
-        for row in held.read(f"errors/{PROBE}", part, ["uri", "stage", "kind", "message"]).to_pylist():
+    for part in held.parts(PROBE_TABLE):
+        for row in held.read(PROBE_TABLE, part, ["uri", "stage", "kind", "message"]).to_pylist():
             yield Failure(table=None, start_s=None, end_s=None, **row)
     for table in held.tables("features"):
-        for part in held.parts(f"errors/{table}"):
+        for part in held.parts(errors_of(table)):
             columns = ["uri", "start_s", "end_s", "stage", "kind", "message"]
-            for row in held.read(f"errors/{table}", part, columns).to_pylist():
+            for row in held.read(errors_of(table), part, columns).to_pylist():
                 yield Failure(table=table, **row)
         yield from _warnings(held, table)
 
 
 def _warnings(store: Store, table: str) -> Iterator[Failure]:
     name = WARNING.name
-    for part in store.parts(f"features/{table}"):
-        if name not in store.columns(f"features/{table}", part):
+    for part in store.parts(features_of(table)):
+        if name not in store.columns(features_of(table), part):
             continue
-        rows = store.read(f"features/{table}", part, ["uri", "start_s", "end_s", name])
+        rows = store.read(features_of(table), part, ["uri", "start_s", "end_s", name])
         for row in rows.filter(pc.is_valid(rows[name])).to_pylist():
             yield Failure(table=table, stage=WARNED, kind=WARNED, message=row.pop(name), **row)
 
@@ -114,10 +114,10 @@ def empty_tables(store: str, tables: Sequence[str]) -> list[tuple[str, int, str]
     held = Store(store)
     found = []
     for table in tables:
-        done = sum(held.rows(f"features/{table}", part) for part in held.parts(f"features/{table}"))
-        parts = [part for part in held.parts(f"errors/{table}") if held.rows(f"errors/{table}", part)]
+        done = sum(held.rows(features_of(table), part) for part in held.parts(features_of(table)))
+        parts = [part for part in held.parts(errors_of(table)) if held.rows(errors_of(table), part)]
         if not done and parts:
-            failed = sum(held.rows(f"errors/{table}", part) for part in parts)
-            first = held.read(f"errors/{table}", parts[0], ["message"])["message"][0].as_py()
+            failed = sum(held.rows(errors_of(table), part) for part in parts)
+            first = held.read(errors_of(table), parts[0], ["message"])["message"][0].as_py()
             found.append((table, failed, first))
     return found

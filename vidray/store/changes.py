@@ -16,7 +16,19 @@ from vidray.corpus import Listing
 from vidray.extractors.inputs import columns_of, has_context, levels, samplings_of, video_schema_of
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, current
-from vidray.store.layout import HUMAN, KINDS, PROBE, VIDEO_ROW, SliceKey, staged_schema
+from vidray.storage import STAGING
+from vidray.store.layout import (
+    HUMAN,
+    KINDS,
+    PROBE_TABLE,
+    VIDEO_ROW,
+    SliceKey,
+    errors_of,
+    features_of,
+    labels_of,
+    staged_schema,
+    video_features_of,
+)
 from vidray.store.plan import extractor_blocks, extractor_slices
 from vidray.store.store import Store
 
@@ -58,7 +70,7 @@ def human_labels_of(store: Store, video_ids: Collection[str]) -> int:
     if not video_ids:
         return 0
     videos, count = pa.array(list(video_ids), pa.string()), 0
-    for table in (f"labels/{name}" for name in store.tables("labels")):
+    for table in (labels_of(name) for name in store.tables("labels")):
         for part in store.parts(table):
             rows = store.read(table, part, ["video_id", "source"])
             is_theirs = pc.and_(pc.equal(rows["source"], HUMAN), pc.is_in(rows["video_id"], value_set=videos))
@@ -89,10 +101,10 @@ def finish_retirement(store: Store) -> None:
 
 def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None:
     """Remove every row of videos from every part but one, in the order of `retire`; done twice, it does the same."""
-    tables = [*_named_tables(store), "clips", f"errors/{PROBE}", "videos"]
+    tables = [*_named_tables(store), "clips", PROBE_TABLE, "videos"]
     # listed once: a store has as many parts as it has thousands of videos
     held = {table: set(store.parts(table)) for table in tables}
-    staged = store.tables("_staging")
+    staged = store.tables(STAGING)
     for part in sorted(held["videos"] - {but}):
         rows = store.read("videos", part, ["video_id"])
         if not _holds(rows, gone):
@@ -128,8 +140,8 @@ def made_from_now(store: Store, bound: Collection[str], part: int) -> dict[str, 
 
 def outdated(store: Store, table: str, bound: Collection[str]) -> list[int]:
     """The published parts of a derived table that were made from other rows than its inputs have now."""
-    there = set(store.parts(f"features/{table}"))
-    whole = there.intersection(*(store.parts(f"features/{name}") for name in bound))
+    there = set(store.parts(features_of(table)))
+    whole = there.intersection(*(store.parts(features_of(name)) for name in bound))
     return sorted(
         part for part in there if part not in whole or store.made_from(table, part) != made_from_now(store, bound, part)
     )
@@ -141,7 +153,7 @@ def begin_outdated(store: Store, table: str, bound: Mapping[str, str]) -> None:
     What is staged of other rows than the inputs have now is removed.
     """
     old = set(outdated(store, table, bound.values()))
-    settled = set(store.parts(f"features/{table}")) - old - store.again(table)
+    settled = set(store.parts(features_of(table))) - old - store.again(table)
     for part in store.parts("clips"):
         if part in settled:
             continue
@@ -171,14 +183,14 @@ def current_parts(store: Store) -> Iterator[tuple[str, list[int]]]:
     """Of each derived table the parts that were made from what there is: they will be so without some videos, too."""
     for table, bound in derived_tables(store).items():
         old = outdated(store, table, bound.values())
-        yield table, [part for part in store.parts(f"features/{table}") if part not in old]
+        yield table, [part for part in store.parts(features_of(table)) if part not in old]
 
 
 def keep_current(store: Store) -> None:
     """Say of the derived parts that were made from what there was that they are of what there is."""
     derived = derived_tables(store)
     for table, parts in store.intended_current().items():
-        there = store.parts(f"features/{table}")
+        there = store.parts(features_of(table))
         for part in parts:
             if table in derived and part in there:
                 store.write_made_from(table, part, made_from_now(store, derived[table].values(), part))
@@ -195,9 +207,9 @@ def take_back(store: Store, extractors: Mapping[str, Extractor], *, retry_failed
     for table, extractor in extractors.items():
         grown, again = store.grown(table), store.again(table)
         if retry_failed:
-            _unstage_failed(store, table, set(store.parts(f"features/{table}")) - again)
-        for part in store.parts(f"features/{table}"):
-            is_retried = retry_failed and store.rows(f"errors/{table}", part) > 0
+            _unstage_failed(store, table, set(store.parts(features_of(table))) - again)
+        for part in store.parts(features_of(table)):
+            is_retried = retry_failed and store.rows(errors_of(table), part) > 0
             if part in grown or (is_retried and part not in again):
                 kept: dict[SliceKey, pa.Table] = {}
                 if part not in grown or is_each_for_itself(extractor):
@@ -221,7 +233,7 @@ def _published_slices(
 ) -> Iterator[tuple[SliceKey, pa.Table]]:
     """The slices of which a published part has all rows, as they are staged."""
     schema = staged_schema(extractor.schema, video_schema_of(extractor))
-    failed, done = store.read(f"errors/{table}", part), store.read(f"features/{table}", part)
+    failed, done = store.read(errors_of(table), part), store.read(features_of(table), part)
     rows = pa.concat_tables([done, failed if failed_too else failed.slice(0, 0)], promote_options="default")
     if VIDEO_ROW in schema.names:
         rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
@@ -249,7 +261,7 @@ def _stage_again(store: Store, table: str, part: int, slices: Mapping[SliceKey, 
 
 def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.DataType) -> pa.Table:
     """The rows of videos beside the first clip of each, as they are staged."""
-    videos = store.read(f"video_features/{table}", part)
+    videos = store.read(video_features_of(table), part)
     clips = store.read("clips", part, ["clip_id", "video_id"]).to_pylist()
     first = {row["video_id"]: row["clip_id"] for row in reversed(clips)}
     by_clip = {first[row["video_id"]]: {name: row[name] for name in kind.names} for row in videos.to_pylist()}

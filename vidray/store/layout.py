@@ -11,10 +11,13 @@ from typing import Literal
 import pyarrow as pa
 
 from vidray.errors import UsageError
-from vidray.storage import Folder
+from vidray.storage import STAGING, Folder
 
 FORMAT = 1
 PROBE = "_probe"
+PROBE_TABLE = f"errors/{PROBE}"
+SPEC_FILE = "_spec.json"
+"""What made a table, in the table's folder."""
 INTENT = "_intent.json"
 AGAIN = "again"
 GROWN = "grown"
@@ -105,6 +108,62 @@ class SliceKey:
         return f"part-{self.part:05d}/block-{self.block:04d}.s{self.index:02d}of{self.count:02d}.parquet"
 
 
+def features_of(name: str) -> str:
+    """Where a feature table lies, relative to the store."""
+    return f"features/{name}"
+
+
+def video_features_of(name: str) -> str:
+    """Where the rows of videos lie, of an extractor that has such."""
+    return f"video_features/{name}"
+
+
+def errors_of(name: str) -> str:
+    """Where the failures of an extractor lie."""
+    return f"errors/{name}"
+
+
+def labels_of(name: str) -> str:
+    """Where the labels of clips lie, by their name."""
+    return f"labels/{name}"
+
+
+def video_labels_of(name: str) -> str:
+    """Where the labels of videos lie, by their name."""
+    return f"video_labels/{name}"
+
+
+def imports_of(name: str) -> str:
+    """Where the imports of people's labels are kept, so that one can be undone."""
+    return f"{labels_of(name)}/_imports"
+
+
+def head_of(name: str) -> str:
+    """Where a trained head lies."""
+    return f"heads/{name}"
+
+
+def index_of(name: str) -> str:
+    """Where the index of a feature table lies."""
+    return f"index/{name}"
+
+
+def run_file(run_id: str) -> str:
+    """Where the record of a run stands."""
+    return f"runs/{run_id}.json"
+
+
+def staged_of(name: str) -> str:
+    """Where all that is staged of one extractor lies."""
+    return f"{STAGING}/{name}"
+
+
+def split_table(table: str) -> tuple[str, str]:
+    """The kind and the name of a table: `features` and `yamnet` of `features/yamnet`."""
+    kind, _, name = table.partition("/")
+    return kind, name
+
+
 def part_file(table: str, part: int) -> str:
     """The name of one part of a table, relative to the store: `clips/part-00000.parquet`."""
     return f"{table}/part-{part:05d}.parquet"
@@ -118,19 +177,19 @@ def seal_file(table: str, part: int) -> str:
 def spec_sha256(features: Folder) -> str | None:
     """The hash of what made the table in a folder, None where it does not say."""
     try:
-        return hashlib.sha256(features.read_bytes("_spec.json")).hexdigest()
+        return hashlib.sha256(features.read_bytes(SPEC_FILE)).hexdigest()
     except FileNotFoundError:
         return None
 
 
 def staging_of(table: str, part: int) -> str:
     """Where the slices of one part are staged, relative to the store."""
-    return f"_staging/{table}/part-{part:05d}"
+    return f"{staged_of(table)}/part-{part:05d}"
 
 
 def inputs_file(table: str, part: int) -> str:
     """Where it stands what a part of a derived table was made from."""
-    return f"features/{table}/_inputs-{part:05d}.json"
+    return f"{features_of(table)}/_inputs-{part:05d}.json"
 
 
 def features_schema(columns: pa.Schema) -> pa.Schema:

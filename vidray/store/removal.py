@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidray.errors import UsageError
+from vidray.storage import STAGING
 from vidray.store.changes import derived_tables
+from vidray.store.layout import split_table
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.store import Store
 from vidray.store.tables import named
@@ -38,15 +40,15 @@ def find_removal(store: str, table: str) -> Removal:
     """What `drop` would remove. Raises UsageError where there is no store, or no such table."""
     held = Store(store)
     held.check_planned()
-    kind, slash, name = table.strip("/").partition("/")
-    if not slash or kind not in KINDS:
+    kind, name = split_table(table.strip("/"))
+    if not name or kind not in KINDS:
         kind, name = "features", table.strip("/")
     if kind == "features":
         name = named(held, held.tables("features"), name) or name
     if not name or "/" in name or not held.folder.sizes(f"{kind}/{name}"):
         there = [f"{kind}/{one}" for kind in KINDS for one in held.tables(kind)]
         raise UsageError(f"{held.url}: no table '{table}'; there are {', '.join(there) or 'none'}")
-    beside = {"features": ("video_features", "errors", "_staging", "index"), "labels": ("video_labels",)}
+    beside = {"features": ("video_features", "errors", STAGING, "index"), "labels": ("video_labels",)}
     counted = {"features": ("features", "errors"), "labels": ("labels",)}
     tables = (f"{one}/{name}" for one in counted.get(kind, ()))
     return Removal(

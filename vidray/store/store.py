@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from vidray.errors import SpecMismatchError, StoreError, UsageError, one_line
 from vidray.extractors.spec import current, unbound
-from vidray.storage import Folder, place_of
+from vidray.storage import STAGING, STORE_FILE, Folder, place_of
 from vidray.store import parquet
 from vidray.store.layout import (
     AGAIN,
@@ -37,18 +37,26 @@ from vidray.store.layout import (
     ROW_GROUP_BYTES,
     ROW_GROUP_ROWS,
     SLICE_FILE,
+    SPEC_FILE,
     STAGED_FILE,
     STREAM_ROWS,
     VIDEO_IDENTITY,
     VIDEO_ROW,
     SliceKey,
+    errors_of,
+    features_of,
     features_schema,
     inputs_file,
+    labels_of,
     part_file,
     parts_in,
+    run_file,
     seal_file,
     spec_sha256,
+    split_table,
+    staged_of,
     staging_of,
+    video_features_of,
     video_features_schema,
 )
 from vidray.store.metadata import from_config, to_config
@@ -65,7 +73,7 @@ class Store:
 
     def check_there(self) -> None:
         """Raise UsageError, the same for every command, where there is no store, nor tables of another's making."""
-        if self.folder.exists("vidray.json") or any(self.folder.sizes(kind) for kind in ("features", "index")):
+        if self.folder.exists(STORE_FILE) or any(self.folder.sizes(kind) for kind in ("features", "index")):
             return
         raise self._none_there()
 
@@ -77,7 +85,7 @@ class Store:
         return config
 
     def _none_there(self) -> UsageError:
-        what = "a file, and a store is a folder" if self.is_file() else "no vidray store there (no vidray.json)"
+        what = "a file, and a store is a folder" if self.is_file() else f"no vidray store there (no {STORE_FILE})"
         return UsageError(f"{self.url}: {what}")
 
     def is_file(self) -> bool:
@@ -86,21 +94,21 @@ class Store:
 
     def config(self) -> dict[str, Any] | None:
         """What `vidray.json` says; None for a store that is not there."""
-        if not self.folder.exists("vidray.json"):
+        if not self.folder.exists(STORE_FILE):
             return None
-        config = self._json("vidray.json")
+        config = self._json(STORE_FILE)
         if config.get("format") != FORMAT:
             raise StoreError(
                 f"{self.url}: store format {config.get('format')!r}, this vidray reads {FORMAT}; upgrade vidray"
             )
         if not isinstance(config.get("plan"), dict):
-            raise StoreError(f"{self.url}/vidray.json: does not say how clips were planned; put it back from a copy")
+            raise StoreError(f"{self.url}/{STORE_FILE}: does not say how clips were planned; put it back from a copy")
         return config
 
     def write_config(self, plan: Mapping[str, Any], *, metadata: pa.Schema | None = None) -> None:
         """Write down how videos become clips, and the types of a manifest's other columns."""
         columns = to_config(pa.schema([]) if metadata is None else metadata)
-        self._write_json("vidray.json", {"format": FORMAT, "plan": dict(plan), **columns})
+        self._write_json(STORE_FILE, {"format": FORMAT, "plan": dict(plan), **columns})
 
     def metadata(self) -> pa.Schema:
         """The columns that manifests brought."""
@@ -117,7 +125,7 @@ class Store:
             )
 
     def spec(self, table: str) -> dict[str, Any] | None:
-        name = f"features/{table}/_spec.json"
+        name = f"{features_of(table)}/{SPEC_FILE}"
         return self._json(name) if self.folder.exists(name) else None
 
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
@@ -126,15 +134,15 @@ class Store:
         A table without rows is anybody's.
         """
         different = self.spec_differences(table, spec)
-        if different is None or not self.parts(f"features/{table}"):
+        if different is None or not self.parts(features_of(table)):
             return
         if self.is_stale(table, spec):
             raise SpecMismatchError(
-                f"{self.url}/features/{table} is stale: what it was made from was made anew since ({different}); "
+                f"{self.url}/{features_of(table)} is stale: what it was made from was made anew since ({different}); "
                 "--refresh makes it again"
             )
         raise SpecMismatchError(
-            f"{self.url}/features/{table} was made with {different}; "
+            f"{self.url}/{features_of(table)} was made with {different}; "
             "give the new table a name of its own with --as NAME"
         )
 
@@ -158,35 +166,35 @@ class Store:
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         """Say what makes a table, unless it has rows. Of another that was to make it nothing stays staged."""
         if self.spec(table) is not None:
-            if self.spec_differences(table, spec) is None or self.parts(f"features/{table}"):
+            if self.spec_differences(table, spec) is None or self.parts(features_of(table)):
                 return
-            self.folder.remove_tree(f"_staging/{table}")
-        self.folder.write_bytes(f"features/{table}/_spec.json", spec_bytes(spec))
+            self.folder.remove_tree(staged_of(table))
+        self.folder.write_bytes(f"{features_of(table)}/{SPEC_FILE}", spec_bytes(spec))
 
     def forget_empty(self, table: str) -> None:
         """Remove what says what makes a table, where nothing of it was made."""
-        if not (self.parts(f"features/{table}") or self.parts(f"errors/{table}") or self.staged(table)):
-            self.folder.remove(f"features/{table}/_spec.json")
+        if not (self.parts(features_of(table)) or self.parts(errors_of(table)) or self.staged(table)):
+            self.folder.remove(f"{features_of(table)}/{SPEC_FILE}")
 
     def remove_table(self, table: str) -> None:
         """Remove a feature table with its errors, rows of videos and staged slices; its commit goes first."""
-        for name in (f"features/{table}", f"video_features/{table}", f"errors/{table}", f"_staging/{table}"):
+        for name in (features_of(table), video_features_of(table), errors_of(table), staged_of(table)):
             self.folder.remove_tree(name)
 
     def spec_sha256(self, table: str) -> str | None:
         """The hash of what made a feature table, None where it does not say."""
-        return spec_sha256(self.folder_of(f"features/{table}"))
+        return spec_sha256(self.folder_of(features_of(table)))
 
     def labels_spec(self, name: str) -> dict[str, Any] | None:
         """What made the labels of a name; None where there are none."""
-        file = f"labels/{name}/_spec.json"
+        file = f"{labels_of(name)}/{SPEC_FILE}"
         return self._json(file) if self.folder.exists(file) else None
 
     def write_labels_spec(self, name: str, spec: Mapping[str, Any]) -> None:
-        self._write_json(f"labels/{name}/_spec.json", spec)
+        self._write_json(f"{labels_of(name)}/{SPEC_FILE}", spec)
 
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
-        self._write_json(f"runs/{run_id}.json", record)
+        self._write_json(run_file(run_id), record)
 
     def folder_of(self, table: str) -> Folder:
         """The folder of a table's parts."""
@@ -198,8 +206,16 @@ class Store:
 
     def tables(self, kind: str) -> list[str]:
         """The names below `features/`, `errors/`, ...; `_probe` is not among them."""
-        names = {name.split("/")[1] for name in self.folder.sizes(kind) if name.count("/") >= 2}
-        return sorted(names - {PROBE})
+        return sorted({name for name, _ in self.files(kind)} - {PROBE})
+
+    def files(self, kind: str) -> list[tuple[str, str]]:
+        """All files below `features/`, `index/`, ...: the table's name, and the file's relative to its folder."""
+        names = (name.split("/", 2)[1:] for name in self.folder.sizes(kind) if name.count("/") >= 2)
+        return [(table, file) for table, file in names]
+
+    def holding(self, kind: str, file: str) -> list[str]:
+        """The tables of a kind in whose folder a file is."""
+        return sorted(name for name, held in self.files(kind) if held == file)
 
     def read(self, table: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a part, of all columns or of some. Raises StoreError where it is damaged, or lacks a column."""
@@ -272,7 +288,7 @@ class Store:
         """The slices of one extractor that are staged, of all parts or of one; one listing. Those of a published part
         count for nothing, unless the part is to be done again."""
         keys = set()
-        for name in self.folder.sizes(f"_staging/{table}" if part is None else staging_of(table, part)):
+        for name in self.folder.sizes(staged_of(table) if part is None else staging_of(table, part)):
             if match := SLICE_FILE.search(name):
                 keys.add(SliceKey(*map(int, match.groups())))
         return keys
@@ -286,7 +302,7 @@ class Store:
         return self._marked(table, GROWN)
 
     def _marked(self, table: str, *marks: str) -> set[int]:
-        names = self.folder.sizes(f"_staging/{table}")
+        names = self.folder.sizes(staged_of(table))
         return {int(match[2]) for match in map(STAGED_FILE.fullmatch, names) if match and match[3] in marks}
 
     def mark_grown(self, table: str, part: int) -> None:
@@ -301,16 +317,16 @@ class Store:
         self.folder.write_bytes(f"{staging_of(table, part)}/{AGAIN}", b"")
 
     def stage(self, table: str, key: SliceKey, rows: pa.Table) -> None:
-        with self.folder.writing(f"_staging/{table}/{key.file}") as file:
+        with self.folder.writing(f"{staged_of(table)}/{key.file}") as file:
             pq.write_table(rows, file, compression="zstd")
 
     def unstage(self, table: str, key: SliceKey) -> None:
-        self.folder.remove(f"_staging/{table}/{key.file}")
+        self.folder.remove(f"{staged_of(table)}/{key.file}")
 
     def read_staged(self, table: str, key: SliceKey) -> pa.Table:
         """The rows of a staged slice. Raises StoreError for a damaged one, after removing it: it is missing then."""
         try:
-            with self.folder.open(f"_staging/{table}/{key.file}") as file:
+            with self.folder.open(f"{staged_of(table)}/{key.file}") as file:
                 # slices are small, and other threads publish as well
                 return pq.ParquetFile(file).read(use_threads=False)
         except pa.ArrowInvalid as e:
@@ -326,7 +342,7 @@ class Store:
 
     def _useless(self, table: str, key: SliceKey, what: str) -> StoreError:
         self.unstage(table, key)
-        return StoreError(f"{self.url}/_staging/{table}/{key.file}: {what}; it is removed, run again to do it anew")
+        return StoreError(f"{self.url}/{staged_of(table)}/{key.file}: {what}; it is removed, run again to do it anew")
 
     def publish(
         self,
@@ -352,20 +368,20 @@ class Store:
                     videos.append(_video_rows(rows, video_columns))
                 yield rows.filter(rows["kind"].is_null())
             # the file of features appears once this ends
-            self.write(f"errors/{table}", part, errors, ERRORS)
+            self.write(errors_of(table), part, errors, ERRORS)
             if video_columns is not None:
-                self.write(f"video_features/{table}", part, videos, video_features_schema(video_columns))
+                self.write(video_features_of(table), part, videos, video_features_schema(video_columns))
             self._keep_inputs(table, part)
 
         try:
-            done = self.write(f"features/{table}", part, features(), features_schema(columns))
+            done = self.write(features_of(table), part, features(), features_schema(columns))
             failed = sum(rows.num_rows for rows in errors)
             self.folder.remove(f"{staging_of(table, part)}/{AGAIN}")
         except FileNotFoundError:
             # somebody who began earlier has published it, and is cleaning up or was killed at it
-            if part in self.again(table) or part not in self.parts(f"features/{table}"):
+            if part in self.again(table) or part not in self.parts(features_of(table)):
                 raise
-            done, failed = self.rows(f"features/{table}", part), self.rows(f"errors/{table}", part)
+            done, failed = self.rows(features_of(table), part), self.rows(errors_of(table), part)
         self.clear_staged(part, table)
         return done, failed
 
@@ -390,7 +406,7 @@ class Store:
     def content_hash(self, table: str, part: int) -> str:
         """The hash of all that one part of an extractor's table says: its features and its errors."""
         found = hashlib.sha256()
-        for name in (f"features/{table}", f"errors/{table}"):
+        for name in (features_of(table), errors_of(table)):
             seal = read_seal(self.folder, name, part)
             if seal is None or seal.before is not None:
                 found.update(hashlib.sha256(self.folder.read_bytes(part_file(name, part))).digest())
@@ -408,9 +424,9 @@ class Store:
 
         What is staged of other parts is a checkpoint, whichever run needs it.
         """
-        places = [(name, STAGED_FILE.fullmatch(name)) for name in self.folder.sizes("_staging")]
+        places = [(name, STAGED_FILE.fullmatch(name)) for name in self.folder.sizes(STAGING)]
         tables = {match[1] for _, match in places if match}
-        settled = {table: set(self.parts(f"features/{table}")) - self.again(table) for table in tables}
+        settled = {table: set(self.parts(features_of(table))) - self.again(table) for table in tables}
         for name, match in places:
             if match is None or int(match[2]) in settled[match[1]]:
                 self.folder.remove(name)
@@ -432,7 +448,7 @@ class Store:
         self._forget(table)
         self.folder.remove(seal_file(table, part))
         self.folder.remove(part_file(table, part))
-        kind, _, name = table.partition("/")
+        kind, name = split_table(table)
         if kind == "features":
             self.folder.remove(inputs_file(name, part))
 

@@ -12,7 +12,17 @@ import pyarrow as pa
 from vidray.errors import StoreError
 from vidray.extractors.spec import bound_in, current
 from vidray.store.changes import outdated
-from vidray.store.layout import ERRORS, IDENTITY, VIDEO_IDENTITY, WARNING
+from vidray.store.layout import (
+    ERRORS,
+    IDENTITY,
+    SPEC_FILE,
+    VIDEO_IDENTITY,
+    WARNING,
+    errors_of,
+    features_of,
+    split_table,
+    video_features_of,
+)
 from vidray.store.store import Store
 from vidray.store.verify.findings import Finding, counted, damaged, extract_again, make_anew
 from vidray.store.verify.inventory import Inventory, spec_of
@@ -46,11 +56,11 @@ def feature_tables(store: Store, held: Inventory) -> tuple[list[FeatureTable], l
     tables, findings = [], []
     for name in sorted({*held.names("features", "errors", "video_features"), *held.recorded, *_specified(store)}):
         spec, reason = spec_of(store, name)
-        where = f"features/{name}/_spec.json"
+        where = f"{features_of(name)}/{SPEC_FILE}"
         if reason is not None:
             findings.append(damaged(where, reason, f"remove it, then {extract_again(name)}: it is written anew"))
         elif spec is None and _is_foreign(held, name):
-            findings.append(Finding(where=f"features/{name}", what="was not made by vidray, and is not verified"))
+            findings.append(Finding(where=features_of(name), what="was not made by vidray, and is not verified"))
             continue
         elif spec is None:
             again = f"{extract_again(name)}: it is written anew"
@@ -87,7 +97,7 @@ def stale_tables(store: Store, tables: Sequence[FeatureTable]) -> Iterator[Findi
     """Derived tables that were made from others than there are now."""
     for table in tables:
         inputs = current(table.spec or {}).get("inputs") or {}
-        where, again = f"features/{table.name}", extract_again(table.name)
+        where, again = features_of(table.name), extract_again(table.name)
         try:
             bound = bound_in({"inputs": inputs})
             for record in inputs.values():
@@ -120,7 +130,7 @@ class _Read:
 def _read(
     store: Store, held: Inventory, table: str, part: int, expected: list[tuple[str, str]] | None, *, full: bool
 ) -> _Read:
-    reader = PartReader(store, table, part, make_anew(table.partition("/")[2], part))
+    reader = PartReader(store, table, part, make_anew(split_table(table)[1], part))
     is_there = part in held.parts_of(table)
     if part in held.sealed_of(table) and (is_there or table.startswith("errors/")):
         # without features, a part was not committed: what is sealed of it was about to be written
@@ -138,7 +148,7 @@ def _check_videos(
 ) -> Iterator[Finding]:
     """The rows of videos of a table that has such."""
     expected = table.video_columns()
-    name = f"video_features/{table.name}"
+    name = video_features_of(table.name)
     if expected is None and part not in held.parts_of(name):
         return
     reader = PartReader(store, name, part, make_anew(table.name, part))
@@ -165,10 +175,10 @@ def _named(first: pa.Schema, columns: object, *last: pa.Field) -> list[tuple[str
 
 def _specified(store: Store) -> set[str]:
     """The tables that say what made them."""
-    return {name.split("/")[1] for name in store.folder.sizes("features") if name.endswith("/_spec.json")}
+    return set(store.holding("features", SPEC_FILE))
 
 
 def _is_foreign(held: Inventory, name: str) -> bool:
     """Whether nothing of vidray's stands by a table: no errors, no seal, no run that made it."""
-    theirs = (held.parts_of(f"errors/{name}"), held.sealed_of(f"features/{name}"), held.sealed_of(f"errors/{name}"))
+    theirs = (held.parts_of(errors_of(name)), held.sealed_of(features_of(name)), held.sealed_of(errors_of(name)))
     return name not in held.recorded and not any(theirs)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import StoreError
-from vidray.store.layout import LABELS, VIDEO_LABELS
+from vidray.store.layout import LABELS, SPEC_FILE, VIDEO_LABELS, labels_of, video_labels_of
 from vidray.store.store import Store
 from vidray.store.verify.findings import Finding, counted, damaged, label_again
 from vidray.store.verify.inventory import Inventory
@@ -21,9 +21,9 @@ def check_labels(
     store: Store, held: Inventory, name: str, part: int, planned: PlannedPart, *, full: bool
 ) -> Iterator[Finding]:
     """One part of labels, and of those of the videos, which are written first."""
-    there = {table: part in held.parts_of(table) for table in (f"labels/{name}", f"video_labels/{name}")}
+    there = {table: part in held.parts_of(table) for table in (labels_of(name), video_labels_of(name))}
     found: Counter[str] = Counter()
-    for table, schema, columns in ((f"labels/{name}", LABELS, CLIP), (f"video_labels/{name}", VIDEO_LABELS, VIDEO)):
+    for table, schema, columns in ((labels_of(name), LABELS, CLIP), (video_labels_of(name), VIDEO_LABELS, VIDEO)):
         reader = PartReader(store, table, part, label_again(name))
         if part in held.sealed_of(table):
             reader.check_seal(full=full, is_there=there[table])
@@ -57,16 +57,16 @@ def _rows(reader: PartReader, columns: tuple[str, ...], planned: PlannedPart) ->
 
 def check_labels_spec(store: Store, name: str) -> Iterator[Finding]:
     """What the labels' own description says of them: an interrupted run, or features that are no longer the same."""
-    where = f"labels/{name}"
+    where = labels_of(name)
     try:
         spec = store.labels_spec(name)
         if spec is None:
-            yield damaged(f"{where}/_spec.json", "is not there", label_again(name))
+            yield damaged(f"{where}/{SPEC_FILE}", "is not there", label_again(name))
             return
         table = spec.get("features")
         is_same = table is None or spec.get("features_sha256") == store.spec_sha256(str(table))
     except StoreError as e:
-        yield damaged(f"{where}/_spec.json", str(e), f"remove it, then {label_again(name)}")
+        yield damaged(f"{where}/{SPEC_FILE}", str(e), f"remove it, then {label_again(name)}")
         return
     if spec.get("whole") is False:
         remedy = "run it again, import before label"

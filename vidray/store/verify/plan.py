@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from vidray.media import TIME_SLACK_S
-from vidray.store.layout import CLIPS, PROBE, PROBE_ERRORS, VIDEOS
+from vidray.store.layout import CLIPS, PROBE, PROBE_ERRORS, PROBE_TABLE, VIDEOS
 from vidray.store.store import Store
 from vidray.store.verify.findings import Finding, counted, plan_anew
 from vidray.store.verify.inventory import Inventory
@@ -41,7 +41,7 @@ class PlannedPart:
 
 def check_plan(store: Store, held: Inventory, part: int, *, full: bool) -> tuple[PlannedPart, list[Finding]]:
     """One part of the plan as it stands there, and what is wrong with it."""
-    tables = {"videos": VIDEOS, "clips": CLIPS, f"errors/{PROBE}": PROBE_ERRORS}
+    tables = {"videos": VIDEOS, "clips": CLIPS, PROBE_TABLE: PROBE_ERRORS}
     readers = {table: PartReader(store, table, part, plan_anew(part)) for table in tables}
     sealed = set()
     for table, schema in tables.items():
@@ -74,7 +74,7 @@ def _rows(reader: PartReader, columns: tuple[str, ...], is_there: bool) -> pa.Ta
 
 def _absent(held: Inventory, part: int) -> Iterator[Finding]:
     """Parts that stand in one table of the plan only: `clips` is written last, after the two others."""
-    there = {table: part in held.parts_of(table) for table in ("videos", "clips", f"errors/{PROBE}")}
+    there = {table: part in held.parts_of(table) for table in ("videos", "clips", PROBE_TABLE)}
     if there["clips"]:
         for table in (table for table, is_there in there.items() if not is_there):
             yield from counted(f"{table} part {part}", Counter(missing=1), plan_anew(part))
