@@ -156,7 +156,7 @@ def test_a_frame_model_gives_torchvisions_features_and_classes(name: str, tmp_pa
     columns = extractor.load("cpu")(items(clips))
 
     preset = models.get_model_weights(name).DEFAULT.transforms()
-    last_layer = families.recipe(name, "frame").last_layer
+    last_layer = families.recipe(name, "frame").class_tensor.removesuffix(".weight")
     for clip, span in enumerate(spans):
         inputs = preset(torch.from_numpy(span).movedim(-1, 1))
         features, probabilities = reference(model, inputs, last_layer)
@@ -181,7 +181,7 @@ def test_a_video_model_gives_torchvisions_features_and_classes(name: str, tmp_pa
     columns = extractor.load("cpu")(items([Windows(times_s=np.zeros(inputs.shape[:2]), frames=inputs)]))
 
     preset = models.get_model_weights(name).DEFAULT.transforms()
-    last_layer = families.recipe(name, "video").last_layer
+    last_layer = families.recipe(name, "video").class_tensor.removesuffix(".weight")
     features, probabilities = reference(model, preset(torch.from_numpy(windows).movedim(-1, 2)), last_layer)
     assert_same(columns["embedding"][0], features.mean(0))
     best = probabilities.mean(0).topk(10)
@@ -215,7 +215,10 @@ def test_every_model_of_torchvision_is_an_extractor(kind: Any, monkeypatch: pyte
     for name in names:
         extractor = resolve(f"torchvision/{name}")
         known = families.recipe(name, kind)
-        assert families.look_up_last_layer(name, known.options) == (known.last_layer, known.dim)
+        assert families.look_up_last_layer(name, known.options) == (
+            known.class_tensor.removesuffix(".weight"),
+            known.dim,
+        )
         preset = models.get_model_weights(name).DEFAULT.transforms()
         resize = sampling_of(extractor).resize
         assert (resize.interpolation, list(known.mean)) == (preset.interpolation.value, list(preset.mean))
@@ -299,7 +302,7 @@ def test_weights_of_another_network_are_refused_with_the_difference(tmp_path: Pa
         families.TorchvisionFrames(model="wide_resnet50_2", weights=saved(seeded_model("resnet50"), tmp_path)).load(
             "cpu"
         )
-    with pytest.raises(WeightsError, match=r"no tensor 'classifier\.1\.weight'"):
+    with pytest.raises(WeightsError, match=r"no fitting tensor 'classifier\.1\.weight'"):
         _ = families.TorchvisionFrames(model="mobilenet_v2", weights=weights).schema
 
 

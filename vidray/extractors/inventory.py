@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, Protocol
 
 from vidray.extractors.protocol import ModelInfo
 from vidray.plugins import entry_points_of
@@ -29,20 +31,49 @@ MODULES = (
     "text.embedding",
     "vision.open_clip",
 )
-"""Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""
+"""A file of one extractor has its `NAME`, its class as `EXTRACTOR` and `info()`, one of several what `Family` has."""
 
 GROUP = "vidray.extractors"
 """The group of entry points by which packages bring extractors."""
 
 
+class Family(Protocol):
+    """The extractors that one file brings."""
+
+    def find(self, name: str) -> tuple[Any, dict[str, str]] | None:
+        """The class of a name and the arguments that the name stands for; None for others' names."""
+
+    def names(self) -> list[str]:
+        """All names that `find` knows."""
+
+    def infos(self) -> list[ModelInfo]:
+        """What `vidray models` says of each."""
+
+
+@dataclass(frozen=True)
+class OneName:
+    """A file of one extractor, as a family of one."""
+
+    module: Any
+
+    def find(self, name: str) -> tuple[Any, dict[str, str]] | None:
+        return (self.module.EXTRACTOR, {}) if name == self.module.NAME else None
+
+    def names(self) -> list[str]:
+        return [self.module.NAME]
+
+    def infos(self) -> list[ModelInfo]:
+        return [self.module.info()]
+
+
 def find(name: str) -> tuple[Any, dict[str, str]] | None:
     """The class of a built-in name and the arguments that the name stands for; None for a name of nobody here."""
-    return next((found for module in _modules() if (found := module.find(name)) is not None), None)
+    return next((found for family in _families() if (found := family.find(name)) is not None), None)
 
 
 def names() -> list[str]:
     """Every name that `-x` takes, without those of third parties."""
-    return [name for module in _modules() for name in module.names()]
+    return [name for family in _families() for name in family.names()]
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -52,11 +83,14 @@ def installed() -> dict[str, EntryPoint]:
 
 def catalog() -> list[ModelInfo]:
     """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
-    return [*(info for module in _modules() for info in module.infos()), *map(_info, installed().values())]
+    return [*(info for family in _families() for info in family.infos()), *map(_info, installed().values())]
 
 
-def _modules() -> list[Any]:
-    return [importlib.import_module(f"vidray.extractors.{name}") for name in MODULES]
+def _families() -> Iterator[Family]:
+    """File by file, so that looking for a name imports no more than it must."""
+    for name in MODULES:
+        module: Any = importlib.import_module(f"vidray.extractors.{name}")
+        yield module if hasattr(module, "find") else OneName(module)
 
 
 def _info(entry: EntryPoint) -> ModelInfo:

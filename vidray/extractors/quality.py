@@ -132,19 +132,7 @@ class Quality:
         return extract
 
 
-def find(name: str) -> tuple[type[Quality], dict[str, str]] | None:
-    """This extractor, by its name."""
-    return (Quality, {}) if name == NAME else None
-
-
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
-    """What `vidray models` says of this extractor."""
-    return [info()]
+EXTRACTOR = Quality
 
 
 def info() -> ModelInfo:

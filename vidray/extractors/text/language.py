@@ -75,26 +75,17 @@ def _language(identifier: Any, text: str | None) -> tuple[str | None, float | No
     return str(language), float(score)
 
 
-def find(name: str) -> tuple[type[Language], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (Language, {}) if name == NAME else None
+EXTRACTOR = Language
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="text",
-            dim=None,
-            inputs="a table with texts",
-            weights="in the wheel py3langid",
-            licence="BSD",
-            available=find_spec("py3langid") is not None,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="text",
+        dim=None,
+        inputs="a table with texts",
+        weights="in the wheel py3langid",
+        licence="BSD",
+        available=find_spec("py3langid") is not None,
+    )

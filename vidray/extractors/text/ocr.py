@@ -212,26 +212,17 @@ def _is_installed() -> bool:
     return there and find_spec("onnxruntime") is not None and find_spec("rapidocr") is not None
 
 
-def find(name: str) -> tuple[type[Ocr], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (Ocr, {}) if name == NAME else None
+EXTRACTOR = Ocr
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="text",
-            dim=None,
-            inputs="frames of 1280x720 at most",
-            weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
-            licence="Apache-2.0",
-            available=_is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="text",
+        dim=None,
+        inputs="frames of 1280x720 at most",
+        weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
+        licence="Apache-2.0",
+        available=_is_installed(),
+    )

@@ -126,19 +126,7 @@ class EfficientNetLite0:
         return extract
 
 
-def find(name: str) -> tuple[type[EfficientNetLite0], dict[str, str]] | None:
-    """This extractor, by its name."""
-    return (EfficientNetLite0, {}) if name == NAME else None
-
-
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
-    """What `vidray models` says of this extractor."""
-    return [info()]
+EXTRACTOR = EfficientNetLite0
 
 
 def info() -> ModelInfo:

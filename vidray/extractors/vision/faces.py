@@ -121,19 +121,7 @@ class Faces:
         return extract
 
 
-def find(name: str) -> tuple[type[Faces], dict[str, str]] | None:
-    """This extractor, by its name."""
-    return (Faces, {}) if name == NAME else None
-
-
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
-    """What `vidray models` says of this extractor."""
-    return [info()]
+EXTRACTOR = Faces
 
 
 def info() -> ModelInfo:

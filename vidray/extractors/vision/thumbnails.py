@@ -145,26 +145,17 @@ def _webp(image: npt.NDArray[np.uint8], quality: int) -> bytes:
     return held.getvalue()
 
 
-def find(name: str) -> tuple[type[Thumbnails], dict[str, str]] | None:
-    """This extractor, by its name."""
-    return (Thumbnails, {}) if name == NAME else None
+EXTRACTOR = Thumbnails
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="image",
-            dim=None,
-            inputs=f"frames of {POSTER_SIDE} pixels on the longer side, about one a second",
-            weights="none",
-            licence="none needed",
-            available=True,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="image",
+        dim=None,
+        inputs=f"frames of {POSTER_SIDE} pixels on the longer side, about one a second",
+        weights="none",
+        licence="none needed",
+        available=True,
+    )

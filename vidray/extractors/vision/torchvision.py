@@ -12,25 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from vidray.errors import UsageError, WeightsError
+from vidray.errors import UsageError
 from vidray.extractors.columns import classifier_columns, embedding_schema, frame_columns
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.torchvision_import import torchvision_models
 from vidray.extractors.vision.torchvision_layers import LAST_LAYERS
+from vidray.extractors.vision.torchvision_recipe import PREFIX, Recipe, state_dict
 from vidray.media import ClipInput, FrameRate, Frames, FrameWindows, Resize, Windows
 from vidray.models.batching import FrameFn, check_fps, check_precision, reserved_bytes, run_in_batches
-from vidray.models.hub import settle_hub_file
-from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
 if TYPE_CHECKING:
     from torch import nn
-
-PREFIX = "torchvision/"
 
 WINDOWS = {
     "mc3": (16, 15.0),
@@ -47,33 +43,6 @@ AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 DENSENET_OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """How torchvision's own DenseNet files name the layers that the network calls norm1, conv2 and so on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What torchvision says of a model and its DEFAULT weights.
-
-    Attributes:
-        dim: Channels that the last layer receives.
-        last_layer: That layer's name.
-        options: Of the constructor, without `num_classes`.
-        classes: Class names in the order of the network's answers.
-        size_mb: Of the weights' file.
-    """
-
-    model: str
-    kind: Literal["frame", "video"]
-    dim: int
-    last_layer: str
-    options: Mapping[str, Any]
-    classes: tuple[str, ...]
-    resize: Resize
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    weights_name: str
-    weights_url: str
-    size_mb: float
-    licence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,23 +96,22 @@ class TorchvisionFrames:
     def schema(self) -> pa.Schema:
         """The columns that it adds."""
         known = recipe(self.model, "frame")
-        labels = _class_names(known, self.weights) is not None
-        return embedding_schema(known.dim, labels=labels, per_frame=self.per_frame)
+        labels = known.class_names(self.weights) is not None
+        return embedding_schema(_dim(known), labels=labels, per_frame=self.per_frame)
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
-        return _weights_record(recipe(self.model, "frame"), self.weights)
+        return recipe(self.model, "frame").weights_record(self.weights)
 
     def settle(self) -> None:
         """See that the weights are here, or download them. Raises WeightsError."""
-        if self.weights is None:
-            settle_hub_file(recipe(self.model, "frame").weights_url, self.name)
+        recipe(self.model, "frame").settle(self.weights)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         known = recipe(self.model, "frame")
-        classes = _class_names(known, self.weights)
+        classes = known.class_names(self.weights)
         network = _network(known, self.weights, device=device, precision=self.precision)
 
         def extract(items: Sequence[ClipInput]) -> Answer:
@@ -202,22 +170,21 @@ class TorchvisionVideo:
     def schema(self) -> pa.Schema:
         """The columns that it adds."""
         known = recipe(self.model, "video")
-        return embedding_schema(known.dim, labels=_class_names(known, self.weights) is not None)
+        return embedding_schema(_dim(known), labels=known.class_names(self.weights) is not None)
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
-        return _weights_record(recipe(self.model, "video"), self.weights)
+        return recipe(self.model, "video").weights_record(self.weights)
 
     def settle(self) -> None:
         """See that the weights are here, or download them. Raises WeightsError."""
-        if self.weights is None:
-            settle_hub_file(recipe(self.model, "video").weights_url, self.name)
+        recipe(self.model, "video").settle(self.weights)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         known = recipe(self.model, "video")
-        classes = _class_names(known, self.weights)
+        classes = known.class_names(self.weights)
         network = _network(known, self.weights, device=device, precision=self.precision)
 
         def extract(items: Sequence[ClipInput]) -> Answer:
@@ -286,7 +253,7 @@ def recipe(model: str, kind: Literal["frame", "video"]) -> Recipe:
         model=model,
         kind=kind,
         dim=dim,
-        last_layer=last_layer,
+        class_tensor=f"{last_layer}.weight",
         options=options,
         classes=tuple(meta["categories"]),
         resize=Resize(
@@ -309,29 +276,13 @@ def infos() -> list[ModelInfo]:
     return [_info(recipe(name, kind)) for kind in ("frame", "video") for name in model_names(kind)]
 
 
-def weights_text(name: str, url: str, size_mb: float) -> str:
-    """DEFAULT weights as `vidray models` shows them."""
-    import torch
-
-    cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]).is_file()
-    return f"{name}, {size_mb:.0f} MB, {'downloaded' if cached else 'to be downloaded'}"
-
-
 def _info(known: Recipe) -> ModelInfo:
     height, width = known.resize.crop or (0, 0)
     inputs = f"frames of {width}x{height}"
     if known.kind == "video":
         frames, fps = window_of(known.model)
         inputs = f"windows of {frames} frames of {width}x{height} at {fps:g} fps"
-    return ModelInfo(
-        name=PREFIX + known.model,
-        kind=known.kind,
-        dim=known.dim,
-        inputs=inputs,
-        weights=weights_text(known.weights_name, known.weights_url, known.size_mb),
-        licence=known.licence,
-        available=True,
-    )
+    return known.info(inputs)
 
 
 def look_up_last_layer(model: str, options: Mapping[str, Any]) -> tuple[str, int]:
@@ -343,29 +294,15 @@ def look_up_last_layer(model: str, options: Mapping[str, Any]) -> tuple[str, int
         return last_layer(models.get_model(model, weights=None, **options))
 
 
-def _class_count(known: Recipe, weights: str | None) -> int:
-    if weights is None:
-        return len(known.classes)
-    shape = shapes(weights).get(f"{known.last_layer}.weight")
-    if not shape:
-        what = f"{PREFIX}{known.model} from {weights}"
-        raise WeightsError(f"{what}: the weights are of another network: no tensor '{known.last_layer}.weight'")
-    return shape[0]
-
-
-def _class_names(known: Recipe, weights: str | None) -> Sequence[str] | None:
-    return known.classes if _class_count(known, weights) == len(known.classes) else None
-
-
-def _weights_record(known: Recipe, weights: str | None) -> Mapping[str, str | None]:
-    # The hub's file names carry the start of their sha256, which torchvision checks after a download.
-    return {"source": known.weights_url, "sha256": None} if weights is None else file_record(weights)
+def _dim(known: Recipe) -> int:
+    assert known.dim is not None, "every classification network has an embedding"
+    return known.dim
 
 
 def _network(known: Recipe, weights: str | None, *, device: str, precision: str) -> FrameFn:
     from vidray.models.classifiers import feature_network
 
-    model = download(known.model, known.weights_url) if weights is None else _from_file(known, weights)
+    model = known.download() if weights is None else _from_file(known, weights)
     height, width = known.resize.crop or (224, 224)
     shape = (height, width, 3) if known.kind == "frame" else (window_of(known.model)[0], height, width, 3)
     return feature_network(
@@ -375,35 +312,12 @@ def _network(known: Recipe, weights: str | None, *, device: str, precision: str)
         device=device,
         precision=precision,
         shape=shape,
-        what=PREFIX + known.model,
+        what=known.name,
     )
 
 
 def _from_file(known: Recipe, weights: str) -> nn.Module:
-    from vidray.models.classifiers import EmptyParameters
-
-    models = torchvision_models()
-    classes = _class_count(known, weights)
-    with EmptyParameters():
-        model: nn.Module = models.get_model(known.model, weights=None, num_classes=classes, **known.options)
-    tensors = load_state_dict(weights)
-    for name in list(tensors):
-        if name.startswith(AUXILIARY):
-            del tensors[name]
-        elif known.model.startswith("densenet"):
-            tensors[DENSENET_OLD_KEY.sub(r"\1\2", name)] = tensors.pop(name)
-    fill(model, tensors, f"{PREFIX}{known.model} from {weights}")
-    return model
-
-
-def download(model_name: str, url: str) -> nn.Module:
-    """A model of torchvision with its DEFAULT weights. Raises WeightsError where these cannot be had."""
-    models = torchvision_models()
-    try:
-        model: nn.Module = models.get_model(model_name, weights="DEFAULT", progress=False)
-    except (OSError, RuntimeError) as e:
-        raise WeightsError(
-            f"the weights of {PREFIX}{model_name} cannot be downloaded from {url} ({e}); "
-            f"give a file: {PREFIX}{model_name}@FILE"
-        ) from e
-    return model
+    tensors = state_dict(weights, *AUXILIARY)
+    if known.model.startswith("densenet"):
+        tensors = {DENSENET_OLD_KEY.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+    return known.build(tensors, weights)

@@ -8,7 +8,6 @@ torchvision is imported where a model is looked at. `import torchvision` in here
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import UsageError, WeightsError
+from vidray.errors import UsageError
 from vidray.extractors.columns import LABELS_TYPE
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import (
@@ -34,12 +33,11 @@ from vidray.extractors.vision.regions import (
     mask_column,
     run_lengths,
 )
-from vidray.extractors.vision.torchvision import PREFIX, download, weights_text
 from vidray.extractors.vision.torchvision_import import torchvision_models
+from vidray.extractors.vision.torchvision_recipe import PREFIX, Recipe, state_dict
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
-from vidray.models.hub import settle_hub_file
-from vidray.models.weights import file_record, fill, load_state_dict, sha256_of, shapes
+from vidray.models.weights import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,27 +71,6 @@ Outputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What torchvision says of a model and its DEFAULT weights; `classes` by number, the background first."""
-
-    model: str
-    classes: tuple[str, ...]
-    weights_name: str
-    weights_url: str
-    size_mb: float
-
-    @property
-    def resize(self) -> Resize:
-        """How frames are decoded for it."""
-        return RESIZES.get(self.model, LARGEST)
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether it answers with masks too."""
-        return self.model.startswith("maskrcnn")
-
-
-@dataclass(frozen=True, kw_only=True)
 class TorchvisionDetector:
     """What is where in a clip's frames: boxes with labels and scores, and how many of each.
 
@@ -120,7 +97,7 @@ class TorchvisionDetector:
         check_fps(self.fps)
         if not 0 <= self.min_score < 1:
             raise UsageError(f"min_score must be in [0, 1), got {self.min_score}")
-        if self.masks and not self.model.startswith("maskrcnn"):
+        if self.masks and not _has_masks(self.model):
             raise UsageError(f"{self.name} gives no masks; maskrcnn and the segmentation models do")
 
     @property
@@ -136,7 +113,7 @@ class TorchvisionDetector:
     @property
     def memory_bytes(self) -> int:
         """Of a worker; Mask R-CNN takes 1.9 GB for frames of 720p, the others up to 0.9."""
-        return (2 if recipe(self.model).has_masks else 1) << 30
+        return (2 if _has_masks(self.model) else 1) << 30
 
     @property
     def inputs(self) -> Mapping[str, FrameRate]:
@@ -147,27 +124,24 @@ class TorchvisionDetector:
     def schema(self) -> pa.Schema:
         """The columns that it adds."""
         fields = [("detections", DETECTIONS_TYPE), ("labels", LABELS_TYPE), ("counts", COUNTS_TYPE)]
-        if recipe(self.model).has_masks:
+        if _has_masks(self.model):
             fields += [("areas", AREAS_TYPE), ("mean_areas", MEAN_AREAS_TYPE)]
         return pa.schema([*fields, ("masks", MASKS_TYPE)] if self.masks else fields)
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
-        if self.weights is not None:
-            return file_record(self.weights)
-        return {"source": recipe(self.model).weights_url, "sha256": None}
+        return recipe(self.model).weights_record(self.weights)
 
     def settle(self) -> None:
         """See that the weights are here, or download them. Raises WeightsError."""
-        if self.weights is None:
-            settle_hub_file(recipe(self.model).weights_url, self.name)
+        recipe(self.model).settle(self.weights)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         known = recipe(self.model)
-        classes = _class_names(known, self.weights)
-        model = download(self.model, known.weights_url) if self.weights is None else _from_file(known, self.weights)
+        classes = known.class_names_or_numbers(self.weights)
+        model = known.download() if self.weights is None else _from_file(known, self.weights)
         # What is below does not reach the networks' own suppression, which goes from the best score down.
         getattr(model, "roi_heads", model).score_thresh = self.min_score
         detect = detector(model, device)
@@ -179,7 +153,7 @@ class TorchvisionDetector:
                 for clip in clips
             ]
             columns = detection_columns([things.boxes for things in found])
-            if known.has_masks:
+            if _has_masks(self.model):
                 columns |= area_columns([things.areas for things in found], [len(clip.times_s) for clip in clips])
             if self.masks:
                 columns["masks"] = mask_column([things.masks for things in found])
@@ -212,8 +186,16 @@ def recipe(model: str) -> Recipe:
     if model not in model_names():
         raise UsageError(f"torchvision has no detection model '{model}'; `vidray models` lists all")
     weights = models.get_model_weights(model).DEFAULT
+    tensor, repeats = CLASS_TENSORS.get(model.split("_")[0], BOX_PREDICTOR)
     return Recipe(
         model=model,
+        kind="detection",
+        class_tensor=tensor,
+        class_repeats=repeats,
+        resize=RESIZES.get(model, LARGEST),
+        options={"weights_backbone": None},
+        # SSDs try their backbones as they are built, which takes values.
+        builds_with_values=model.startswith("ssd"),
         classes=tuple(weights.meta["categories"]),
         weights_name=str(weights),
         weights_url=weights.url,
@@ -229,15 +211,12 @@ def infos() -> list[ModelInfo]:
 def _info(known: Recipe) -> ModelInfo:
     size = known.resize.size
     inputs = f"frames whose shorter side is {size}" if isinstance(size, int) else f"frames of {size[1]}x{size[0]}"
-    return ModelInfo(
-        name=PREFIX + known.model,
-        kind="detection",
-        dim=None,
-        inputs=inputs,
-        weights=weights_text(known.weights_name, known.weights_url, known.size_mb),
-        licence="BSD-3-Clause",
-        available=True,
-    )
+    return known.info(inputs)
+
+
+def _has_masks(model: str) -> bool:
+    """Whether it answers with masks too."""
+    return model.startswith("maskrcnn")
 
 
 def detector(model: nn.Module, device: str) -> Callable[[npt.NDArray[np.uint8]], Iterator[Outputs]]:
@@ -305,33 +284,10 @@ def _masks(time_s: float, found: Outputs, classes: Sequence[str]) -> Iterator[Ma
         yield Mask(time_s=time_s, label=classes[label], score=float(score), height=height, width=width, counts=counts)
 
 
-def _class_names(known: Recipe, weights: str | None) -> Sequence[str]:
-    count = _class_count(known, weights)
-    return known.classes if count == len(known.classes) else [f"class {number}" for number in range(count)]
-
-
-def _class_count(known: Recipe, weights: str | None) -> int:
-    if weights is None:
-        return len(known.classes)
-    name, repeats = CLASS_TENSORS.get(known.model.split("_")[0], BOX_PREDICTOR)
-    shape = shapes(weights).get(name)
-    if not shape or shape[0] % repeats:
-        what = f"{PREFIX}{known.model} from {weights}"
-        raise WeightsError(f"{what}: the weights are of another network: no fitting tensor '{name}'")
-    return shape[0] // repeats
-
-
 def _from_file(known: Recipe, weights: str) -> nn.Module:
     from torch.nn import BatchNorm2d
 
-    from vidray.models.classifiers import EmptyParameters
-
-    models = torchvision_models()
-    classes = _class_count(known, weights)
-    # SSDs try their backbones as they are built, which takes values.
-    with nullcontext() if known.model.startswith("ssd") else EmptyParameters():
-        model: nn.Module = models.get_model(known.model, weights=None, weights_backbone=None, num_classes=classes)
-    fill(model, load_state_dict(weights), f"{PREFIX}{known.model} from {weights}")
+    model = known.build(state_dict(weights), weights)
     if known.model in _TRAINED_WITHOUT_EPS and known.weights_url.endswith(f"-{sha256_of(weights)[:8]}.pth"):
         for layer in model.modules():
             if isinstance(layer, BatchNorm2d):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import UsageError, WeightsError
+from vidray.errors import UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import (
     AREAS_TYPE,
@@ -27,12 +27,10 @@ from vidray.extractors.vision.regions import (
     mask_column,
     run_lengths,
 )
-from vidray.extractors.vision.torchvision import PREFIX, download, weights_text
 from vidray.extractors.vision.torchvision_import import torchvision_models
+from vidray.extractors.vision.torchvision_recipe import PREFIX, Recipe, state_dict
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
-from vidray.models.hub import settle_hub_file
-from vidray.models.weights import file_record, fill, load_state_dict, shapes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,25 +42,6 @@ BACKGROUND = 0
 
 ClassMap = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """The class of each pixel and its probability, both (H, W)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What torchvision says of a model and its DEFAULT weights; `classes` by number, the background first."""
-
-    model: str
-    classes: tuple[str, ...]
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    weights_name: str
-    weights_url: str
-    size_mb: float
-
-    @property
-    def classifier(self) -> str:
-        """The tensor whose length is the number of classes."""
-        return "classifier.low_classifier.weight" if self.model.startswith("lraspp") else "classifier.4.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +87,7 @@ class TorchvisionSegmenter:
     @property
     def inputs(self) -> Mapping[str, FrameRate]:
         """Frames as the network wants them."""
-        resize = Resize(size=recipe(self.model).size)
-        return {"frames": FrameRate(fps=self.fps, resize=resize, keyframes=self.keyframes)}
+        return {"frames": FrameRate(fps=self.fps, resize=recipe(self.model).resize, keyframes=self.keyframes)}
 
     @property
     def schema(self) -> pa.Schema:
@@ -120,20 +98,17 @@ class TorchvisionSegmenter:
     @property
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
-        if self.weights is not None:
-            return file_record(self.weights)
-        return {"source": recipe(self.model).weights_url, "sha256": None}
+        return recipe(self.model).weights_record(self.weights)
 
     def settle(self) -> None:
         """See that the weights are here, or download them. Raises WeightsError."""
-        if self.weights is None:
-            settle_hub_file(recipe(self.model).weights_url, self.name)
+        recipe(self.model).settle(self.weights)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
         known = recipe(self.model)
-        classes = _class_names(known, self.weights)
-        model = download(self.model, known.weights_url) if self.weights is None else _from_file(known, self.weights)
+        classes = known.class_names_or_numbers(self.weights)
+        model = known.download() if self.weights is None else _from_file(known, self.weights)
         segment = segmenter(model, mean=known.mean, std=known.std, device=device)
 
         def extract(items: Sequence[ClipInput]) -> Answer:
@@ -180,7 +155,11 @@ def recipe(model: str) -> Recipe:
     return Recipe(
         model=model,
         classes=tuple(weights.meta["categories"]),
-        size=preset.resize_size[0],
+        kind="segmentation",
+        class_tensor="classifier.low_classifier.weight" if model.startswith("lraspp") else "classifier.4.weight",
+        resize=Resize(size=preset.resize_size[0]),
+        # One of them knows no auxiliary classifier, the others have none unless asked.
+        options={"weights_backbone": None},
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         weights_name=str(weights),
@@ -191,18 +170,7 @@ def recipe(model: str) -> Recipe:
 
 def infos() -> list[ModelInfo]:
     """What `vidray models` says of these extractors."""
-    return [
-        ModelInfo(
-            name=PREFIX + known.model,
-            kind="segmentation",
-            dim=None,
-            inputs=f"frames whose shorter side is {known.size}",
-            weights=weights_text(known.weights_name, known.weights_url, known.size_mb),
-            licence="BSD-3-Clause",
-            available=True,
-        )
-        for known in map(recipe, model_names())
-    ]
+    return [known.info(f"frames whose shorter side is {known.resize.size}") for known in map(recipe, model_names())]
 
 
 def segmenter(
@@ -252,31 +220,5 @@ def _masks(time_s: float, class_map: ClassMap, classes: Sequence[str]) -> list[M
     return masks
 
 
-def _class_names(known: Recipe, weights: str | None) -> Sequence[str]:
-    count = _class_count(known, weights)
-    return known.classes if count == len(known.classes) else [f"class {number}" for number in range(count)]
-
-
-def _class_count(known: Recipe, weights: str | None) -> int:
-    if weights is None:
-        return len(known.classes)
-    shape = shapes(weights).get(known.classifier)
-    if not shape:
-        what = f"{PREFIX}{known.model} from {weights}"
-        raise WeightsError(f"{what}: the weights are of another network: no tensor '{known.classifier}'")
-    return shape[0]
-
-
 def _from_file(known: Recipe, weights: str) -> nn.Module:
-    from vidray.models.classifiers import EmptyParameters
-
-    models = torchvision_models()
-    classes = _class_count(known, weights)
-    # One of them knows no auxiliary classifier, the others have none unless asked.
-    with EmptyParameters():
-        model: nn.Module = models.get_model(known.model, weights=None, weights_backbone=None, num_classes=classes)
-    tensors = load_state_dict(weights)
-    for name in [name for name in tensors if name.startswith(AUXILIARY)]:
-        del tensors[name]
-    fill(model, tensors, f"{PREFIX}{known.model} from {weights}")
-    return model
+    return known.build(state_dict(weights, AUXILIARY), weights)
