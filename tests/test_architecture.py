@@ -27,6 +27,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "memory": {"memory"},
         "plugins": {"plugins"},
         "wording": {"wording"},
+        "arguments": {"arguments"},
     },
     {"corpus": {"corpus", "manifest"}, "decode": {"decode"}},
     {"sandbox": {"sandbox"}},

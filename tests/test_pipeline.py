@@ -28,8 +28,9 @@ from media_files import packaged
 from vidray.errors import ClusterError, SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
 from vidray.extractors import resolve
 from vidray.media import Clip, FrameRate, Sampling
+from vidray.models.batching import RESERVED_BYTES
 from vidray.pipeline import Progress, extract, plan
-from vidray.pipeline.cluster import Cluster, Placement, place
+from vidray.pipeline.cluster import WORKER_BYTES, Cluster, Placement, place
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.nodes import Node
 from vidray.pipeline.pool import _Worker
@@ -37,7 +38,7 @@ from vidray.pipeline.publish import Publisher
 from vidray.pipeline.tasks import BlockWork, SliceWork, part_work, tasks_of
 from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Shots
-from vidray.sandbox import Sandbox
+from vidray.sandbox import Limits, Sandbox
 from vidray.storage import Folder
 from vidray.store import SliceKey, Store
 from vidray.store.lease import Lease
@@ -609,24 +610,29 @@ def node(cpus: float, memory_bytes: float, gpus: float = 0.0) -> Node:
 @pytest.mark.parametrize(
     ("nodes", "device", "expected"),
     [
-        ([node(4, 64e9)], "auto", Placement(0, 4, 0.0, 2 << 30)),
-        ([node(64, 16e9)], "auto", Placement(0, 7, 0.0, 2 << 30)),
-        ([node(0, 64e9), node(4, 5e9), node(4, 5e9)], "auto", Placement(0, 4, 0.0, 2 << 30)),
-        ([node(2, 3e9), node(2, 3e9), node(2, 3e9)], "auto", Placement(0, 3, 0.0, 2 << 30)),
+        ([node(4, 64e9)], "auto", Placement(0, 4, 0.0, 2560 << 20)),
+        ([node(64, 16e9)], "auto", Placement(0, 5, 0.0, 2560 << 20)),
+        ([node(0, 64e9), node(4, 5e9), node(4, 5e9)], "auto", Placement(0, 2, 0.0, 2560 << 20)),
+        ([node(2, 3e9), node(2, 3e9), node(2, 3e9)], "auto", Placement(0, 3, 0.0, 2560 << 20)),
         ([node(0, 64e9), node(2, 1e9)], "auto", Placement(0, 1, 0.0, 1_000_000_000)),
-        ([node(16, 64e9, 2)], "auto", Placement(14, 2, 1.0, 2 << 30)),
-        ([node(8, 64e9), node(8, 32e9, 2)], "auto", Placement(14, 2, 1.0, 2 << 30)),
-        ([node(16, 64e9, 0.5)], "cuda", Placement(15, 1, 0.5, 2 << 30)),
-        ([node(16, 64e9, 2)], "cpu", Placement(0, 16, 0.0, 2 << 30)),
+        ([node(16, 64e9, 2)], "auto", Placement(14, 2, 1.0, 2560 << 20)),
+        ([node(8, 64e9), node(8, 32e9, 2)], "auto", Placement(14, 2, 1.0, 2560 << 20)),
+        ([node(16, 64e9, 0.5)], "cuda", Placement(15, 1, 0.5, 2560 << 20)),
+        ([node(16, 64e9, 2)], "cpu", Placement(0, 16, 0.0, 2560 << 20)),
     ],
 )
 def test_placement_follows_what_each_node_has(nodes, device, expected):
     assert place(nodes, device=device, extractors=[MeanColour(), MeanColour()]) == expected
 
 
+def test_a_worker_reserves_what_its_sandbox_may_keep():
+    reserved = place([node(4, 64e9)], device="cpu", extractors=[MeanColour()]).memory_bytes
+    assert reserved == WORKER_BYTES + Limits().growth_bytes + RESERVED_BYTES
+
+
 def test_a_worker_reserves_what_its_networks_say_that_they_need():
     detector = resolve("torchvision/maskrcnn_resnet50_fpn_v2")
-    assert place([node(4, 5e9)], device="cpu", extractors=[MeanColour()]).extractors == 3
+    assert place([node(4, 5e9)], device="cpu", extractors=[MeanColour()]).extractors == 2
     assert place([node(4, 5e9)], device="cpu", extractors=[MeanColour(), detector]).extractors == 1
 
 

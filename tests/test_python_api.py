@@ -53,12 +53,77 @@ def test_a_path_is_taken_wherever_a_path_is(store, tmp_path):
         (lambda: vidray.verify(["store"]), "store must be a path or URL, got list"),
         (lambda: vidray.search(7, clip="x"), "store must be a path or URL, got int 7"),
         (lambda: vidray.plan("corpus", "store", progress="yes"), "progress must be True, False or a Progress, got str"),
+        (lambda: vidray.plan("corpus", "store", planner=10), "planner must be a planner, got int 10"),
+        (lambda: vidray.plan("corpus", "store", planner=vidray.Shots), "planner must be a planner, got type"),
+        (lambda: vidray.plan("corpus", "store", limit="3"), "limit must be a whole number, got str '3'"),
+        (
+            lambda: vidray.plan("corpus", "store", text_columns="id"),
+            "text_columns must be a list of texts, got str",
+        ),
+        (lambda: vidray.extract("corpus", "store", extractors="yamnet"), "extractors must be a list, or a mapping"),
+        (
+            lambda: vidray.extract("corpus", "store", extractors=["quality"], device=0),
+            "device must be a text, got int",
+        ),
+        (lambda: vidray.FixedStride("10"), "length_s must be a number, got str '10'"),
+        (lambda: vidray.FixedStride(True), "length_s must be a number, got bool True"),
+        (lambda: vidray.Shots(shortest_s=None), "shortest_s must be a number, got NoneType None"),
+        (
+            lambda: vidray.build_index("store", extractor=3),
+            "extractor must be an extractor or the name of one",
+        ),
+        (
+            lambda: vidray.open_index("store", extractor=["a"]),
+            "extractor must be an extractor or the name of one",
+        ),
+        (lambda: vidray.train("store", "labels", name=3), "name must be a text, got int 3"),
+        (lambda: vidray.train("store", "labels", name="x", folds=2.5), "folds must be a whole number, got float 2.5"),
+        (lambda: vidray.suggest("store", "head", count=3), "head must be a head, from open_head, got str 'head'"),
+        (lambda: vidray.zero_shot_labeler("store", "a dog"), "prompts must be a list of texts, got str 'a dog'"),
+        (lambda: vidray.zero_shot_labeler("store", ["a dog", 3]), "prompts[1] must be a text, got int 3"),
     ],
 )
 def test_a_wrong_type_is_a_type_error_that_says_what_was_meant(call, said):
     with pytest.raises(TypeError) as error:
         call()
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda store: vidray.drop(store, 7), "table must be a text, got int 7"),
+        (lambda store: vidray.export(store, 7, "out.csv", to="csv"), "table must be a text, got int 7"),
+        (lambda store: vidray.export(store, "clips", 7, to="csv"), "path must be a path or URL, got int 7"),
+        (lambda store: vidray.import_labels(store, 7, name="mine"), "labels must be a path or URL, got int 7"),
+        (lambda store: vidray.label(store, "classes"), "labeler must be a labeler, got str 'classes'"),
+        (lambda store: vidray.move(store, 7, "/new"), "old must be a path or URL, got int 7"),
+        (lambda store: vidray.search(store, clip=7), "clip must be a text, got int 7"),
+        (lambda store: vidray.search(store, clip="clip00001", k="3"), "k must be a whole number, got str '3'"),
+        (lambda store: vidray.search(store, clip="clip00001", where=3), "where must be a text, got int 3"),
+    ],
+)
+def test_a_wrong_type_is_found_where_a_store_is_there_too(store, call, said):
+    with pytest.raises(TypeError) as error:
+        call(store)
+    assert said in str(error.value)
+
+
+def test_a_whole_number_of_numpy_is_one(store):
+    vidray.build_index(store, extractor=TABLE)
+    assert len(vidray.search(store, clip="clip00001", k=np.int64(3)).hits) == 3
+
+
+def test_a_move_takes_paths(store):
+    old = Path(vidray.search(indexed(store), clip="clip00001", k=1).hits[0].uri).parent
+    moved = vidray.move(store, old, old.with_name("elsewhere"))
+    assert moved.videos > 0
+    assert moved.indexes == (TABLE,)
+
+
+def indexed(store: Path) -> Path:
+    vidray.build_index(store, extractor=TABLE)
+    return store
 
 
 def test_progress_true_shows_something_and_false_nothing(capsys):

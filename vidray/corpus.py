@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from vidray.arguments import check_texts, check_whole_or_none
 from vidray.errors import UsageError
 from vidray.manifest import RESERVED, SUFFIXES, metadata_schema, read_manifest, suffix_of
 from vidray.media import UNSEEN, Span, Video
@@ -83,6 +84,8 @@ def list_corpus(
     Raises:
         UsageError: There is no such corpus, its manifest is malformed, or it holds no media.
     """
+    check_whole_or_none(limit=limit)
+    check_texts(text_columns=text_columns)
     fs, path = filesystem(corpus)
     if any(mark in path for mark in "*?[") and not fs.exists(path):
         found = fs.glob(path, detail=True)

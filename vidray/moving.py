@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from os import PathLike
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from vidray.corpus import look_up
 from vidray.errors import UsageError
 from vidray.media import UNSEEN
-from vidray.storage import STAGING, is_local, local_path
+from vidray.storage import STAGING, is_local, local_path, place_of
 from vidray.store import KINDS, Store
 from vidray.store.changes import current_parts, keep_current
 from vidray.store.layout import PROBE_TABLE, index_of
@@ -42,7 +43,13 @@ class MoveSummary:
     indexes: tuple[str, ...]
 
 
-def move(store: str, old: str, new: str, *, say: Callable[[str], None] = lambda line: None) -> MoveSummary:
+def move(
+    store: str | PathLike[str],
+    old: str | PathLike[str],
+    new: str | PathLike[str],
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> MoveSummary:
     """Have a store know its videos under another prefix, with all that was made of them.
 
     Args:
@@ -57,20 +64,20 @@ def move(store: str, old: str, new: str, *, say: Callable[[str], None] = lambda 
     """
     held = Store(store)
     held.check_planned()
-    old, new = (_prefix(place) for place in (old, new))
+    before, after = _prefix(place_of(old, "old")), _prefix(place_of(new, "new"))
     with Lease(held.folder, say=say) as lease, Lease(held.folder, say=say, of=OF_LABELS):
         finish_renaming(held)
         uris = [uri for part in held.parts("clips") for uri in held.read("videos", part, ["uri"])["uri"].to_pylist()]
-        if not any(_is_under(uri, old) for uri in uris):
+        if not any(_is_under(uri, before) for uri in uris):
             example = f"; its videos are as {uris[0]}" if uris else ""
-            raise UsageError(f"{held.url}: no video of it is under {old}{example}")
+            raise UsageError(f"{held.url}: no video of it is under {before}{example}")
         current = {table: list(parts) for table, parts in current_parts(held)}
-        held.write_renaming(old, new, current)
+        held.write_renaming(before, after, current)
         lease.check()
         indexes = tuple(held.tables("index"))
         finish_renaming(held)
         lease.check()
-        return _settle_fingerprints(held, new, indexes)
+        return _settle_fingerprints(held, after, indexes)
 
 
 def finish_renaming(store: Store) -> None:

@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from vidray.errors import VidrayError
@@ -72,7 +73,7 @@ class Status:
     held_by: tuple[str, ...]
 
 
-def status(store: str) -> Status:
+def status(store: str | PathLike[str]) -> Status:
     """Look at a store: footers, listings and the plan's videos are read, no features.
 
     Raises:

@@ -28,7 +28,7 @@ from vidray.cli import (
     verify,
 )
 from vidray.cli.arguments import say
-from vidray.errors import UsageError, VidrayError
+from vidray.errors import UsageError, VidrayError, one_line
 
 COMMANDS = (
     plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, move, models, demo,
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (VidrayError, OSError) as e:
         if arguments.debug:
             raise
-        say(f"vidray: {' '.join(str(e).split())}")
+        say(f"vidray: {one_line(e)}")
         return 2 if isinstance(e, UsageError) else 1
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from vidray.arguments import check_text
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
 from vidray.extractors.vision.regions import run_lengths
@@ -63,6 +64,7 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     path = place_of(path, "path")
     held = Store(store)
     held.check_planned()
+    check_text(table=table, to=to)
     if to not in FORMATS:
         raise UsageError(f"a table is exported to {', '.join(FORMATS)}, got {to!r}")
     table = _table(held, table)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs
 
-from vidray.errors import StoreError
+from vidray.errors import StoreError, one_line
 from vidray.index.embeddings import Seen, parts_of
 from vidray.storage import Folder
 from vidray.store.layout import features_of, split_table
@@ -115,4 +115,4 @@ def dataset(folder: Folder, names: Sequence[str], *, all_schemas: bool = False) 
         schema = pa.schema([column for column in seen if "halffloat" not in str(column.type)])
         return factory.finish(schema)
     except (pa.ArrowException, OSError) as e:
-        raise StoreError(f"{folder.url}: cannot be read as Parquet: {' '.join(str(e).split())[:200]}") from e
+        raise StoreError(f"{folder.url}: cannot be read as Parquet: {one_line(e)[:200]}") from e

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidray.errors import IndexFileError
+from vidray.errors import IndexFileError, one_line
 from vidray.index.embeddings import IDENTITY
 
 BATCH_ROWS = 8192
@@ -73,7 +73,7 @@ class Identities:
             known = known and all(IDENTITY.get(column.name) == column.type for column in self.schema)
             enough = self._reader.num_record_batches == -(-rows // BATCH_ROWS)
         except (pa.ArrowException, OSError, ValueError) as e:
-            raise IndexFileError(f"{path.name} is not an Arrow file: {' '.join(str(e).split())[:200]}") from e
+            raise IndexFileError(f"{path.name} is not an Arrow file: {one_line(e)[:200]}") from e
         if not (known and enough):
             raise IndexFileError(f"{path.name} does not name {rows} clips")
         self._name = path.name
@@ -93,7 +93,7 @@ class Identities:
             batch = self._reader.get_batch(number)
             batch.validate(full=True)
         except (pa.ArrowException, OSError, ValueError) as e:
-            raise IndexFileError(f"{self._name} is damaged: {' '.join(str(e).split())[:200]}") from e
+            raise IndexFileError(f"{self._name} is damaged: {one_line(e)[:200]}") from e
         if batch.num_rows != min(BATCH_ROWS, self._rows - number * BATCH_ROWS):
             raise IndexFileError(f"{self._name} is damaged: batch {number} has {batch.num_rows} rows")
         # its buffers lie in the file's memory map, not in this process's own memory

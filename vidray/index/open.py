@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vidray.arguments import check_whole
 from vidray.errors import IndexFileError, StoreError, UsageError, one_line
 from vidray.index.ann import F32, Bits, Found, Rows
 from vidray.index.encode import read_centroids
@@ -202,6 +203,9 @@ class Index:
             IndexFileError: The index is damaged.
         """
         queries = self._queries(vectors)
+        check_whole(k=k)
+        # FAISS takes no other integers than Python's
+        k = int(k)
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}")
         live = self._following.live()

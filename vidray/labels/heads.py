@@ -8,11 +8,13 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from vidray.arguments import check_has, check_whole
 from vidray.errors import SpecMismatchError, StoreError, UsageError, WeightsError
 from vidray.labels.examples import COLUMNS
 from vidray.labels.head import Head
@@ -65,7 +67,7 @@ def write_head(store: Store, name: str, *, model: bytes, config: Mapping[str, An
     store.folder.write_bytes(f"{head_of(name)}/{CONFIG}", (json.dumps(whole, indent=2) + "\n").encode())
 
 
-def open_head(store: str, name: str) -> Head:
+def open_head(store: str | PathLike[str], name: str) -> Head:
     """A trained head of a store, to be given to `label`.
 
     Raises:
@@ -119,7 +121,7 @@ def _check_features(store: Store, folder: str, features: str, spec: Mapping[str,
         )
 
 
-def suggest(store: str, head: Head, *, count: int) -> list[Suggestion]:
+def suggest(store: str | PathLike[str], head: Head, *, count: int) -> list[Suggestion]:
     """The clips worth labeling next: a head is unsure of them, and they are not alike; one a video where possible.
 
     Clips with a person's label in `labels/<head>`, and those that the head was trained on, are left out. Reads the
@@ -131,6 +133,8 @@ def suggest(store: str, head: Head, *, count: int) -> list[Suggestion]:
         count: How many; fewer come back where the store has fewer.
     """
     held = Store(store)
+    check_has("a head, from open_head", "features", "classes", "look", head=head)
+    check_whole(count=count)
     labeled = _labeled(held, head.name)
     pool = _Pool(max(LEAST_POOL, POOL_A_SUGGESTION * count))
     table = features_of(head.features)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from os import PathLike
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from vidray.errors import StoreError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.labeling import write_labels
+from vidray.storage import place_of
 from vidray.store import HUMAN, LABELS, Store
 from vidray.store.layout import imports_of, labels_of
 from vidray.store.lease import OF_LABELS, Lease
@@ -38,8 +40,8 @@ class ImportSummary:
 
 
 def import_labels(
-    store: str,
-    labels: str,
+    store: str | PathLike[str],
+    labels: str | PathLike[str],
     *,
     name: str,
     any_source: bool = False,
@@ -63,7 +65,7 @@ def import_labels(
         StoreError: The store cannot be read, or its labels are being written by another run.
     """
     target = Store(store)
-    name = checked_name(name)
+    name, labels = checked_name(name), place_of(labels, "labels")
     annotations = read_annotations(labels, any_source=any_source, say=say)
     found = labeled_clips(target, annotations, labels, say=say)
     clips = pc.unique(found["clip_id"].combine_chunks())
@@ -82,7 +84,9 @@ def import_labels(
     return ImportSummary(name=name, clips=len(clips), labels=len(found))
 
 
-def undo_import(store: str, *, name: str, say: Callable[[str], None] = lambda line: None) -> ImportSummary:
+def undo_import(
+    store: str | PathLike[str], *, name: str, say: Callable[[str], None] = lambda line: None
+) -> ImportSummary:
     """Give the clips of the last import of these labels what they had before it; done again, of the one before.
 
     What was imported or labeled since for the same clips goes with it. Arguments and errors as of `import_labels`.

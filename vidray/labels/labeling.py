@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidray.errors import SpecMismatchError, UsageError
+from vidray.arguments import check_has, check_text_or_none, check_texts
+from vidray.errors import SpecMismatchError, UsageError, one_line
 from vidray.extractors.spec import has_classes
 from vidray.labels import Classes, Labeler, Ranked, zero_shot
 from vidray.storage import open_uri
@@ -54,7 +56,7 @@ class LabelSummary:
 
 
 def label(
-    store: str,
+    store: str | PathLike[str],
     labeler: Labeler,
     *,
     name: str | None = None,
@@ -83,6 +85,8 @@ def label(
     """
     target = Store(store)
     target.check_planned()
+    check_has("a labeler", "kind", "features", "columns", labeler=labeler)
+    check_text_or_none(name=name)
     table = features_table(target, labeler.features)
     _check(target, table, labeler, threshold=threshold, top=top)
     spec = {
@@ -119,7 +123,7 @@ def label(
     )  # fmt: skip
 
 
-def class_labeler(store: str, *, extractor: str | None = None) -> Labeler:
+def class_labeler(store: str | PathLike[str], *, extractor: str | None = None) -> Labeler:
     """The classes that a network of a store found, for `label`.
 
     Args:
@@ -130,10 +134,11 @@ def class_labeler(store: str, *, extractor: str | None = None) -> Labeler:
         UsageError: No table has classes, or several have.
     """
     held = Store(store)
+    check_text_or_none(extractor=extractor)
     return Classes(features=suiting_table(held, extractor, {"classes": has_classes}))
 
 
-def zero_shot_labeler(store: str, prompts: Sequence[str], *, extractor: str | None = None) -> Labeler:
+def zero_shot_labeler(store: str | PathLike[str], prompts: Sequence[str], *, extractor: str | None = None) -> Labeler:
     """Labels in words of one's own, for `label`: by a joint image-text model, or by the classes that a network found.
 
     Args:
@@ -146,6 +151,8 @@ def zero_shot_labeler(store: str, prompts: Sequence[str], *, extractor: str | No
         UsageError: No prompts, no such table, or several that are as good.
     """
     held = Store(store)
+    check_texts(prompts=prompts)
+    check_text_or_none(extractor=extractor)
     table = text_table(held, extractor)
     return zero_shot(table, held.spec(table) or {}, prompts)
 
@@ -156,7 +163,7 @@ def read_prompts(uri: str) -> list[str]:
         with open_uri(uri) as file:
             text = file.read(MOST_PROMPT_BYTES).decode()
     except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"{uri}: no text file that can be read: {' '.join(str(e).split())[:200]}") from e
+        raise UsageError(f"{uri}: no text file that can be read: {one_line(e)[:200]}") from e
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

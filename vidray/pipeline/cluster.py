@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from vidray.errors import ClusterError, StoreError, UsageError, VidrayError
+from vidray.errors import ClusterError, StoreError, UsageError, VidrayError, one_line
 from vidray.extractors.protocol import Extractor
 from vidray.models.batching import RESERVED_BYTES
 from vidray.pipeline.nodes import Node, Question, answer_of, ask, living, room_of
+from vidray.sandbox import Limits
 from vidray.storage import Folder, is_local, local_path
 from vidray.store.layout import staged_of
 
@@ -26,6 +27,9 @@ Device = Literal["auto", "cpu", "cuda"]
 SPARE_CPUS = 2
 """Logical CPUs that a local cluster has beyond the machine's cores: small tasks must not wait for a worker to end."""
 WORKER_BYTES = 1 << 30
+"""Of a worker with its libraries and a slice's samples, without networks and sandbox."""
+SANDBOX_BYTES = Limits().growth_bytes
+"""What the child that decodes for a worker may keep before it is replaced."""
 STARTS = 3
 """Ray gives up when its own processes need more than 30 s to start, as they may on a busy machine."""
 NODE_CHECK_S = 120.0
@@ -41,7 +45,7 @@ class Placement:
         decoders: Workers that decode; 0 where decoding and extracting share one worker.
         extractors: Workers that hold the networks.
         gpus: What share of a GPU each of them takes; 0 on CPUs.
-        memory_bytes: What each of them reserves.
+        memory_bytes: What each of them reserves, its sandbox included.
     """
 
     decoders: int
@@ -72,7 +76,7 @@ def place(nodes: Sequence[Node], *, device: Device, extractors: Iterable[Extract
     able = [node for node in nodes if (node.gpus if has_gpu_work else node.cpus >= 1)] or nodes
     most_bytes = max(node.memory_bytes for node in able)
     networks_bytes = sum(getattr(extractor, "memory_bytes", RESERVED_BYTES) for extractor in extractors)
-    memory_bytes = int(min(WORKER_BYTES + networks_bytes, most_bytes))
+    memory_bytes = int(min(WORKER_BYTES + SANDBOX_BYTES + networks_bytes, most_bytes))
     if has_gpu_work:
         workers = max(1, int(gpus))
         return Placement(max(1, cpus - workers), workers, min(1.0, gpus), memory_bytes)
@@ -120,7 +124,7 @@ class Cluster:
                 # some of Ray's failures are plain Exceptions
                 ray.shutdown()
                 if tries == STARTS or address is not None:
-                    raise ClusterError(f"no Ray cluster {where}: {' '.join(str(e).split())}") from e
+                    raise ClusterError(f"no Ray cluster {where}: {one_line(e)}") from e
         self._started = True
         # Ray prints what its nodes complain of among our results, in paragraphs; `Staff` has a line for it
         import ray._private.worker

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+from vidray.arguments import check_text
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError, one_line
 from vidray.extractors import resolve, slug, table_of
@@ -21,7 +22,7 @@ from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.levels import Bindings, bind, describe_all, with_missing
-from vidray.pipeline.plan import known_uris, plan_listing, settle_changes
+from vidray.pipeline.plan import known_uris, plan_listing, planner_of, settle_changes
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
@@ -30,7 +31,7 @@ from vidray.pipeline.staff import Staff
 from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.witness import UNREACHABLE
 from vidray.pipeline.worker import Receipt, receipt_of
-from vidray.planning import FixedStride, Planner
+from vidray.planning import Planner
 from vidray.storage import place_of
 from vidray.store import SliceKey, Store
 from vidray.store.changes import begin_outdated, take_back
@@ -83,7 +84,8 @@ def extract(
     """
     corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
     target = Store(store)
-    planner = planner or FixedStride()
+    planner = planner_of(planner)
+    check_text(device=device)
     bindings = bind(target, name_tables(extractors), progress.say)
     run = RunRecord(target, corpus=corpus, tables=bindings.extractors, planner=planner)
     stale = check_store(target, bindings, planner, refresh=refresh)
@@ -192,8 +194,9 @@ def name_tables(
     """
     if isinstance(extractors, Mapping):
         return {slug(name): resolve(extractor, **options) for name, extractor in extractors.items()}
-    if isinstance(extractors, str):
-        raise UsageError(f"extractors must be a list, got the text {extractors!r}")
+    if isinstance(extractors, str | bytes) or not isinstance(extractors, Iterable):
+        what = f"{type(extractors).__name__} {extractors!r:.80}"
+        raise TypeError(f"extractors must be a list, or a mapping from tables to extractors, got {what}")
     if not extractors:
         raise UsageError("no extractor was named; `vidray models` lists them")
     tables: dict[str, Extractor] = {}

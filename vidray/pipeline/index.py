@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
 from typing import Any
 
+from vidray.arguments import check_extractor, check_whole_or_none
 from vidray.errors import ClusterError, UsageError, VidrayError, one_line
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
@@ -27,7 +29,7 @@ WORTH_A_CLUSTER = 4
 
 
 def build_index(
-    store: str,
+    store: str | PathLike[str],
     *,
     extractor: str | Extractor,
     metric: Metric | None = None,
@@ -55,6 +57,8 @@ def build_index(
         StoreError: A part of the table cannot be read.
         ClusterError: There is no cluster, or it lost a task for good.
     """
+    check_extractor(extractor=extractor)
+    check_whole_or_none(workers=workers)
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be at least 1, got {workers}")
     held = Store(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ class LanceSummary:
     index: str | None
 
 
-def export_to_lance(store: str, index: str, url: str, *, ray_address: str | None = None) -> LanceSummary:
+def export_to_lance(
+    store: str | PathLike[str], index: str, url: str, *, ray_address: str | None = None
+) -> LanceSummary:
     """Write the clips that an index has, and their vectors, as a Lance dataset with an index `IVF_RQ` of its own.
 
     Args:

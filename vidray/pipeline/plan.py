@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from vidray.arguments import check_has
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import ClusterError, ProbeError, StorageGoneError
 from vidray.media import Clip, Video, VideoInfo
@@ -105,7 +106,7 @@ def plan(
 ) -> PlanSummary:
     """Write the videos and clips of a corpus into a store; extracts nothing. Arguments and errors as of `extract`."""
     corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
-    planner = planner or FixedStride()
+    planner = planner_of(planner)
     target = Store(store)
     target.check_plan(planner.config)
     known = frozenset[str]() if refresh else known_uris(target)
@@ -118,6 +119,14 @@ def plan(
         settle_changes(target, listing, progress, refresh=refresh, prune=prune)
         plan_listing(listing, target, planner, lease=lease, cluster=connection, progress=progress)
     return planned_in(target)
+
+
+def planner_of(planner: Planner | None) -> Planner:
+    """The planner that was asked for, or that of 10 s. Raises TypeError for what is none."""
+    if planner is None:
+        return FixedStride()
+    check_has("a planner", "config", "spans", planner=planner)
+    return planner
 
 
 def planned_in(store: Store) -> PlanSummary:
@@ -141,7 +150,7 @@ def estimate(
     listing = list_corpus(corpus, limit=limit, text_columns=text_columns)
     for warning in listing.warnings:
         progress.say(warning)
-    planner = planner or FixedStride()
+    planner = planner_of(planner)
     _check_survey(planner)
     parts = parts_of(listing.videos, itertools.count())
     found = []

@@ -13,6 +13,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from os import PathLike
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,7 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError
+from vidray.arguments import check_extractor, check_text, check_whole
+from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError, one_line
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.cards import card, confusion_png, figures
 from vidray.labels.examples import COLUMNS, Ragged, joined, vectors_of
@@ -68,8 +70,8 @@ class TrainSummary:
 
 
 def train(
-    store: str,
-    labels: str,
+    store: str | PathLike[str],
+    labels: str | PathLike[str],
     *,
     name: str,
     head: str = "linear",
@@ -102,6 +104,9 @@ def train(
         StoreError: The store cannot be read or written, or is being written by another run.
         ClusterError: There is no such cluster, or it keeps losing the work.
     """
+    check_text(name=name, head=head)
+    check_extractor(extractor=extractor)
+    check_whole(folds=folds, seed=seed)
     if find_spec("sklearn") is None:
         raise MissingExtraError("training", "train")
     if head not in COLUMNS:
@@ -230,7 +235,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     except ray.exceptions.RayTaskError as e:
         _raise_cause(e)
     except ray.exceptions.RayError as e:
-        raise ClusterError(f"training was lost {RETRIES + 1} times: {' '.join(str(e).split())[:300]}") from e
+        raise ClusterError(f"training was lost {RETRIES + 1} times: {one_line(e)[:300]}") from e
     probabilities = np.empty((len(rows), predictions[0].shape[1]))
     fold = np.empty(len(rows), np.int64)
     for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vidray.arguments import check_number
 from vidray.errors import UsageError
 from vidray.media import TIME_SLACK_S, Clip, Span, Video
 
@@ -22,6 +23,9 @@ class FixedStride:
     stride_s: float | None = None
 
     def __post_init__(self) -> None:
+        check_number(length_s=self.length_s)
+        if self.stride_s is not None:
+            check_number(stride_s=self.stride_s)
         if not SHORTEST_CLIP_S <= self.length_s < float("inf"):
             raise UsageError(f"clip length must be at least {SHORTEST_CLIP_S} s, got {self.length_s}")
         if self.stride_s is not None and not SHORTEST_CLIP_S <= self.stride_s < float("inf"):

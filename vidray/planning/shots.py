@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vidray.arguments import check_number
 from vidray.errors import UsageError
 from vidray.media import TIME_SLACK_S, FrameRate, Resize, Span, VideoInfo
 from vidray.models import transnet
@@ -48,6 +49,7 @@ class Shots:
     sha256: str = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
 
     def __post_init__(self) -> None:
+        check_number(length_s=self.length_s, shortest_s=self.shortest_s)
         if not SHORTEST_CLIP_S <= self.length_s < math.inf:
             raise UsageError(f"clip length must be at least {SHORTEST_CLIP_S} s, got {self.length_s}")
         if not 0 <= self.shortest_s <= self.length_s:

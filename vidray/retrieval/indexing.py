@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os import PathLike
+
 from vidray.extractors import Extractor
 from vidray.index.spoken import modality_of
 from vidray.index.words import WordsInfo, build_words
@@ -10,7 +12,9 @@ from vidray.store import Store
 from vidray.store.tables import features_table
 
 
-def index_words(store: str, extractor: str | Extractor, *, rebuild: bool = False) -> tuple[WordsInfo, bool] | None:
+def index_words(
+    store: str | PathLike[str], extractor: str | Extractor, *, rebuild: bool = False
+) -> tuple[WordsInfo, bool] | None:
     """Index what is said or written in a table, or bring its index up to date; None where it holds no such words.
 
     Returns what there is, and whether it was built. Raises UsageError where there is no such table.

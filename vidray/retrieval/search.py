@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vidray.arguments import check_extractor, check_text_or_none, check_whole
 from vidray.errors import DecodeError, ExtractError, MediaError, UsageError, one_line
 from vidray.extractors import ExtractFn, Extractor
 from vidray.extractors.answers import matrix_of, to_arrow
@@ -51,25 +53,26 @@ PLACES = frozenset({"video", "image", "audio"})
 """Queries that are files."""
 
 
-def open_index(store: str, *, extractor: str, verify: bool = False) -> Index:
+def open_index(store: str | PathLike[str], *, extractor: str, verify: bool = False) -> Index:
     """Open the index of one extractor's table; with `verify` all its files are hashed.
 
     Raises:
         UsageError: There is no index of this extractor.
         IndexFileError: It is damaged, or of a type or format that is not opened.
     """
+    check_extractor(extractor=extractor)
     held = Store(store)
     return open_table(held, indexed_table(held, extractor), verify=verify)
 
 
-def open_search(store: str) -> Searcher:
+def open_search(store: str | PathLike[str]) -> Searcher:
     """A searcher of a store, for many queries: networks, indexes and identities are loaded once, when first needed."""
     held = Store(store)
     held.check_there()
     return Searcher(held)
 
 
-def search(store: str, **query: Any) -> SearchResult:
+def search(store: str | PathLike[str], **query: Any) -> SearchResult:
     """The k clips of a store most like a clip, a video, an image or a sound, or that a text fits best.
 
     Takes what `Searcher.search` takes. For many queries, `open_search` loads networks and indexes once.
@@ -90,10 +93,10 @@ class Searcher:
         self,
         *,
         clip: str | None = None,
-        video: str | None = None,
+        video: str | PathLike[str] | None = None,
         at: Span | None = None,
-        image: str | None = None,
-        audio: str | None = None,
+        image: str | PathLike[str] | None = None,
+        audio: str | PathLike[str] | None = None,
         text: str | None = None,
         vectors: npt.ArrayLike | None = None,
         modality: str | None = None,
@@ -144,6 +147,9 @@ class Searcher:
             raise UsageError("a span (at) goes with a video only")
         if modality not in (None, *MODALITIES) or by not in ("clip", "video"):
             raise UsageError(f"modality is {' or '.join(MODALITIES)}, by is clip or video; got {modality!r}, {by!r}")
+        check_extractor(extractor=extractor)
+        check_whole(k=k)
+        check_text_or_none(clip=clip, text=text, where=where)
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}")
         for name in PLACES & given.keys():

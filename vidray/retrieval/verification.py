@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os import PathLike
 
 from vidray.errors import IndexFileError, StoreError, one_line
 from vidray.index import Index, open_index
@@ -14,7 +15,7 @@ from vidray.store.verification import Verification
 from vidray.store.verify.findings import Check, Finding
 
 
-def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> Verification:
+def verify(store: str | PathLike[str], *, full: bool = False, beside: Sequence[Check] = ()) -> Verification:
     """Compare every table of a store with its plan, each part with its seal, and each index with its table.
 
     Args:

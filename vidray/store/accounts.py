@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import pyarrow.compute as pc
 
@@ -50,7 +51,7 @@ class FailureKind:
     first: Failure
 
 
-def failures(store: str) -> Iterator[Failure]:
+def failures(store: str | PathLike[str]) -> Iterator[Failure]:
     """Everything that failed or warned in a store: first the videos, then table by table in the order of the plan.
 
     Raises UsageError where there is no store.
@@ -90,7 +91,7 @@ def by_kind(found: Sequence[Failure]) -> list[FailureKind]:
     return sorted(kinds, key=lambda kind: -kind.count)
 
 
-def retry_command(store: str, tables: Sequence[str]) -> str | None:
+def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | None:
     """The command that tries again what failed in some tables, None where nothing is known of a corpus."""
     held = Store(store)
     corpora = corpora_of(held)
@@ -109,7 +110,7 @@ def corpora_of(store: Store) -> list[str]:
     return [corpus for corpus in found if corpus]
 
 
-def empty_tables(store: str, tables: Sequence[str]) -> list[tuple[str, int, str]]:
+def empty_tables(store: str | PathLike[str], tables: Sequence[str]) -> list[tuple[str, int, str]]:
     """The tables in which every clip failed: their names, how many clips that are, and why the first did."""
     held = Store(store)
     found = []

@@ -6,8 +6,10 @@ import datetime
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
+from vidray.arguments import check_text
 from vidray.errors import UsageError
 from vidray.storage import STAGING
 from vidray.store.changes import derived_tables
@@ -36,10 +38,11 @@ class Removal:
     derived: tuple[str, ...] = ()
 
 
-def find_removal(store: str, table: str) -> Removal:
+def find_removal(store: str | PathLike[str], table: str) -> Removal:
     """What `drop` would remove. Raises UsageError where there is no store, or no such table."""
     held = Store(store)
     held.check_planned()
+    check_text(table=table)
     kind, name = split_table(table.strip("/"))
     if not name or kind not in KINDS:
         kind, name = "features", table.strip("/")
@@ -61,7 +64,7 @@ def find_removal(store: str, table: str) -> Removal:
     )
 
 
-def drop(store: str, table: str, *, say: Callable[[str], None] = lambda line: None) -> Removal:
+def drop(store: str | PathLike[str], table: str, *, say: Callable[[str], None] = lambda line: None) -> Removal:
     """Remove a feature table with its errors and its index, labels with those of the videos, an index or a head.
 
     Args:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from vidray.arguments import check_text
 from vidray.errors import UsageError
 from vidray.extractors import Extractor, slug
 from vidray.extractors.registry import origin_of
@@ -20,6 +21,7 @@ Spec = Mapping[str, Any]
 
 def checked_name(name: str) -> str:
     """The same name, of labels or a head, once it is seen that it can be a directory's. Raises UsageError."""
+    check_text(name=name)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UsageError(f"a name must be of A-Z, a-z, 0-9, '.', '_' and '-', a letter or digit first, got {name!r}")
     return name

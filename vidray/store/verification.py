@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ class Verification:
         return not any(getattr(self, name) for name in WRONG)
 
 
-def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> Verification:
+def verify(store: str | PathLike[str], *, full: bool = False, beside: Sequence[Check] = ()) -> Verification:
     """Compare every table of a store with its plan, part by part, and each part with its seal.
 
     Args:

@@ -319,5 +319,6 @@ def _network(known: Recipe, weights: str | None, *, device: str, precision: str)
 def _from_file(known: Recipe, weights: str) -> nn.Module:
     tensors = state_dict(weights, *AUXILIARY)
     if known.model.startswith("densenet"):
-        tensors = {DENSENET_OLD_KEY.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+        for name in list(tensors):
+            tensors[DENSENET_OLD_KEY.sub(r"\1\2", name)] = tensors.pop(name)
     return known.build(tensors, weights)

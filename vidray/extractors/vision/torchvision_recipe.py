@@ -92,14 +92,14 @@ class Recipe:
         """The names of the classes, "class 1", "class 2" and so on where they have none."""
         return self.class_names(weights) or tuple(f"class {number}" for number in range(self.class_count(weights)))
 
-    def build(self, tensors: Mapping[str, Tensor], weights: str) -> nn.Module:
+    def build(self, tensors: dict[str, Tensor], weights: str) -> nn.Module:
         """The network with the tensors of a file, which is named where they do not fit. Raises WeightsError."""
         from vidray.models.classifiers import EmptyParameters
 
         models, classes = torchvision_models(), self.class_count(weights)
         with nullcontext() if self.builds_with_values else EmptyParameters():
             model: nn.Module = models.get_model(self.model, weights=None, num_classes=classes, **self.options)
-        fill(model, dict(tensors), f"{self.name} from {weights}")
+        fill(model, tensors, f"{self.name} from {weights}")
         return model
 
     def download(self) -> nn.Module:
@@ -128,7 +128,10 @@ class Recipe:
 
 def state_dict(weights: str, *without: str) -> dict[str, Tensor]:
     """The tensors of a file, without those whose names begin so."""
-    return {name: tensor for name, tensor in load_state_dict(weights).items() if not name.startswith(without)}
+    tensors = load_state_dict(weights)
+    for name in [name for name in tensors if name.startswith(without)]:
+        del tensors[name]
+    return tensors
 
 
 def _weights_text(known: Recipe) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidray.errors import StoreError
+from vidray.errors import StoreError, one_line
 from vidray.extractors.spec import bound_in, current
 from vidray.store.changes import outdated
 from vidray.store.layout import (
@@ -111,7 +111,7 @@ def stale_tables(store: Store, tables: Sequence[FeatureTable]) -> Iterator[Findi
                     what = f"{len(old)} parts were made from other rows of {', '.join(sorted({*bound.values()}))}"
                     yield Finding(where=where, what=what, remedy=again, counts={"stale": len(old)})
         except (StoreError, OSError, AttributeError, TypeError) as e:
-            yield damaged(where, f"what it was made from cannot be told: {' '.join(str(e).split())[:200]}", again)
+            yield damaged(where, f"what it was made from cannot be told: {one_line(e)[:200]}", again)
 
 
 def _remedy(table: FeatureTable, part: int, wrong: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidray.errors import StoreError
+from vidray.errors import StoreError, one_line
 from vidray.store.layout import part_file, seal_file
 from vidray.store.seals import broken, read_seal
 from vidray.store.store import Store
@@ -58,7 +58,7 @@ class PartReader:
             self.findings.append(damaged(seal_file(self.table, self.part), "is no seal of a part", self.remedy))
             return False
         except OSError as e:
-            wrong = f"cannot be read: {' '.join(str(e).split())[:200]}"
+            wrong = f"cannot be read: {one_line(e)[:200]}"
         if wrong is not None:
             self._add("damaged", wrong)
         return wrong is None
