@@ -76,8 +76,8 @@ def run() -> None:
     interrupts.watch()
     # the first to be registered is the last to be called
     atexit.register(leave)
-    if sys.argv[1:2] in (["extract"], ["plan"]):
-        # others may run extractors that are not vidray's in this process
+    if sys.argv[1:2] in (["extract"], ["plan"], ["search"]):
+        # others run networks that are not vidray's in this process
         from vidray.arrow import without_pandas
 
         without_pandas()

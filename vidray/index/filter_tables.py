@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs
 
 from vidray.errors import StoreError, one_line
 from vidray.index.embeddings import Seen, parts_of
 from vidray.storage import Folder
 from vidray.store.layout import features_of, split_table
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 LABELS = "labels"
 NAMES = "label"
@@ -105,6 +106,10 @@ def dataset(folder: Folder, names: Sequence[str], *, all_schemas: bool = False) 
 
     With `all_schemas` every file is asked for its columns, not only the first. Raises StoreError.
     """
+    # a quarter of a second, which a search without a filter need not wait for
+    import pyarrow.dataset as ds
+    import pyarrow.fs
+
     paths = [folder.path(name) for name in names]
     files: Any = pyarrow.fs.LocalFileSystem() if folder.local else folder.fs
     try:

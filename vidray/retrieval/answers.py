@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vidray.extractors import Extractor
-from vidray.index import Index, Matches
 from vidray.labels.class_names import ClassNames
 from vidray.media import Span
 from vidray.retrieval.by_text import best_clips
@@ -17,6 +16,9 @@ from vidray.retrieval.hits import Explanation, Hit, VideoHit, hits_of, video_hit
 from vidray.retrieval.indexed import staleness
 from vidray.store import Store
 from vidray.store.layout import features_of
+
+if TYPE_CHECKING:
+    from vidray.index import Index, Matches
 
 CLIPS_A_VIDEO = 10
 MORE = 4

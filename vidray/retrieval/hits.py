@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from vidray.errors import UsageError
-from vidray.index import Index, Matches
+
+if TYPE_CHECKING:
+    from vidray.index import Index, Matches
 
 ADJOINING_S = 0.05
 """Spans of one video with no larger gap between them are one: a frame at 25 a second, and what rounding adds."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vidray import index as indexes
 from vidray.errors import UsageError
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
 from vidray.extractors.spec import modalities, suitability
-from vidray.index import Index
 from vidray.index.files import CURRENT
 from vidray.store import Store, spec_sha256
 from vidray.store.layout import features_of, index_of
 from vidray.store.tables import named
+
+if TYPE_CHECKING:
+    from vidray.index import Index
 
 
 def indexed_table(store: Store, extractor: str | Extractor) -> str:

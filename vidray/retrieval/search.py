@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,6 @@ from vidray.extractors import ExtractFn, Extractor
 from vidray.extractors.answers import matrix_of, to_arrow
 from vidray.extractors.inputs import samplings_of
 from vidray.extractors.spec import modalities, suitability
-from vidray.index import Index
 from vidray.index.files import current
 from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, with_context
 from vidray.planning import FixedStride, cut_alike
@@ -38,6 +37,9 @@ from vidray.sandbox import Sandbox, frames_of
 from vidray.storage import Folder, open_uri, place_of
 from vidray.store import Store
 from vidray.store.layout import features_of, index_of
+
+if TYPE_CHECKING:
+    from vidray.index import Index
 
 DEFAULT_PLAN = FixedStride().config
 ROUNDED_S = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,6 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.extractors import slug
 from vidray.extractors.spec import has_classes, has_objects, hears, is_joint, modalities
-from vidray.index import Index
 from vidray.index.words import open_words, word_tables
 from vidray.labels.joint import JointModel
 from vidray.retrieval.answers import Ask, ByClasses, ByVectors
@@ -23,6 +22,9 @@ from vidray.retrieval.indexed import check_same, indexed, indexed_table
 from vidray.retrieval.networks import Networks
 from vidray.store import Store
 from vidray.store.tables import named, text_table
+
+if TYPE_CHECKING:
+    from vidray.index import Index
 
 Spec = Mapping[str, Any]
 
