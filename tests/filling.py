@@ -10,7 +10,7 @@ from typing import Any
 from vidray.corpus import list_corpus
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.levels import bind, describe_all
-from vidray.pipeline.plan import Target, plan_part
+from vidray.pipeline.plan_parts import Target, plan_part
 from vidray.pipeline.tasks import missing_parts, part_work
 from vidray.pipeline.worker import SliceExtractor, decode_task, samplings
 from vidray.planning import Planner, parts_of

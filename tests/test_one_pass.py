@@ -15,7 +15,7 @@ from torchvision import models
 from vidray.extractors import resolve, slug
 from vidray.extractors.inputs import samplings_of
 from vidray.media import Decoded, Request, Video
-from vidray.pipeline.plan import Target, plan_part
+from vidray.pipeline.plan_parts import Target, plan_part
 from vidray.pipeline.tasks import part_work
 from vidray.pipeline.worker import SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Part

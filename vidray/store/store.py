@@ -14,16 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vidray.errors import SpecMismatchError, StoreError, UsageError, one_line
 from vidray.extractors.spec import current, unbound
 from vidray.storage import STAGING, STORE_FILE, Folder, place_of
 from vidray.store import parquet
+from vidray.store.differences import by_content, differences
 from vidray.store.layout import (
     AGAIN,
     ERRORS,
@@ -34,8 +32,6 @@ from vidray.store.layout import (
     LISTED,
     PROBE,
     READS_AT_ONCE,
-    ROW_GROUP_BYTES,
-    ROW_GROUP_ROWS,
     SLICE_FILE,
     SPEC_FILE,
     STAGED_FILE,
@@ -60,6 +56,7 @@ from vidray.store.layout import (
     video_features_schema,
 )
 from vidray.store.metadata import from_config, to_config
+from vidray.store.row_groups import row_groups
 from vidray.store.seals import read_seal, settle_seal, write_seal
 
 
@@ -121,7 +118,7 @@ class Store:
         config = self.config()
         if config is not None and config["plan"] != plan:
             raise SpecMismatchError(
-                f"{self.url} is planned with {_differences(config['plan'], plan)}; use the same, or another STORE"
+                f"{self.url} is planned with {differences(config['plan'], plan)}; use the same, or another STORE"
             )
 
     def spec(self, table: str) -> dict[str, Any] | None:
@@ -152,7 +149,7 @@ class Store:
         if known is None:
             return None
         known, asked = current(known), current(spec)
-        return None if _by_content(known) == _by_content(asked) else _differences(known, asked)
+        return None if by_content(known) == by_content(asked) else differences(known, asked)
 
     def is_stale(self, table: str, spec: Mapping[str, Any]) -> bool:
         """Whether a table was made by this extractor, but from other inputs than those that there are now."""
@@ -160,8 +157,8 @@ class Store:
         if known is None:
             return False
         known, asked = current(known), current(spec)
-        same = _by_content(unbound(known)) == _by_content(unbound(asked))
-        return same and _by_content(known) != _by_content(asked)
+        same = by_content(unbound(known)) == by_content(unbound(asked))
+        return same and by_content(known) != by_content(asked)
 
     def write_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         """Say what makes a table, unless it has rows. Of another that was to make it nothing stays staged."""
@@ -519,84 +516,9 @@ def spec_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Rows regrouped, so that the bytes of a part depend on its rows and not on how they were staged.
-
-    A group is closed after `ROW_GROUP_ROWS`, or when it comes to `ROW_GROUP_BYTES`.
-    """
-    held: list[pa.Table] = []
-    count, size = 0, 0
-    for table in tables:
-        left = table.select(schema.names).cast(schema)
-        while left.num_rows:
-            sizes = np.cumsum(row_bytes(left)) + size
-            room = min(ROW_GROUP_ROWS - count, int(np.searchsorted(sizes, ROW_GROUP_BYTES)) + 1, left.num_rows)
-            held.append(left.slice(0, room))
-            count, size = count + room, int(sizes[room - 1])
-            left = left.slice(room)
-            if count == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
-                yield pa.concat_tables(held).combine_chunks()
-                held, count, size = [], 0, 0
-    if count:
-        yield pa.concat_tables(held).combine_chunks()
-
-
-def row_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
-    """About how many bytes each row has, int64 (rows,): a function of its values alone."""
-    found = np.zeros(table.num_rows, np.int64)
-    for column in table.columns:
-        found += _value_bytes(column)
-    return found
-
-
-def _value_bytes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    kind = column.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_string(kind):
-        return _filled(pc.binary_length(column))
-    if pa.types.is_list(kind):
-        return _filled(pc.list_value_length(column)) * _width(kind.value_type)
-    return np.full(len(column), _width(kind), np.int64)
-
-
-def _filled(lengths: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.asarray(pc.fill_null(lengths, 0).to_numpy(), dtype=np.int64)
-
-
-def _width(kind: pa.DataType) -> int:
-    """The bytes of a value of a type; a guess for texts inside of lists."""
-    if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size) * _width(kind.value_type)
-    if pa.types.is_struct(kind):
-        return sum(_width(field.type) for field in kind)
-    try:
-        return max(1, int(kind.bit_width) // 8)
-    except ValueError:
-        return 64
-
-
 def _video_rows(rows: pa.Table, columns: pa.Schema) -> pa.Table:
     """The rows of videos that a staged slice holds."""
     found = rows.filter(rows[VIDEO_ROW].is_valid())
     values = found[VIDEO_ROW].combine_chunks()
     held = [values.field(name) for name in columns.names]
     return pa.table([*(found[name] for name in VIDEO_IDENTITY.names), *held], schema=video_features_schema(columns))
-
-
-def _by_content(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec without where its weights lay: the same weights from another place make the same table."""
-    weights = spec.get("weights") or {}
-    if not weights.get("sha256"):
-        return dict(spec)
-    settings = {name: value for name, value in (spec.get("settings") or {}).items() if name != "weights"}
-    origin = str(spec.get("extractor")).partition("@")[0]
-    return {**spec, "weights": weights["sha256"], "settings": settings, "extractor": origin}
-
-
-def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
-    return ", ".join(f"{name} {_short(known.get(name))}, not {_short(asked.get(name))}" for name in names)
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
