@@ -53,7 +53,7 @@ def test_status_says_what_there_is_what_is_missing_and_who_writes(store, capsys)
     assert "the store: process" in found.held_by[0]
     told = capsys.readouterr().out
     assert "3 videos (1 unreadable)" in told
-    assert f"features/{TABLE}: 11 clips, 1 failed, written 0 minutes ago, no index" in told
+    assert f"features/{TABLE}: 11 clips, 1 failed, written just now, no index" in told
     assert vidray.status(store.url).held_by == ()
 
 

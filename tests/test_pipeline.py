@@ -647,7 +647,9 @@ def test_a_plan_by_shots_cuts_where_the_video_does(tmp_path):
     starts = [0.0, 30 / 25, 76 / 25, 137 / 25, 187 / 25, 242 / 25]
     assert [row["start_s"] for row in rows(tmp_path / "store", "clips")] == starts
     with pytest.raises(SpecMismatchError, match='planner "shots", not "fixed_stride"'):
-        plan(str(packaged("bikes.mp4")), store)
+        plan(str(packaged("bikes.mp4")), store, planner=FixedStride())
+    # a store has one planner, which need not be named again
+    assert plan(str(packaged("bikes.mp4")), store).clips == len(starts)
 
 
 def test_runs_keep_what_was_done(filled):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,22 @@ def test_hits_are_a_table_for_arrow_pandas_and_a_notebook():
     assert "&lt;b&gt;" in html
     assert "a &lt;note&gt;" in html
     assert "<b>" not in html
+
+
+def test_a_terminal_shows_a_bar_and_a_log_does_not(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown, log = Terminal(), io.StringIO()
+    for stream in (shown, log):
+        progress = Progress(stream)
+        progress.phase("extracting", 4, "clips")
+        progress.extracted(2, 1, 8.0)
+        time.sleep(0.6)
+        progress.close()
+    assert "[###############.....] 3/4 clips" in shown.getvalue()
+    assert "#" not in log.getvalue()
+    assert log.getvalue() == "extracting 4 clips\n"

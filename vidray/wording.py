@@ -6,3 +6,10 @@ from __future__ import annotations
 def counted(number: int, what: str, plural: str | None = None) -> str:
     """A number with what it counts: "1 clip", "2,000 clips"."""
     return f"{number:,} {what if number == 1 else plural or what + 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """How long something lasts, in what one would say: "95 s", "12.5 minutes", "1,300.25 hours"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:,.2f} hours"

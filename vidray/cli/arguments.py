@@ -17,7 +17,8 @@ LABEL_COLUMNS = "a CSV file: clip_id,label or uri,label or uri,start_s,end_s,lab
 def command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    description = f"{summary[:1].upper()}{summary[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
     parser.set_defaults(run=run)
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser

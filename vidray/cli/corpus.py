@@ -12,7 +12,7 @@ from vidray.errors import UsageError
 def add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="CORPUS", help="a file, folder, glob or manifest; a path or URL")
     parser.add_argument("store", metavar="STORE", help="a folder for the tables; a path or URL")
-    parser.add_argument("--clip-length", type=float, default=10.0, metavar="S", help="seconds (10)")
+    parser.add_argument("--clip-length", type=float, metavar="S", help="seconds (as in the store; 10)")
     parser.add_argument("--shots", action="store_true", help="one clip a shot, of the clip length at most")
     parser.add_argument(
         "--planner", metavar="NAME", help="a planner of your own, module:Class?option=value, or an installed package's"
@@ -28,6 +28,7 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def planner_of(arguments: argparse.Namespace) -> Any:
+    """The planner that was asked for; None where nothing was, which is the store's own."""
     from vidray.planning import FixedStride, Shots, resolve_planner
 
     if arguments.planner is not None:
@@ -37,5 +38,8 @@ def planner_of(arguments: argparse.Namespace) -> Any:
     if arguments.shots:
         if arguments.stride is not None:
             raise UsageError("--stride is for clips of one length; --shots cuts where the video does")
-        return Shots(arguments.clip_length)
-    return FixedStride(arguments.clip_length, stride_s=arguments.stride)
+        return Shots() if arguments.clip_length is None else Shots(arguments.clip_length)
+    if arguments.clip_length is None and arguments.stride is None:
+        return None
+    length_s = FixedStride.length_s if arguments.clip_length is None else arguments.clip_length
+    return FixedStride(length_s, stride_s=arguments.stride)

@@ -38,10 +38,12 @@ def run_errors(arguments: argparse.Namespace) -> int:
         what = counted(kind.count, "video" if kind.table is None else "clip")
         first = kind.first
         place = "" if first.start_s is None else f" at {first.start_s:g}-{first.end_s:g} s"
-        tell(f"{kind.table or 'videos'}: {what}: {kind.stage} {kind.kind}, as {first.uri}{place}: {first.message}")
+        stage = kind.kind if kind.stage == WARNED else f"{kind.stage} {kind.kind}"
+        tell(f"{kind.table or 'videos'}: {what}: {stage}, as {first.uri}{place}: {first.message}")
     tables = sorted({kind.table for kind in kinds if kind.table is not None and kind.stage != WARNED})
     again = retry_command(arguments.store, tables)
     if again is not None and any(kind.stage != WARNED for kind in kinds):
         say(f"try again: {again}")
+    if kinds:
         say(f"all rows: vidray errors {arguments.store} --to csv")
     return 0

@@ -68,10 +68,11 @@ def run_extract(arguments: argparse.Namespace) -> int:
 def _say_summary(summary: Any, store: str, extractors: int) -> None:
     clips = counted(summary.clips, "clip")
     clips += f" x {extractors} extractors = {summary.planned:,}" if extractors > 1 else ""
+    speed = f", {summary.x_realtime:.1f}x real time" if summary.done else ""
     say(
         f"{counted(summary.videos, 'video')} ({summary.videos_failed:,} unreadable), {clips}: "
         f"{summary.done:,} done, {summary.failed:,} failed, {summary.skipped:,} skipped as done before; "
-        f"{summary.wall_s:.1f} s, {summary.x_realtime:.1f}x real time; tables in {store}",
+        f"{summary.wall_s:.1f} s{speed}; tables in {store}",
     )
 
 

@@ -10,7 +10,7 @@ from vidray.cli.arguments import command, print_json, tell
 from vidray.cli.corpus import add_corpus, planner_of
 from vidray.cli.failures import say_failures, say_nothing_done
 from vidray.errors import UsageError
-from vidray.wording import counted
+from vidray.wording import counted, lasting
 
 PIXELS_A_CPU_SECOND = 150e6
 """A rough speed of decoding H.264 on one core, for the estimate of `plan --dry-run`."""
@@ -53,9 +53,9 @@ def run_plan(arguments: argparse.Namespace) -> int:
         print_json({**counts, "video_s": estimated.video_s, "decode_cpu_s": cpu_s})
         return 0
     tell(f"videos        {estimated.videos:,}")
-    tell(f"hours         {estimated.video_s / 3600:,.2f}")
+    tell(f"length        {lasting(estimated.video_s)}")
     tell(f"clips         {estimated.clips:,}")
-    tell(f"decode work   about {cpu_s / 3600:,.2f} CPU hours at most ({estimated.decode_pixels / 1e9:,.1f} gigapixels)")
+    tell(f"decode work   about {lasting(cpu_s)} of a CPU at most ({estimated.decode_pixels / 1e9:,.1f} gigapixels)")
     tell(f"unreadable    {len(estimated.failures):,}")
     for uri, message in estimated.failures:
         tell(f"  {uri}: {message}")

@@ -8,7 +8,7 @@ import datetime
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, tell
-from vidray.wording import counted
+from vidray.wording import counted, lasting
 
 
 def add(commands: Any) -> None:
@@ -25,8 +25,8 @@ def run_status(arguments: argparse.Namespace) -> int:
         print_json(dataclasses.asdict(found))
         return 0
     unreadable = f" ({found.videos_failed:,} unreadable)" if found.videos_failed else ""
-    hours = f"{found.video_s / 3600:,.2f} hours"
-    tell(f"{counted(found.videos, 'video')}{unreadable}, {hours}, {counted(found.clips, 'clip')} of {_corpora(found)}")
+    videos = f"{counted(found.videos, 'video')}{unreadable}, {lasting(found.video_s)}"
+    tell(f"{videos}, {counted(found.clips, 'clip')} of {_corpora(found)}")
     for table in found.tables:
         tell(f"features/{table.name}: {', '.join(_told(table))}")
     for name, rows in found.labels.items():
@@ -48,7 +48,7 @@ def _told(table: Any) -> list[str]:
     told += [f"{table.missing:,} missing: run extract again"] if table.missing else []
     told += [f"{counted(table.outdated, 'part')} made of older rows: run extract again"] if table.outdated else []
     if table.changed_at is not None:
-        told.append(f"written {_age(table.changed_at)} ago")
+        told.append(f"written {_age(table.changed_at)}")
     states = {"none": "no index", "current": "indexed", "behind": f"the index is behind: run index -x {table.name}"}
     told.append(states.get(table.index, table.index))
     return told
@@ -57,6 +57,8 @@ def _told(table: Any) -> list[str]:
 def _age(changed_at: str) -> str:
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(changed_at)
     minutes = int(age.total_seconds() // 60)
+    if minutes < 1:
+        return "just now"
     if minutes >= 2 * 24 * 60:
-        return counted(minutes // (24 * 60), "day")
-    return counted(minutes // 60, "hour") if minutes >= 120 else counted(max(0, minutes), "minute")
+        return f"{counted(minutes // (24 * 60), 'day')} ago"
+    return f"{counted(minutes // 60, 'hour') if minutes >= 120 else counted(minutes, 'minute')} ago"

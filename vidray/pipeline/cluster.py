@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -91,8 +91,9 @@ class Cluster:
         question: What its nodes were asked before they got work, and nodes that join are asked.
     """
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, say: Callable[[str], None] = lambda line: None) -> None:
         self._address = address
+        self._say = say
         self._started = False
         self._store: Folder | None = None
         self.question: Question | None = None
@@ -108,6 +109,7 @@ class Cluster:
         address = self._address or os.environ.get("RAY_ADDRESS")
         where = "on this machine" if address is None else f"at {address}"
         self.local = address is None
+        self._say(f"{'starting' if address is None else 'connecting to'} Ray {where}")
         if address is None:
             # else Ray starts idle workers ahead, one a CPU, whose imports take the cores that ours need
             os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
@@ -170,8 +172,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[Cluster]:
-    connection = Cluster(address)
+def cluster(address: str | None, say: Callable[[str], None] = lambda line: None) -> Iterator[Cluster]:
+    """A connection that is closed again; `say` is told when Ray is started, which takes seconds."""
+    connection = Cluster(address, say)
     try:
         yield connection
     finally:

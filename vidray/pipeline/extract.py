@@ -22,7 +22,7 @@ from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.levels import Bindings, bind, describe_all, with_missing
-from vidray.pipeline.plan import known_uris, plan_listing, planner_of, settle_changes
+from vidray.pipeline.plan import chosen_planner, known_uris, plan_listing, settle_changes
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
@@ -67,7 +67,7 @@ def extract(
         corpus: A file, a directory, a glob or a manifest on any fsspec URL.
         store: Any fsspec URL of a directory; made if it is not there.
         extractors: Names, `module:Class` paths or objects; a mapping gives the tables names of their own.
-        planner: How videos become clips; by default of 10 s. A store has one.
+        planner: How videos become clips; by default as in the store, of 10 s in a new one. A store has one.
         limit: Plan only the first so many videos of the listing.
         retry_failed: Do what failed in earlier runs again.
         refresh: Ask about every file again, and take changed ones in as new videos; their old rows are removed.
@@ -84,7 +84,7 @@ def extract(
     """
     corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
     target = Store(store)
-    planner = planner_of(planner)
+    planner = chosen_planner(planner, target)
     check_text(device=device)
     bindings = bind(target, name_tables(extractors), progress.say)
     run = RunRecord(target, corpus=corpus, tables=bindings.extractors, planner=planner)
@@ -94,7 +94,7 @@ def extract(
     if ray_address is None and "RAY_ADDRESS" not in os.environ:
         planned = known_uris(target) if refresh else known
         _settle(target, bindings.extractors, has_more=any(video.uri not in planned for video in listing.videos))
-    with Lease(target.folder, say=progress.say) as lease, cluster(ray_address) as connection:
+    with Lease(target.folder, say=progress.say) as lease, cluster(ray_address, progress.say) as connection:
         try:
             # another run may have written while this one waited
             stale = check_store(target, bindings, planner, refresh=refresh)

@@ -22,6 +22,7 @@ from vidray.planning import (
     FixedStride,
     Planner,
     parts_of,
+    planner_of,
     survey_of,
 )
 from vidray.storage import place_of
@@ -65,14 +66,14 @@ def plan(
 ) -> PlanSummary:
     """Write the videos and clips of a corpus into a store; extracts nothing. Arguments and errors as of `extract`."""
     corpus, progress = place_of(corpus, "corpus"), progress_of(progress)
-    planner = planner_of(planner)
     target = Store(store)
+    planner = chosen_planner(planner, target)
     target.check_plan(planner.config)
     known = frozenset[str]() if refresh else known_uris(target)
     listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns)
     with (
         Lease(target.folder, say=progress.say) as lease,
-        cluster(ray_address) as connection,
+        cluster(ray_address, progress.say) as connection,
         contextlib.closing(progress),
     ):
         settle_changes(target, listing, progress, refresh=refresh, prune=prune)
@@ -80,10 +81,14 @@ def plan(
     return planned_in(target)
 
 
-def planner_of(planner: Planner | None) -> Planner:
-    """The planner that was asked for, or that of 10 s. Raises TypeError for what is none."""
+def chosen_planner(planner: Planner | None, store: Store | None = None) -> Planner:
+    """The planner that was asked for, else the one that a store was planned with, else that of 10 s.
+
+    Raises TypeError for what is no planner, and UsageError where the store's own is not vidray's.
+    """
     if planner is None:
-        return FixedStride()
+        config = None if store is None else store.config()
+        return FixedStride() if config is None else planner_of(config["plan"])
     check_has("a planner", "config", "spans", planner=planner)
     return planner
 
@@ -109,11 +114,11 @@ def estimate(
     listing = list_corpus(corpus, limit=limit, text_columns=text_columns)
     for warning in listing.warnings:
         progress.say(warning)
-    planner = planner_of(planner)
+    planner = chosen_planner(planner)
     _check_survey(planner)
     parts = parts_of(listing.videos, itertools.count())
     found = []
-    with cluster(ray_address) as connection, contextlib.closing(progress):
+    with cluster(ray_address, progress.say) as connection, contextlib.closing(progress):
         is_small = len(parts) == 1 and survey_of(planner) is None
         if not is_small:
             connection.connect()

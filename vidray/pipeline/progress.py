@@ -14,6 +14,7 @@ from rich.text import Text
 from vidray.terminal import shown
 
 LOG_EVERY_S = 10.0
+BAR_CELLS = 20
 
 
 class Progress:
@@ -76,7 +77,8 @@ class Progress:
 
     def _line(self) -> Text:
         elapsed_s = max(1e-6, time.monotonic() - self._began)
-        words = [f"{self._phase} {self._count:,}/{self._total:,} {self._unit}"]
+        bar = f"{_bar(self._count, self._total)} " if self._live is not None else ""
+        words = [f"{self._phase} {bar}{self._count:,}/{self._total:,} {self._unit}"]
         if self._video_s:
             words.append(f"{self._video_s / elapsed_s:.1f}x real time")
         if self._failed:
@@ -96,6 +98,12 @@ def progress_of(progress: Progress | bool | None) -> Progress:
     if not isinstance(progress, bool | None):
         raise TypeError(f"progress must be True, False or a Progress, got {type(progress).__name__}")
     return Progress(quiet=not progress)
+
+
+def _bar(count: int, total: int) -> str:
+    """How much of it is done, as a bar of `BAR_CELLS`."""
+    cells = BAR_CELLS * min(count, total) // max(1, total)
+    return f"[{'#' * cells}{'.' * (BAR_CELLS - cells)}]"
 
 
 def _clock(seconds: float) -> str:

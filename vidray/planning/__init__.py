@@ -58,7 +58,7 @@ def planner_of(config: Mapping[str, Any]) -> Planner:
     kind = config.get("planner", "fixed_stride")
     if kind not in _BUILT_IN:
         raise UsageError(
-            f"the store was planned by '{kind}', which is not vidray's; say what is meant by a span (--at)"
+            f"the store was planned by '{kind}', not by vidray: name it with --planner, or a query's span with --at"
         )
     planner: Planner = _BUILT_IN[kind].of(config)
     return planner
