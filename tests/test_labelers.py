@@ -98,6 +98,23 @@ def test_scores_rise_with_the_probability_and_none_is_left_without_classes():
     np.testing.assert_array_equal(labeler.scores(rows.slice(1, 1))[0], scores[1])
 
 
+def test_clips_are_ranked_by_what_their_classes_mean_together():
+    labeler = ClassNames("x", ("a sailing boat", "a dog"), "frame")
+    agreeing = {"schooner": 0.2, "catamaran": 0.2, "yawl": 0.2, "trimaran": 0.2}
+    astray = {"schooner": 0.2, "Chihuahua": 0.2, "teapot": 0.2, "bagel": 0.2}
+    rows = found(astray, agreeing, None, {})
+    ranking = labeler.ranking_scores(rows)
+    assert ranking.shape == (4, 2)
+    assert ranking.dtype == np.float32
+    assert ranking[1, 0] > labeler.scores(rows)[1, 0] > ranking[0, 0]
+    assert ranking[0, 1] > ranking[1, 1]
+    assert (ranking[2:] == 0).all()
+    np.testing.assert_allclose(labeler.ranking_scores(rows.slice(1, 1))[0], ranking[1], rtol=1e-5)
+    boxes = ClassNames("x", ("a dog",), "object")
+    things = found({"dog": 0.9}, {"car": 0.8})
+    np.testing.assert_array_equal(boxes.ranking_scores(things), boxes.scores(things))
+
+
 def test_the_labels_of_a_batch_are_not_all_held_at_once():
     scores = np.random.default_rng(0).random((400, 500), dtype=np.float32)
     tracemalloc.start()

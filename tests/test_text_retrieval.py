@@ -46,7 +46,7 @@ def test_the_clips_that_a_text_fits_best_come_first(store):
     assert (best.uri, best.start_s, best.end_s) == ("/videos/0.mp4", 0.0, 10.0)
     assert result.hits[1].score == result.hits[2].score > 0.3
     rows = store.read("features/frames", 0)
-    scores = ClassNames("frames", ("a dog",), "frame").scores(rows)[:, 0]
+    scores = ClassNames("frames", ("a dog",), "frame").ranking_scores(rows)[:, 0]
     np.testing.assert_allclose([best.score, result.hits[1].score], scores[[0, 3]])
     assert {(hit.modality, hit.extractor) for hit in result.hits} == {("frames", "frames")}
     assert len(vidray.search(store.url, text="a dog", extractor="frames", k=100).hits) == 7

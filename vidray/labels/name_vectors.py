@@ -32,6 +32,13 @@ def vectors_of(names: Sequence[str]) -> Floats:
     return np.array(rows, dtype=np.float32).reshape(len(names), DIM)
 
 
+@cache
+def mean_vector() -> Floats:
+    """What all shipped names have in common, (384,); 0 where none are."""
+    known = list(_shipped().values())
+    return np.mean(known, axis=0, dtype=np.float32) if known else np.zeros(DIM, np.float32)
+
+
 def with_kind(name: str, kind_of: dict[str, str]) -> str:
     """A name with what kind of thing it is, `Chihuahua, dog`, where that is known."""
     return f"{name}, {kind_of[name]}" if name in kind_of else name

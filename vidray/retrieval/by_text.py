@@ -55,7 +55,7 @@ def _scored(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
             raise UsageError(f"{store.url}/{table} has no column {', '.join(lacking)}; name another table with -x")
         for rows in store.stream(table, part, [*SHOWN, *labeler.columns], rows=READ_ROWS):
             known = rows.filter(rows["labels"].is_valid())
-            scores = pa.array(labeler.scores(known)[:, 0])
+            scores = pa.array(labeler.ranking_scores(known)[:, 0])
             yield known.select(SHOWN).append_column("score", scores)
 
 
