@@ -175,10 +175,16 @@ def write_plan(store_url: str, count: int, features: pa.Schema | None) -> None:
 class EmptyPool:
     """Stands in for the pool of workers: stages empty rows for every slice, in this process."""
 
-    def __init__(self, placement: Any, store_url: str, extractors: Mapping[str, Any]) -> None:
+    stood = True
+    lost = nodes_lost = 0
+
+    def __init__(self, store_url: str, cluster: Any, *, say: Any) -> None:
         from vidray.store import Store
 
         self._store = Store(store_url)
+
+    def equip(self, extractors: Mapping[str, Any], bound: Mapping[str, Any], memory_bytes: int) -> None:
+        """No network is held."""
 
     def __enter__(self) -> EmptyPool:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vidray.media import Audio, ClipInput, FrameRate, Resize, Sampling
+from vidray.media import Audio, ClipInput, Columns, FrameRate, Resize, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +93,24 @@ class Unhurried(MeanColour):
             return extract(items)
 
         return slowly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """Which process extracts a clip: from its frames, or where `of` names a table, from that."""
+
+    name: str = "process"
+    of: str | None = None
+
+    @property
+    def inputs(self) -> dict[str, Sampling | Columns]:
+        if self.of is None:
+            return {"frames": FrameRate(fps=1.0, resize=Resize(size=(36, 64)))}
+        return {"before": Columns(self.of, ["pid"])}
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("pid", pa.int64())])
+
+    def load(self, device: str):
+        return lambda items: {"pid": [os.getpid()] * len(items)}

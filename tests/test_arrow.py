@@ -33,7 +33,7 @@ def test_workers_with_extractors_of_others_keep_pandas(repository: Path) -> None
     code = (
         "from vidray.pipeline.pool import _Worker\n"
         "from tests.extractors_for_tests import MeanColour\n"
-        "_Worker('/nowhere', {'m': MeanColour()}, {})\n"
+        "_Worker('/nowhere').hold({'m': MeanColour()}, {})\n"
         "import pandas as pd, pyarrow as pa\n"
         "print(pa.array(pd.Series([0.1, 0.2, 0.3]).sort_values(ascending=False)).to_pylist())"
     )

@@ -556,7 +556,9 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     assert {(r.work, r.done, r.failed) for r in found} == {
         (r.work, r.done, r.failed) for r in receipts if r.work != lost
     }
-    again = _Worker(store.url, tables, {}).work(task)
+    other = _Worker(store.url)
+    assert other.hold(tables, {}) is None
+    again = other.work(task)
     assert isinstance(next(again), Receipt)
     # Ray sends values in
     assert [type(again.send("go on")) for _ in found[1:]] == [Receipt] * (len(found) - 1)
@@ -584,6 +586,23 @@ except ZeroDivisionError:
 
 
 @pytest.mark.slow
+def test_a_local_worker_stays_for_the_tables_that_are_made_from_tables(tmp_path):
+    write_video(tmp_path / "a.mp4", SyntheticVideo(frames=40))
+    code = """
+import sys
+import vidray
+from extractors_for_tests import Process
+
+tables = {"first": Process(), "second": Process(of="first"), "third": Process(of="second")}
+vidray.extract(*sys.argv[1:], extractors=tables)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    paths = [str(tmp_path / "a.mp4"), str(tmp_path / "store")]
+    subprocess.run([sys.executable, "-c", code, *paths], check=True, env=environment, cwd=Path(__file__).parent)
+    pids = {row["pid"] for table in ("first", "second", "third") for row in rows(Path(paths[1]), f"features/{table}")}
+    assert len(pids) == 1
+
+
 def test_a_local_cluster_starts_no_worker_before_there_is_work():
     code = """
 import time

@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 from vidray.arguments import check_text
-from vidray.corpus import Listing, list_corpus
+from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError, one_line
 from vidray.extractors import resolve, slug, table_of
 from vidray.extractors.inputs import Bound
@@ -27,7 +27,6 @@ from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
-from vidray.pipeline.staff import Staff
 from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
 from vidray.pipeline.witness import UNREACHABLE
 from vidray.pipeline.worker import Receipt, receipt_of
@@ -115,8 +114,12 @@ def extract(
             run.takes(bindings.extractors)
             take_back(target, bindings.extractors, retry_failed=retry_failed)
             specs = describe_all(target, bindings)
-            for tables in bindings.levels():
-                _fill(target, bindings, specs, tables, connection, listing, device, progress, run, lease)
+            with Pool(target.url, connection, say=progress.say) as pool:
+                witness = next((video.uri for video in listing.videos if video.is_seen), None)
+                filling = _Filling(
+                    target, bindings, specs, connection, device, progress, run, lease, pool, witness_uri=witness
+                )
+                filling.fill_all()
             lease.check()
             target.clear_staging()
             return run.finish()
@@ -157,34 +160,6 @@ def check_store(store: Store, bindings: Bindings, planner: Planner, *, refresh: 
     return stale
 
 
-def _fill(
-    store: Store,
-    bindings: Bindings,
-    specs: Mapping[str, Mapping[str, Any]],
-    tables: Sequence[str],
-    connection: Cluster,
-    listing: Listing,
-    device: Device,
-    progress: Progress,
-    run: RunRecord,
-    lease: Lease,
-) -> None:
-    """Fill the tables of one level; those that they are made from are whole by now."""
-    derived = {table: bindings.bound[table] for table in tables if bindings.bound[table]}
-    for table, bound in derived.items():
-        begin_outdated(store, table, bound)
-    staged = {table: store.staged(table) for table in tables}
-    missing = missing_parts(store, tables)
-    if not missing:
-        return
-    for table in tables:
-        store.write_spec(table, specs[table])
-    connection.connect()
-    connection.check_nodes(store.folder, next((v.uri for v in listing.videos if v.is_seen), None))
-    extractors = {table: bindings.extractors[table] for table in tables}
-    _Filling(store, extractors, bindings.bound, connection, device, progress, run, lease).fill(missing, staged)
-
-
 def name_tables(
     extractors: Sequence[str | Extractor] | Mapping[str, str | Extractor], **options: Any
 ) -> dict[str, Extractor]:
@@ -214,20 +189,57 @@ def name_tables(
 
 @dataclass
 class _Filling:
-    """One run's work on one store: waves of parts, each decoded, extracted and published."""
+    """One run's work on one store: level after level, in waves of parts, each decoded, extracted and published.
+
+    Attributes:
+        extractors: Of the level that is being filled.
+        witness_uri: A file of the corpus that every node has to see, where there is one.
+        lost: What the last worker that was lost is known to have died of.
+    """
 
     store: Store
-    extractors: dict[str, Extractor]
-    bound: Mapping[str, Bound]
+    bindings: Bindings
+    specs: Mapping[str, Mapping[str, Any]]
     cluster: Cluster
     device: Device
     progress: Progress
     run: RunRecord
     lease: Lease
+    pool: Pool
+    witness_uri: str | None
+    extractors: dict[str, Extractor] = field(default_factory=dict)
     lost: str = ""
-    """What the last worker that was lost is known to have died of."""
 
-    def fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
+    @property
+    def bound(self) -> Mapping[str, Bound]:
+        return self.bindings.bound
+
+    def fill_all(self) -> None:
+        """Fill every table of the run."""
+        try:
+            for tables in self.bindings.levels():
+                self._fill_level(tables)
+        finally:
+            self.run.count("workers_lost", self.pool.lost)
+            self.run.count("nodes_lost", self.pool.nodes_lost)
+
+    def _fill_level(self, tables: Sequence[str]) -> None:
+        """Fill the tables of one level; those that they are made from are whole by now."""
+        for table in tables:
+            if self.bound[table]:
+                begin_outdated(self.store, table, self.bound[table])
+        staged = {table: self.store.staged(table) for table in tables}
+        missing = missing_parts(self.store, tables)
+        if not missing:
+            return
+        for table in tables:
+            self.store.write_spec(table, self.specs[table])
+        self.cluster.connect()
+        self.cluster.check_nodes(self.store.folder, self.witness_uri)
+        self.extractors = {table: self.bindings.extractors[table] for table in tables}
+        self._fill(missing, staged)
+
+    def _fill(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> None:
         placement = self.cluster.placement(device=self.device, extractors=self.extractors.values())
         self.run.settings["placement"] = dataclasses.asdict(placement)
         if not self.cluster.local:
@@ -244,30 +256,27 @@ class _Filling:
         )
         with ThreadPoolExecutor(PUBLISHING_HERE) as threads:
             publisher = Publisher(self.store, self.extractors, threads=threads if self.cluster.local else None)
-            staff = Staff(self.cluster, placement.memory_bytes, say=self.progress.say)
-            with Pool(placement, self.store.url, self.extractors, self.bound, staff, say=self.progress.say) as pool:
-                try:
-                    for wave in _waves(works):
-                        self.lease.check()
-                        self._run_wave(wave, placement, pool, publisher)
-                except StorageGoneError:
-                    # what is still at work could stage more of the same
-                    pool.close()
-                    time.sleep(WORKERS_END_S)
-                    self._unstage_unreachable(publisher)
-                    raise
-                finally:
-                    self.run.count("workers_lost", pool.lost)
-                    self.run.count("nodes_lost", staff.nodes_lost)
+            if not placement.decoders:
+                self.pool.equip(self.extractors, self.bound, placement.memory_bytes)
+            try:
+                for wave in _waves(works):
+                    self.lease.check()
+                    self._run_wave(wave, placement, publisher)
+            except StorageGoneError:
+                # what is still at work could stage more of the same
+                self.pool.close()
+                time.sleep(WORKERS_END_S)
+                self._unstage_unreachable(publisher)
+                raise
             publisher.wait()
 
-    def _run_wave(self, wave: Sequence[PartWork], placement: Placement, pool: Pool, publisher: Publisher) -> None:
+    def _run_wave(self, wave: Sequence[PartWork], placement: Placement, publisher: Publisher) -> None:
         for work in wave:
             publisher.expect(work)
         blocks = [block for work in wave for block in work.blocks]
         for _ in range(PASSES):
             tasks = list(tasks_of(blocks, max(placement.decoders, placement.extractors)))
-            for receipt in self._receipts(tasks, placement, pool):
+            for receipt in self._receipts(tasks, placement):
                 self._received(receipt, publisher)
             self._find_unreported(blocks, publisher)
             before, blocks = len(blocks), unstaged(blocks, publisher)
@@ -277,7 +286,7 @@ class _Filling:
             if len(blocks) == before and before > BLOCKS_OF_A_BROKEN_CLUSTER:
                 raise _broken(blocks, f"none of {before} blocks of clips came back")
             self.progress.say(f"{len(blocks)} blocks of clips went missing; trying these again")
-        if not (placement.decoders or pool.stood):
+        if not (placement.decoders or self.pool.stood):
             raise ClusterError(
                 "no worker lives to load its networks, for want of memory perhaps; no file is blamed, what is done is "
                 f"kept; of the last one is known: {self.lost}"
@@ -287,7 +296,7 @@ class _Filling:
             raise _broken(blocks, f"{clips} clips went missing {PASSES} times")
         self.progress.say(f"{clips} clips went missing {PASSES} times; trying them one by one")
         self.run.count("clips_isolated", clips)
-        pool.close()
+        self.pool.close()
         for receipt in isolate(blocks, self.store, self.extractors, self.bound, placement, say=self.progress.say):
             self._received(receipt, publisher)
 
@@ -318,7 +327,7 @@ class _Filling:
                 rows = self.store.read_staged(item.table, item.key)
                 self._received(receipt_of(item, rows, block.seconds_of(item), time.time()), publisher)
 
-    def _receipts(self, tasks: Sequence[Task], placement: Placement, pool: Pool) -> Iterator[Receipt]:
+    def _receipts(self, tasks: Sequence[Task], placement: Placement) -> Iterator[Receipt]:
         import ray
 
         if not tasks:
@@ -329,7 +338,7 @@ class _Filling:
                     tasks, placement, self.store.url, self.extractors, self.bound, say=self.progress.say
                 )
             else:
-                yield from pool.receipts(tasks)
+                yield from self.pool.receipts(tasks)
         except ray.exceptions.RayError as e:
             self.lost = one_line(e)[-300:]
             self.progress.say(f"a worker was lost: {self.lost}")

@@ -20,12 +20,12 @@ from vidray.arrow import without_pandas
 from vidray.errors import ClusterError
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
-from vidray.pipeline.cluster import Placement
+from vidray.pipeline.cluster import Cluster
 from vidray.pipeline.staff import Hired, Staff
 from vidray.pipeline.tasks import Task
 from vidray.pipeline.trouble import Trouble, spare, trouble_of
 from vidray.pipeline.witness import Witnessed
-from vidray.pipeline.worker import Receipt, SliceExtractor, decode_task, samplings
+from vidray.pipeline.worker import Receipt, Samplings, SliceExtractor, decode_task, samplings
 from vidray.sandbox import Sandbox
 from vidray.store import Store
 
@@ -59,27 +59,20 @@ class _Work:
 
 
 class Pool:
-    """Workers that hold their networks for all of a run; they end with the `with` block.
+    """Workers that stay for all of a run and hold one level's networks after another's; they end with the `with` block.
 
     Attributes:
         stood: Whether any worker has been ready for work so far.
         lost: How many workers were lost, with their nodes or alone.
     """
 
-    def __init__(
-        self,
-        placement: Placement,
-        store_url: str,
-        extractors: Mapping[str, Extractor],
-        bound: Mapping[str, Bound],
-        staff: Staff,
-        *,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        self._held = (store_url, dict(extractors), dict(bound))
-        self._memory_bytes = placement.memory_bytes
-        self._staff = staff
+    def __init__(self, store_url: str, cluster: Cluster, *, say: Callable[[str], None] = lambda line: None) -> None:
+        self._store_url = store_url
+        self._cluster = cluster
         self._say = say
+        self._held: tuple[Mapping[str, Extractor], Mapping[str, Bound]] = ({}, {})
+        self._memory_bytes = 0
+        self._staff: Staff | None = None
         self._waiting: deque[_Try] = deque()
         self._starting: dict[Any, Hired] = {}
         self._working: dict[Any, _Work] = {}
@@ -99,9 +92,33 @@ class Pool:
     ) -> None:
         self.close()
 
+    @property
+    def staff(self) -> Staff:
+        """The workers of this run; the cluster must be connected."""
+        if self._staff is None:
+            self._staff = Staff(self._cluster, self._memory_bytes, say=self._say)
+        return self._staff
+
+    @property
+    def nodes_lost(self) -> int:
+        return 0 if self._staff is None else self._staff.nodes_lost
+
+    def equip(self, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound], memory_bytes: int) -> None:
+        """Have workers hold these extractors' networks from now on; those that live, where they reserve enough."""
+        self._held = (dict(extractors), dict(bound))
+        self.stood = False
+        if memory_bytes > self._memory_bytes:
+            self.close()
+            self._memory_bytes = memory_bytes
+            self.staff.reserve(memory_bytes)
+        for worker in self._idle:
+            self._starting[worker.actor.hold.remote(*self._held)] = worker
+        self._idle.clear()
+
     def close(self) -> None:
         """End the workers, wait until they have ended, and give their CPUs back; the next tasks start others."""
-        self._staff.end_all()
+        if self._staff is not None:
+            self._staff.end_all()
         for held in (self._waiting, self._starting, self._working, self._idle):
             held.clear()
 
@@ -119,7 +136,7 @@ class Pool:
 
         self._waiting.extend(map(_Try, tasks))
         self._error, self._deaths = None, 0
-        self._crew = min(self._staff.room(), len(tasks))
+        self._crew = min(self.staff.room(), len(tasks))
         self._heard_at = self._said_at = time.monotonic()
         while self._waiting or self._working:
             self._hand_out()
@@ -142,11 +159,11 @@ class Pool:
             answers = worker.actor.work.options(num_returns="streaming").remote(tried.task)
             self._working[answers] = _Work(worker, tried, time.monotonic())
         while len(self._starting) < len(self._waiting):
-            hired = self._staff.hire(_Worker, *self._held)
+            hired = self.staff.hire(_Worker, self._store_url)
             if hired is None:
                 break
-            self._starting[hired.actor.ready.remote()] = hired
-        self._staff.scout(len(self._waiting) - len(self._starting))
+            self._starting[hired.actor.hold.remote(*self._held)] = hired
+        self.staff.scout(len(self._waiting) - len(self._starting))
 
     def _hear(self, answer: Any) -> Iterator[Receipt]:
         """What a worker answers: that it stands, a receipt, or that its task is done. One that died loses its task."""
@@ -165,7 +182,7 @@ class Pool:
         if isinstance(receipt, Trouble):
             if work is not None:
                 raise receipt.error
-            self._staff.blame(worker, receipt.error)
+            self.staff.blame(worker, receipt.error)
             return
         self.stood = True
         self._heard_at = self._said_at = time.monotonic()
@@ -182,8 +199,8 @@ class Pool:
         self.lost += 1
         work = self._working.pop(answer, None)
         worker = self._starting.pop(answer) if work is None else work.worker
-        is_of_node = self._staff.is_on_lost_node(worker)
-        self._staff.end(worker)
+        is_of_node = self.staff.is_on_lost_node(worker)
+        self.staff.end(worker)
         self._deaths += not is_of_node
         if work is not None and (is_of_node or work.tried.lost < TASK_RETRIES):
             self._waiting.appendleft(replace(work.tried, lost=work.tried.lost + (not is_of_node)))
@@ -196,7 +213,7 @@ class Pool:
     def _look(self) -> None:
         """Count the nodes, let go who has nothing to do, and end waits that last too long."""
         now = time.monotonic()
-        self._staff.look()
+        self.staff.look()
         if not self._waiting:
             self._let_go()
         for answer, work in list(self._working.items()):
@@ -211,10 +228,10 @@ class Pool:
         needs = f"each needs a CPU and {self._memory_bytes / (1 << 30):.1f} GiB of memory"
         if now - self._heard_at > START_S:
             raise ClusterError(
-                f"no worker has started for {START_S / 60:.0f} min: {needs}, {self._staff.state()}; add nodes, or end "
+                f"no worker has started for {START_S / 60:.0f} min: {needs}, {self.staff.state()}; add nodes, or end "
                 "what else runs there; what is done is kept"
             )
-        self._say_quiet(now, f"waiting for a worker to start; {needs}, {self._staff.state()}")
+        self._say_quiet(now, f"waiting for a worker to start; {needs}, {self.staff.state()}")
 
     def _say_quiet(self, now: float, what: str) -> None:
         if now - self._said_at > SAY_EVERY_S:
@@ -222,26 +239,30 @@ class Pool:
             self._say(f"nothing has come in for {now - self._heard_at:.0f} s: {what}")
 
     def _let_go(self) -> None:
-        """Nothing waits: who is idle, or still starts, gives its CPU back."""
-        for worker in (*self._idle, *self._starting.values()):
-            self._staff.end(worker)
-        self._idle.clear()
+        """Nothing waits: who still starts gives its CPU back, and who is idle too where others may need it."""
+        for worker in self._starting.values():
+            self.staff.end(worker)
         self._starting.clear()
+        if not self._cluster.local:
+            for worker in self._idle:
+                self.staff.end(worker)
+            self._idle.clear()
 
 
 class _Worker:
     """Decodes in a sandbox of its own and extracts, one after the other on one core."""
 
-    def __init__(self, store_url: str, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound]) -> None:
-        if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
-            without_pandas()
-        self._samplings = samplings(extractors)
-        self._extractor = SliceExtractor(store_url, extractors, "cpu", bound)
+    def __init__(self, store_url: str) -> None:
+        self._store_url = store_url
+        self._samplings: Samplings = {}
+        self._extractor: SliceExtractor | None = None
         self._sandbox = Witnessed(Sandbox(), Store(store_url))
 
-    def ready(self) -> Trouble | None:
-        """Answers when the networks are loaded and the sandbox stands, or with why they cannot."""
-        return trouble_of(self._prepare)
+    def hold(self, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound]) -> Trouble | None:
+        """Answers when these extractors' networks are loaded, and the sandbox stands where they look at media; or with
+        why they cannot. Those before are dropped first."""
+        self._extractor = None
+        return trouble_of(lambda: self._take(extractors, bound))
 
     def work(self, task: Task) -> Iterator[Receipt | Trouble]:
         """Trouble that concerns all work is handed on: raised here, the task would be tried again."""
@@ -249,11 +270,17 @@ class _Worker:
         for found in spare(lambda: self._filled(task)):  # noqa: UP028
             yield found
 
-    def _prepare(self) -> None:
-        self._sandbox.start()
+    def _take(self, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound]) -> None:
+        if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
+            without_pandas()
+        self._samplings = samplings(extractors)
+        self._extractor = SliceExtractor(self._store_url, extractors, "cpu", bound)
+        if any(self._samplings.values()):
+            self._sandbox.start()
         self._extractor.wait()
 
     def _filled(self, task: Task) -> Iterator[Receipt]:
+        assert self._extractor is not None
         receipts, left = self._extractor.split_staged(task)
         yield from receipts
         self._sandbox.about(task[0].slices[0].key.part)

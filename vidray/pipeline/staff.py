@@ -63,6 +63,11 @@ class Staff:
         self._counted_at = time.monotonic()
         self.nodes_lost = 0
 
+    def reserve(self, memory_bytes: int) -> None:
+        """Have workers that are hired from now on reserve so much; there must be none."""
+        self._memory_bytes = memory_bytes
+        self._posts = {node_id: self._post(post.node) for node_id, post in self._posts.items()}
+
     def room(self) -> int:
         """How many workers fit on the nodes in use; one where none seems to, as another job may end."""
         return max(1, min(MOST_WORKERS, sum(post.room for post in self._posts.values())))
