@@ -42,7 +42,11 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             features = f"{store.url}/features/{name}"
             index = open_index(f"{store.url}/{where}", verify=full, features=features)
             changed = _changed(store, name, index)
-        except (IndexFileError, StoreError, OSError) as e:
+        except StoreError:
+            # of its table, which cannot be read: checking that says so
+            yield Finding(where=where, what="lags behind its table, which changed", remedy=remedy, counts={"stale": 1})
+            continue
+        except (IndexFileError, OSError) as e:
             yield Finding(where=where, what=" ".join(str(e).split()), remedy=remedy, counts={"damaged": 1})
             continue
         if changed is not None:
