@@ -268,12 +268,25 @@ def expected_of(store: Path) -> Iterator[tuple[str, bytes]]:
         yield from ((name, folder.read_bytes(name)) for name in folder.sizes(kind))
 
 
+def _import_once() -> None:
+    """What commands use, so that their forks need not import it again."""
+    import torch  # noqa: F401
+
+    import vidray.exports.export
+    import vidray.index.build
+    import vidray.labels.imports
+    import vidray.pipeline.index
+    import vidray.retrieval.search
+    import vidray.store.accounts  # noqa: F401
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth of them")
     options = parser.parse_args()
+    _import_once()
     units.PART_VIDEOS, units.BLOCK_CLIPS = damaged_store.PART_VIDEOS, damaged_store.BLOCK_CLIPS
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vidray-corruptions-") as folder:
