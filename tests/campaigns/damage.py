@@ -43,11 +43,14 @@ class Corruption:
         name: What it is.
         act: Does it.
         says: A text that must be in what `verify` says of it: the file or the table that is wrong.
+        is_undone: Whether the store is what it was once all that is wrong is mended: what a table says that made it
+            is compared with what depends on it, and taken for true.
     """
 
     name: str
     act: Callable[[Store, random.Random], object]
     says: str
+    is_undone: bool = True
 
 
 def corruptions() -> list[Corruption]:
@@ -75,7 +78,6 @@ def _of_files() -> list[Corruption]:
         Corruption("an emptied part", lambda s, d: s.folder.write_bytes(part_file(FEATURES, 1), b""), FEATURES),
         Corruption("a page of zeros", lambda s, d: _zeros(s, part_file(FEATURES, 0)), FEATURES),
         Corruption("bytes at the end", lambda s, d: _append(s, part_file("clips", 1), b"\0" * 512), "clips/part-00001"),
-        Corruption("a folder in the place of a part", lambda s, d: _folder_at(s, part_file(FEATURES, 0)), FEATURES),
         Corruption("a link to itself", lambda s, d: _link_at(s, part_file(FEATURES, 1)), FEATURES),
         Corruption("a copy beside", lambda s, d: _copy(s, part_file(FEATURES, 0), f"{FEATURES}/copy.parquet"), "copy"),
         Corruption("a part of a number beyond", lambda s, d: _copy_part(s, (FEATURES, 0), (FEATURES, 7)), "part 7"),
@@ -94,15 +96,16 @@ def _plain(table: str) -> str:
 
 def _of_folders() -> list[Corruption]:
     gone = {
-        "all features": [FEATURES], "all errors": [ERRORS], "a whole table": [FEATURES, ERRORS],
-        "all rows of videos": [OF_VIDEOS], "all labels": [LABELS], "all labels of videos": [VIDEO_LABELS],
-        "all videos": ["videos"], "all clips": ["clips"], "all of the index": [f"{INDEX}/segments"],
+        "all features": ([FEATURES], COLOUR), "all errors": ([ERRORS], ERRORS),
+        "a whole table": ([FEATURES, ERRORS], COLOUR), "all rows of videos": ([OF_VIDEOS], OF_VIDEOS),
+        "all labels": ([LABELS], LABELS), "all labels of videos": ([VIDEO_LABELS], LABELS),
+        "all videos": (["videos"], "videos"), "all clips": (["clips"], "clips"),
+        "all of the index": ([f"{INDEX}/segments"], INDEX),
     }  # fmt: skip
     found = [
-        Corruption(f"removed: {name}", lambda s, d, t=tables: [s.folder.remove_tree(table) for table in t], tables[0])
-        for name, tables in gone.items()
+        Corruption(f"removed: {name}", lambda s, d, t=tables: [s.folder.remove_tree(table) for table in t], says)
+        for name, (tables, says) in gone.items()
     ]
-    found[2] = Corruption(found[2].name, found[2].act, COLOUR)
     found.append(Corruption("a file in the place of a table", _file_at_table, COLOUR))
     return found
 
@@ -123,7 +126,7 @@ def _of_descriptions() -> list[Corruption]:
         Corruption("a spec of other columns", lambda s, d: _edit(s, spec, columns=[["other", "int64"]]), FEATURES),
         Corruption("a spec whose columns are a text", lambda s, d: _edit(s, spec, columns="embedding"), spec),
         Corruption("a spec whose inputs are a text", lambda s, d: _edit(s, f"{DERIVED}/_spec.json", inputs="x"), DERIVED),
-        Corruption("a spec of another version", lambda s, d: _edit(s, spec, version="9"), COLOUR),
+        Corruption("a spec of another version", lambda s, d: _edit(s, spec, version="9"), COLOUR, False),
         Corruption("no record of what a part was made from", lambda s, d: s.folder.remove(inputs), DERIVED),
         Corruption("a cut off record of what a part was made from", lambda s, d: _cut(s, inputs, d), DERIVED),
         Corruption("another record of what a part was made from", lambda s, d: _edit(s, inputs, **{COLOUR: "0"}), DERIVED),
@@ -144,7 +147,6 @@ def _of_seals() -> list[Corruption]:
         Corruption("a seal of nothing", lambda s, d: s.folder.write_bytes(seal, b"{}"), seal),
         Corruption("a seal of another part", lambda s, d: _copy(s, seal_file(FEATURES, 1), seal), FEATURES),
         Corruption("a seal of other types", lambda s, d: _edit(s, seal, size_bytes="many"), seal),
-        Corruption("a seal that is a folder", lambda s, d: _folder_at(s, seal), seal),
     ]
 
 

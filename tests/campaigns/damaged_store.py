@@ -16,8 +16,11 @@ from vidray.media import ClipInput, Columns
 from vidray.testing import Sweep, SyntheticVideo, write_video
 
 COLOUR, PICKY, BRIGHTNESS, PETS = "mean_colour", "fails_on_dark", "brightness", "pets"
-EXTRACTORS = ("extractors_for_tests:MeanColour", "extractors_for_tests:FailsOnDark")
-DERIVED = "tests.campaigns.damaged_store:Brightness"
+MADE_BY = {
+    COLOUR: "extractors_for_tests:MeanColour",
+    PICKY: "extractors_for_tests:FailsOnDark",
+    BRIGHTNESS: "tests.campaigns.damaged_store:Brightness",
+}
 CLIP_S = "0.2"
 PART_VIDEOS, BLOCK_CLIPS = 2, 8
 VIDEOS = 4
@@ -74,9 +77,9 @@ class Made:
     def labels(self) -> Path:
         return self.folder / "labels.csv"
 
-    def extract(self, store: Path, *, options: Sequence[str] = ()) -> tuple[int, str]:
-        """Run the command that makes the store's tables; returns its status and what it said."""
-        asked = [option for name in (*EXTRACTORS, DERIVED) for option in ("-x", name)]
+    def extract(self, store: Path, *tables: str, options: Sequence[str] = ()) -> tuple[int, str]:
+        """Run the command that makes the store's tables, or some of them; returns its status and what it said."""
+        asked = [option for table in tables or MADE_BY for option in ("-x", MADE_BY[table])]
         return self.run("extract", str(self.corpus), str(store), "--clip-length", CLIP_S, *asked, *options)
 
     def run(self, *arguments: str) -> tuple[int, str]:

@@ -173,10 +173,11 @@ def _fill(
         begin_outdated(store, table, bound)
     staged = {table: store.staged(table) for table in tables}
     missing = missing_parts(store, tables)
+    for table in tables:
+        if missing or (store.spec(table) is None and store.parts(f"features/{table}")):
+            store.write_spec(table, specs[table])
     if not missing:
         return
-    for table in tables:
-        store.write_spec(table, specs[table])
     connection.connect()
     connection.check_nodes(store.folder, next((v.uri for v in listing.videos if v.is_seen), None))
     extractors = {table: bindings.extractors[table] for table in tables}

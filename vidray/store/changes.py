@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.corpus import Listing
+from vidray.errors import StoreError
 from vidray.extractors.inputs import columns_of, has_context, levels, samplings_of, video_schema_of
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, current
-from vidray.store.layout import HUMAN, KINDS, PROBE, VIDEO_ROW, SliceKey, staged_schema
+from vidray.store.layout import ERRORS, HUMAN, KINDS, PROBE, VIDEO_ROW, SliceKey, features_schema, staged_schema
 from vidray.store.plan import extractor_blocks, extractor_slices
 from vidray.store.store import Store
 
@@ -221,11 +222,19 @@ def _published_slices(
 ) -> Iterator[tuple[SliceKey, pa.Table]]:
     """The slices of which a published part has all rows, as they are staged."""
     schema = staged_schema(extractor.schema, video_schema_of(extractor))
-    failed, done = store.read(f"errors/{table}", part), store.read(f"features/{table}", part)
-    rows = pa.concat_tables([done, failed if failed_too else failed.slice(0, 0)], promote_options="default")
-    if VIDEO_ROW in schema.names:
-        rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
-    rows = rows.select(schema.names).cast(schema)
+    failed = store.read(f"errors/{table}", part, ERRORS.names)
+    done = store.read(f"features/{table}", part, features_schema(extractor.schema).names)
+    try:
+        rows = pa.concat_tables([done, failed if failed_too else failed.slice(0, 0)], promote_options="default")
+        if VIDEO_ROW in schema.names:
+            rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
+        rows = rows.select(schema.names).cast(schema)
+    except pa.ArrowException as e:
+        reason = " ".join(str(e).split())[:200]
+        raise StoreError(
+            f"{store.url}: part {part} of {table} has other columns than it should: {reason}; "
+            "vidray verify says what to do"
+        ) from e
     places = {clip_id: index for index, clip_id in enumerate(rows["clip_id"].to_pylist())}
     for block in extractor_blocks(store, part, extractor):
         for key, cut in extractor_slices(part, block, extractor):
@@ -249,10 +258,10 @@ def _stage_again(store: Store, table: str, part: int, slices: Mapping[SliceKey, 
 
 def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.DataType) -> pa.Table:
     """The rows of videos beside the first clip of each, as they are staged."""
-    videos = store.read(f"video_features/{table}", part)
+    videos = store.read(f"video_features/{table}", part, ["video_id", *(field.name for field in kind)])
     clips = store.read("clips", part, ["clip_id", "video_id"]).to_pylist()
     first = {row["video_id"]: row["clip_id"] for row in reversed(clips)}
-    by_clip = {first[row["video_id"]]: {name: row[name] for name in kind.names} for row in videos.to_pylist()}
+    by_clip = {first.get(row["video_id"]): {name: row[name] for name in kind.names} for row in videos.to_pylist()}
     values = [by_clip.get(clip_id) for clip_id in rows["clip_id"].to_pylist()]
     return rows.append_column(VIDEO_ROW, pa.array(values, kind))
 

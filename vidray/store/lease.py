@@ -156,6 +156,21 @@ def is_left_behind(folder: Folder, *, of: str = "") -> bool:
         return False
 
 
+def damaged_leases(folder: Folder) -> list[str]:
+    """The files of leases that nobody can read: they keep everybody from writing."""
+    found = []
+    for name in (_file_of(""), _file_of(OF_LABELS)):
+        try:
+            held = json.loads(folder.read_bytes(name))
+            if not isinstance(held, dict) or "token" not in held:
+                found.append(name)
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            found.append(name)
+    return found
+
+
 def _file_of(of: str) -> str:
     return f"_{of}{FILE}" if of else FILE
 

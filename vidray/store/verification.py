@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from vidray.errors import StoreError, UsageError
 from vidray.store.layout import INTENT
+from vidray.store.lease import damaged_leases
 from vidray.store.store import Store
 from vidray.store.verify.features import FeatureTable, check_features, feature_tables, stale_tables
-from vidray.store.verify.findings import WRONG, Check, Finding, counted, plan_anew
+from vidray.store.verify.findings import WRONG, Check, Finding, counted, damaged, plan_anew
 from vidray.store.verify.inventory import Inventory, inventory
 from vidray.store.verify.labels import check_labels, check_labels_spec
 from vidray.store.verify.plan import check_plan
@@ -73,6 +74,8 @@ def verify(store: str, *, full: bool = False, beside: Sequence[Check] = ()) -> V
         StoreError: What the store says of itself cannot be read.
     """
     source = Store(store)
+    if source.config() is None and source.folder.sizes("clips"):
+        raise StoreError(f"{source.url}/vidray.json: is not there, though clips are; put it back from a copy")
     if source.config() is None:
         raise UsageError(f"{source.url}: no vidray store there (no vidray.json)")
     held = inventory(source)
@@ -115,7 +118,15 @@ def _checked(
 def _others(store: Store, held: Inventory) -> Iterator[Finding]:
     for name in held.names("labels", "video_labels"):
         yield from check_labels_spec(store, name)
+    for name in damaged_leases(store.folder):
+        yield damaged(name, "cannot be read, and keeps runs from writing", "remove it if no run is writing this store")
     if store.folder.exists(INTENT):
+        try:
+            store.intent()
+        except StoreError as e:
+            what, _, remedy = str(e).removeprefix(f"{store.url}/{INTENT}: ").partition("; ")
+            yield damaged(INTENT, what, remedy)
+            return
         what = "videos were being removed when a run ended"
         yield Finding(where=INTENT, what=what, remedy="run vidray plan CORPUS STORE: it goes on with that")
 
