@@ -473,6 +473,22 @@ def test_an_object_that_changes_while_it_is_read_is_not_mixed(s3_behind_faults):
             file.read(10)
 
 
+def test_a_whole_file_that_is_replaced_while_it_is_read_is_read_again(s3_behind_faults, monkeypatch):
+    """As an index' `CURRENT`, of which every build writes another."""
+    folder, _ = s3_behind_faults
+    folder.write_bytes("CURRENT", b"v0001")
+    written, ask = [b"v0002", b"v0003"], remote._s3_range
+
+    async def late(*arguments):
+        if written:
+            await folder.fs._fs._pipe_file(folder.path("CURRENT"), written.pop(0))
+        return await ask(*arguments)
+
+    monkeypatch.setattr(remote, "_s3_range", late)
+    assert folder.read_bytes("CURRENT") == b"v0003"
+    assert written == []
+
+
 def test_what_does_not_pass_is_one_line_at_once(s3_bucket, monkeypatch):
     began = time.monotonic()
     with pytest.raises(FileNotFoundError, match=r"^s3://no-such-bucket/store/file: .*bucket does not exist$"):
