@@ -218,6 +218,10 @@ def _index(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) 
     return made.run("index", str(store), "-x", COLOUR, "--workers", "1")
 
 
+def _rebuild(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
+    return made.run("index", str(store), "-x", COLOUR, "--workers", "1", "--rebuild")
+
+
 REMEDIES: dict[str, Follow] = {
     r"remove (part-\d+\.parquet) of (\S+) and (\S+), then run vidray extract CORPUS STORE -x (\S+) again": _make_part_anew,
     r"remove (part-\d+\.parquet) of (\S+) and (\S+), then label or import": _make_labels_anew,
@@ -232,6 +236,7 @@ REMEDIES: dict[str, Follow] = {
     r"run vidray plan": _plan,
     r"label or import labels/": _label,
     r"run it again, import before label": _label,
+    r"run vidray index STORE -x (\S+) --rebuild": _rebuild,
     r"run vidray index": _index,
 }
 """What is done for what verify says, the first that fits."""

@@ -47,7 +47,8 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             yield Finding(where=where, what="lags behind its table, which changed", remedy=remedy, counts={"stale": 1})
             continue
         except (IndexFileError, OSError) as e:
-            yield Finding(where=where, what=" ".join(str(e).split()), remedy=remedy, counts={"damaged": 1})
+            anew = f"run vidray index STORE -x {name} --rebuild"
+            yield Finding(where=where, what=" ".join(str(e).split()), remedy=anew, counts={"damaged": 1})
             continue
         if changed is not None:
             yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})
