@@ -7,6 +7,7 @@ import itertools
 import random
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -147,8 +148,10 @@ def serve_files(folder: Path, *, has_ranges: bool = True, has_length: bool = Tru
 
 
 @contextmanager
-def faulty_server(source: Source, faults: Faults, port: int = 0) -> Iterator[str]:
-    """The URL of a server that answers from a source, with faults."""
+def faulty_server(
+    source: Source, faults: Faults, port: int = 0, *, context: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """The URL of a server that answers from a source, with faults; by TLS where there is a context."""
 
     class Handler(_Handler):
         pass
@@ -156,10 +159,12 @@ def faulty_server(source: Source, faults: Faults, port: int = 0) -> Iterator[str
     Handler.source = staticmethod(source)
     Handler.faults = faults
     server = _Server(("127.0.0.1", port), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'http' if context is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     finally:
         faults.is_over.set()
         server.shutdown()

@@ -7,8 +7,10 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from av.format import ContainerFormat
 
-from vidray.corpus import list_corpus
+from vidray.corpus import MEDIA_SUFFIXES, list_corpus
+from vidray.decode.source import VIDEO_FORMATS
 from vidray.errors import UsageError
 from vidray.media import UNSEEN
 from vidray.storage import local_path, open_uri
@@ -54,6 +56,14 @@ def test_what_is_listed_can_be_opened(folder):
     listing = list_corpus(str(folder))
     assert set(names(listing, folder)) >= {"a.dv", "b.mjpg", "c.m4b", "d.caf", "e.264"}
     assert "left out 3 files that are not media by their names (1 .rm, 1 .txt, 1 .y4m)" in listing.warnings[0]
+
+
+def test_what_decoding_opens_is_listed():
+    """All suffixes that FFmpeg has for these containers, but for still images, subtitles and a server's manifest."""
+    known = {f".{suffix}" for name in VIDEO_FORMATS.split(",") for suffix in ContainerFormat(name, "r").extensions}
+    others = {".avif", ".heic", ".heif", ".mpo", ".mks", ".ism"}
+    assert known - others <= MEDIA_SUFFIXES
+    assert not others & MEDIA_SUFFIXES
 
 
 @pytest.mark.parametrize("name", ["a::b.mp4", "c .mp4 ", "d\u200b.mp4", "e?versionId=1.mp4", "f%2Fg.mp4"])

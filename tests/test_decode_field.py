@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ JOINED = {
     "joined.mp4": ("libx264", "aac"),
     "joined.mkv": ("libx264", "aac"),
     "joined.avi": ("mpeg4", "libmp3lame"),
+    "joined.flv": ("libx264", "aac"),
+    "live.mkv": ("libx264", "aac"),
 }
 
 
@@ -106,7 +109,10 @@ def test_recordings_joined_are_one_behind_the_other(folder: Path, name: str) -> 
     pieces = []
     for number, (first, hertz) in enumerate([(0, 440.0), (100, 880.0), (200, 1200.0)]):
         track = Track(signal=tone(hertz), length_s=6, codec=audio)
-        frames = Media(times_s=every(0.1, 0, 6), codec=codec, tracks=[track], first_number=first, b_frames=0)
+        frames = Media(
+            times_s=every(0.1, 0, 6), codec=codec, tracks=[track], first_number=first, b_frames=0,
+            options={"live": "1"} if name == "live.mkv" else {},
+        )  # fmt: skip
         pieces.append(write_media(folder / f"{number}-{name}", frames).read_bytes())
     path = folder / name
     path.write_bytes(b"".join(pieces))
@@ -140,6 +146,28 @@ def test_a_chained_ogg_is_heard_to_its_end(folder: Path) -> None:
     path.write_bytes(b"".join(link.read_bytes() for link in links))
     assert info_of(path).duration_s == pytest.approx(12, abs=0.1)
     assert [round(heard_hz(heard(path, n, n + 0.8), 16_000)) for n in (1, 4, 7, 10)] == [500, 500, 900, 900]
+
+
+def noisy(signal: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """What cannot be made small."""
+    dice = np.random.default_rng(1)
+    return lambda times_s: signal(times_s) + 0.05 * dice.normal(size=len(times_s))
+
+
+@pytest.mark.parametrize("length_s", [6, 40])
+def test_flacs_joined_are_heard_to_their_end(folder: Path, length_s: int) -> None:
+    """Also where a part alone is more than is looked through without a reason."""
+    parts = []
+    for number, hertz in enumerate((500.0, 900.0)):
+        track = Track(signal=noisy(tone(hertz)), length_s=length_s, codec="flac", sample_rate=48_000)
+        parts.append(write_media(folder / f"{number}-{length_s}.flac", Media(tracks=[track])).read_bytes())
+    path = folder / f"joined-{length_s}.flac"
+    path.write_bytes(b"".join(parts))
+    assert (len(parts[0]) > 1 << 20) == (length_s == 40)
+    assert info_of(path).duration_s == pytest.approx(2 * length_s, abs=0.1)
+    places = [0.2, 0.7, 1.2, 1.7]
+    heard_at = [round(heard_hz(heard(path, n * length_s, n * length_s + 0.8), 16_000)) for n in places]
+    assert heard_at == [500, 500, 900, 900]
 
 
 def test_what_another_decoder_would_need_is_left_out_and_said(folder: Path) -> None:

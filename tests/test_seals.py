@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +14,9 @@ from vidray.errors import StoreError
 from vidray.store import CLIPS, Store, part_file
 from vidray.store import seals as sealing
 from vidray.store.layout import seal_file
-from vidray.store.seals import broken, check_parts, read_seal
+from vidray.store.lease import FILE, OF_LABELS, Lease
+from vidray.store.leftovers import clear_leftovers
+from vidray.store.seals import Fingerprint, Seal, broken, check_parts, read_seal
 
 
 class Killed(BaseException):
@@ -87,6 +93,63 @@ def test_a_kill_while_a_part_is_replaced_looks_like_no_damage(store, monkeypatch
     assert store.read("clips", 0)["clip_id"].to_pylist() == (["a", "b"] if moment == 0 else ["c"])
     store.write("clips", 0, rows("d"), CLIPS)
     assert (wrong(store), read_seal(store.folder, "clips", 0).before) == (None, None)
+
+
+@pytest.mark.parametrize("moment", range(1, 3))
+def test_what_a_kill_leaves_of_a_seal_is_cleared_up_by_the_next_run(store, monkeypatch, moment):
+    """The kill comes before the part is replaced, or before its seal says so."""
+    writes, writing = [], store.folder.writing
+
+    def counted(name):
+        writes.append(name)
+        if writes.count(seal_file("clips", 0)) == 2:
+            raise Killed
+        return writing(name)
+
+    monkeypatch.setattr(store.folder, "writing", counted)
+    if moment == 1:
+        monkeypatch.setattr("os.replace", killing_of(os.replace, "clips/part-00000.parquet"))
+        monkeypatch.setattr(store.folder.fs, "put_file", killing_of(store.folder.fs.put_file, part_file("clips", 0)))
+    with pytest.raises(Killed):
+        store.write("clips", 0, rows("c"), CLIPS)
+    monkeypatch.undo()
+    assert read_seal(store.folder, "clips", 0).before is not None
+    clear_leftovers(store)
+    seal = read_seal(store.folder, "clips", 0)
+    assert (seal.before, wrong(store)) == (None, None)
+    assert store.read("clips", 0)["clip_id"].to_pylist() == (["a", "b"] if moment == 1 else ["c"])
+
+
+def killing_of(act, name):
+    def killed(one, other, *arguments, **options):
+        if str(other).endswith(name):
+            raise Killed
+        return act(one, other, *arguments, **options)
+
+    return killed
+
+
+def test_a_part_that_is_neither_is_left_for_verify(store):
+    now, other = read_seal(store.folder, "clips", 0).now, Fingerprint(size_bytes=9, sha256="a" * 64, footer_sha256="")
+    store.folder.write_bytes(seal_file("clips", 0), Seal(now=replace(now, sha256="0" * 64), before=other).to_bytes())
+    clear_leftovers(store)
+    assert wrong(store) is not None
+
+
+def test_the_lease_on_labels_of_a_dead_process_is_removed_and_a_living_ones_is_not(store):
+    name = f"_{OF_LABELS}{FILE}"
+    lease = Lease(store.folder, say=print, of=OF_LABELS)
+    dead = json.loads(lease._content()) | {"token": "dead", "process_started": "0"}
+    store.folder.write_bytes(name, json.dumps(dead).encode())
+    clear_leftovers(store)
+    assert not store.folder.exists(name)
+    with lease:
+        clear_leftovers(store)
+        assert store.folder.exists(name)
+    elsewhere = json.dumps(dead | {"machine": "another"}).encode()
+    store.folder.write_bytes(name, elsewhere)
+    clear_leftovers(store)
+    assert store.folder.read_bytes(name) == elsewhere
 
 
 def test_the_same_rows_written_again_write_the_same_files(store):

@@ -106,3 +106,21 @@ def test_a_node_says_what_it_lacks(tmp_path):
     assert "does not see the store" in str(complaint(question))
     older = Question(question.store_url, question.token, None, "0.0.1")
     assert "every node needs the same" in str(complaint(older))
+
+
+def test_a_node_that_is_lost_before_it_answers_is_not_asked_for_anything(nodes, tmp_path, monkeypatch):
+    from vidray.pipeline import cluster
+
+    def ask(node, question):
+        if node.node_id == "id2":
+            nodes.alive.remove(node)
+        return node.node_id
+
+    monkeypatch.setattr(cluster, "living", lambda: list(nodes.alive))
+    monkeypatch.setattr(cluster, "ask", ask)
+    monkeypatch.setattr(cluster, "answer_of", lambda node_id: nodes.complaints.get(node_id))
+    nodes.complaints = {"id2": "cannot run vidray: it does not exist any more"}
+    cluster.Cluster("10.0.0.0:6379").check_nodes(Folder(str(tmp_path)), None)
+    nodes.complaints = {"id1": "has vidray 0.0, not 0.1"}
+    with pytest.raises(ClusterError, match=r"node 10\.0\.0\.1 has vidray 0\.0, not 0\.1"):
+        cluster.Cluster("10.0.0.0:6379").check_nodes(Folder(str(tmp_path)), None)

@@ -22,15 +22,19 @@ from vidray.storage import STORE_FILE, filesystem, find, is_local, to_uri
 
 MEDIA_SUFFIXES = frozenset(
     {
-        ".264", ".265", ".3g2", ".3gp", ".3gpp", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".apng",
-        ".asf", ".au", ".avi", ".caf", ".divx", ".dv", ".eac3", ".ec3", ".f4a", ".f4b", ".f4v", ".flac", ".flv", ".gif",
-        ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4a", ".m4b", ".m4r", ".m4v",
-        ".mjpeg", ".mjpg", ".mka", ".mkv", ".mod", ".mov", ".mp1", ".mp2", ".mp3", ".mp4", ".mpe", ".mpeg", ".mpg",
-        ".mts", ".mxf", ".obu", ".oga", ".ogg", ".ogm", ".ogv", ".ogx", ".opus", ".qt", ".snd", ".spx", ".tod", ".ts",
-        ".vob", ".vro", ".w64", ".wav", ".weba", ".webm", ".wma", ".wmv", ".xvid",
+        ".264", ".265", ".360", ".3g2", ".3ga", ".3gp", ".3gp2", ".3gpp", ".3gpp2", ".aac", ".ac3", ".adts", ".afc",
+        ".aif", ".aifc", ".aiff", ".amr", ".apng", ".asf", ".au", ".av1", ".avc", ".avi", ".awb", ".bwf", ".caf",
+        ".cmfa", ".cmfv", ".dif", ".divx", ".dv", ".eac3", ".ec3", ".evo", ".f4a", ".f4b", ".f4v", ".flac", ".flv",
+        ".gif", ".h264", ".h265", ".h26l", ".hevc", ".insv", ".isma", ".ismv", ".ivf", ".lrv", ".m1a", ".m1v", ".m2a",
+        ".m2p", ".m2ps", ".m2t", ".m2ts", ".m2v", ".m4a", ".m4b", ".m4r", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mk3d",
+        ".mka", ".mkv", ".mod", ".mov", ".mp1", ".mp2", ".mp2v", ".mp3", ".mp4", ".mp4v", ".mpa", ".mpe", ".mpeg",
+        ".mpg", ".mpga", ".mpv", ".mpv2", ".mts", ".mxf", ".obu", ".oga", ".ogg", ".ogm", ".ogv", ".ogx", ".opus",
+        ".psp", ".qt", ".rf64", ".snd", ".spx", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro", ".w64", ".wav", ".weba",
+        ".webm", ".wma", ".wmv", ".xvid",
     }
 )  # fmt: skip
-"""Of the containers that decoding opens; a file of another name is read when it is named."""
+"""Of the containers that decoding opens: FFmpeg's own, and what recorders and cameras call them. A file of another name
+is read when it is named."""
 
 _SUFFIXES_SAID = 5
 T = TypeVar("T")

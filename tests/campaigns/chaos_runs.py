@@ -121,9 +121,10 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self) -> None:
-        while self.poll() is None:
-            time.sleep(0.05)
+    def wait(self) -> int:
+        while (status := self.poll()) is None:
+            time.sleep(0.02)
+        return status
 
 
 @dataclass

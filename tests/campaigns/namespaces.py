@@ -112,10 +112,26 @@ class Host:
 
     def freeze(self) -> None:
         """Stop all of its processes, as the clock of a virtual machine stops."""
-        self.do("kill -STOP -1")
+        for pid in self._inside():
+            os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self.do("kill -CONT -1")
+        # what started them has stopped with them
+        for pid in (*self._inside(), *(process.pid for process in self.running)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def _inside(self) -> list[int]:
+        """Its processes but the first, by their ids here."""
+        found = []
+        for place in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if (
+                    place.name.isdigit()
+                    and (place / "ns/pid").readlink() == Path(f"/proc/{self.init}/ns/pid").readlink()
+                ):
+                    found.append(int(place.name))
+        return [pid for pid in found if pid != self.init]
 
     def fill_disk(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -130,6 +146,8 @@ class Host:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.init, signal.SIGKILL)
         for process in (*self.running, self._unshare):
+            # nsenter stops with what it has started, and goes on with nobody
+            process.kill()
             process.wait()
 
     def _enter(self) -> list[str]:

@@ -182,9 +182,15 @@ def _is_alike(first: InputContainer, more: InputContainer) -> bool:
         other = counterpart(more, first, one)
         if other is None or other.codec_context.name != one.codec_context.name:
             return False
-        if not in_band and (other.codec_context.extradata or b"") != (one.codec_context.extradata or b""):
+        if not in_band and _head_of(other) != _head_of(one):
             return False
     return True
+
+
+def _head_of(stream: Stream) -> bytes:
+    """What a stream's decoder is set up with: of FLAC its rate, channels and bits alone, not how long it is."""
+    head = stream.codec_context.extradata or b""
+    return bytes([*head[10:13], head[13] >> 4]) if stream.codec_context.name == "flac" and len(head) >= 34 else head
 
 
 def _counted(container: InputContainer) -> list[Stream]:

@@ -1,4 +1,4 @@
-"""The clock of a transport, program or Ogg stream at some place, read from the bytes there."""
+"""The clock of a transport, program, Ogg or FLAC stream at some place, read from the bytes there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ _SYNC = 0x47
 def marks_of(container: str, block: bytes) -> dict[int, float]:
     """The first time of each stream in some bytes from the middle of a file, in seconds of an unknown zero.
 
-    Of an Ogg stream, whose positions count what only its codec knows, they are in millions.
+    Of an Ogg stream, whose positions count what only its codec knows, and of FLAC, which counts frames or samples, they
+    are in millions.
     """
     if container == "mpegts":
         return _transport_marks(block)
+    if container == "flac":
+        return _flac_marks(block)
     return _ogg_marks(block) if container == "ogg" else _program_marks(block)
 
 
@@ -69,6 +72,32 @@ def _ogg_marks(block: bytes) -> dict[int, float]:
             marks.setdefault(stream, granule / 1e6)
         at = block.find(b"OggS", at + 27)
     return marks
+
+
+def _flac_marks(block: bytes) -> dict[int, float]:
+    """By the number in the head of the first frame, which a checksum of eight bits tells from other bytes."""
+    at = block.find(b"\xff")
+    while 0 <= at <= len(block) - 16:
+        if block[at + 1] in (0xF8, 0xF9) and block[at + 2] >> 4 and not block[at + 3] & 1:
+            length = 8 - (block[at + 4] ^ 0xFF).bit_length() if block[at + 4] & 0x80 else 1
+            end = at + 4 + max(1, length) + {6: 1, 7: 2}.get(block[at + 2] >> 4, 0)
+            end += {12: 1, 13: 2, 14: 2}.get(block[at + 2] & 15, 0)
+            if length != 8 and _crc8(block[at:end]) == block[end]:
+                number = block[at + 4] & (0x7F >> length if length > 1 else 0x7F)
+                for byte in block[at + 5 : at + 4 + max(1, length)]:
+                    number = number << 6 | byte & 0x3F
+                return {block[at + 1]: number / 1e6}
+        at = block.find(b"\xff", at + 1)
+    return {}
+
+
+def _crc8(data: bytes) -> int:
+    found = 0
+    for byte in data:
+        found ^= byte
+        for _ in range(8):
+            found = (found << 1 ^ 0x07 if found & 0x80 else found << 1) & 0xFF
+    return found
 
 
 def adts_frames(block: bytes, at: int = 0) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ decoding, only where their clock does not go on evenly.
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -66,12 +67,14 @@ def begins_of(file: BinaryIO, size_bytes: int, container: str) -> list[int]:
         return walk(Input(file), size_bytes)
     if container == "aac":
         return _adts_begins(Input(file), size_bytes)
-    if container not in ("mpegts", "mpeg", "ogg") or size_bytes == 0:
+    if container not in ("mpegts", "mpeg", "ogg", "flac") or size_bytes == 0:
         return [0]
     if size_bytes > _SMALL_BYTES and _is_even(Input(file), size_bytes, container):
         return [0]
     if container == "ogg":
         return _ogg_begins(Input(file), size_bytes)
+    if container == "flac":
+        return _flac_begins(Input(file), size_bytes)
     return [0, *(_header_before(Input(file), *place, container) for place in _jumps(file, container))]
 
 
@@ -160,6 +163,48 @@ def _ogg_begins(data: Input, size_bytes: int) -> list[int]:
     return begins if len(begins) <= MOST_PIECES else [0]
 
 
+def _flac_begins(data: Input, size_bytes: int) -> list[int]:
+    """Each marker that a description of a stream follows, of 34 bytes as all are."""
+    begins, position = [0], 4
+    while position < size_bytes and len(begins) <= MOST_PIECES:
+        data.seek(position)
+        held = data.read(_SMALL_BYTES + 8)
+        for head in (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"):
+            at = held.find(head)
+            while at >= 0:
+                begins.append(position + at)
+                at = held.find(head, at + 8)
+        position += _SMALL_BYTES + 1
+    return sorted(begins) if len(begins) <= MOST_PIECES else [0]
+
+
+def _flv_begins(data: Input, size_bytes: int) -> list[int]:
+    """From tag to tag, where the file is not what its header says of it, or is small."""
+    data.seek(0)
+    head = data.read(_BLOCK_BYTES)
+    if size_bytes > _SMALL_BYTES and _flv_number(head, b"filesize") == size_bytes:
+        return [0]
+    begins, position = [0], 13
+    while position + 15 <= size_bytes and len(begins) <= MOST_PIECES:
+        data.seek(position)
+        head = data.read(13)
+        if head[:4] == b"FLV\x01":
+            begins.append(position)
+            position += int.from_bytes(head[5:9], "big") + 4
+        elif head[:1] in (b"\x08", b"\x09", b"\x12") and head[8:11] == b"\0\0\0":
+            position += 15 + int.from_bytes(head[1:4], "big")
+        else:
+            break
+    return begins if len(begins) <= MOST_PIECES else [0]
+
+
+def _flv_number(head: bytes, name: bytes) -> float | None:
+    """What the metadata says of a name, which come as text, a zero and a double."""
+    at = head.find(name)
+    value = head[at + len(name) : at + len(name) + 9]
+    return float(struct.unpack(">d", value[1:])[0]) if at >= 0 and len(value) == 9 and value[0] == 0 else None
+
+
 def _adts_begins(data: Input, size_bytes: int) -> list[int]:
     """Where the rate or the channels of raw AAC change: FFmpeg goes on counting by the first rate."""
     data.seek(0)
@@ -211,18 +256,48 @@ def _riff_begins(data: Input, size_bytes: int) -> list[int]:
 def _ebml_begins(data: Input, size_bytes: int) -> list[int]:
     begins, position = [0], 0
     for _ in range(_MOST_BOXES):
-        data.seek(position)
-        head = data.read(12)
-        if head[:4] not in (b"\x1aE\xdf\xa3", b"\x18S\x80g") or len(head) < 5 or not head[4]:
+        head, length = _ebml_element(data, position)
+        if head[:4] not in (_EBML, b"\x18S\x80g") or not length:
             break
-        if position and head[:4] == b"\x1aE\xdf\xa3":
+        if position and head[:4] == _EBML:
             begins.append(position)
-        width = 9 - head[4].bit_length()
-        length = int.from_bytes(head[4 : 4 + width], "big") & ((1 << 7 * width) - 1)
-        if length == (1 << 7 * width) - 1:
-            break  # a recording of unknown length, as of a live stream
-        position += 4 + width + length
+        if length == _UNKNOWN:
+            position = _ebml_after_live(data, position + len(head), size_bytes)
+        else:
+            position += len(head) + length
     return begins
+
+
+_EBML = b"\x1aE\xdf\xa3"
+_UNKNOWN = -1
+_MOST_ELEMENTS = 1_000_000
+
+
+def _ebml_element(data: Input, position: int) -> tuple[bytes, int]:
+    """The head of the element at a place and the length of what follows; `_UNKNOWN` where only its end says it."""
+    data.seek(position)
+    head = data.read(12)
+    if len(head) < 2 or not head[0] or head[0] < 0x10:
+        return b"", 0
+    name = 9 - head[0].bit_length()
+    if len(head) <= name or not head[name]:
+        return b"", 0
+    width = 9 - head[name].bit_length()
+    value = int.from_bytes(head[name : name + width], "big") & ((1 << 7 * width) - 1)
+    return head[: name + width], _UNKNOWN if value == (1 << 7 * width) - 1 else value
+
+
+def _ebml_after_live(data: Input, position: int, size_bytes: int) -> int:
+    """Behind a recording of unknown length, as of a live stream: where the next one begins, or the file ends.
+
+    Goes from element to element; into clusters of unknown length, too.
+    """
+    for _ in range(_MOST_ELEMENTS):
+        head, length = _ebml_element(data, position)
+        if not head or head[:4] == _EBML or position >= size_bytes:
+            return position
+        position += len(head) + max(0, length)
+    return size_bytes
 
 
 _WALKS: dict[str, Callable[[Input, int], list[int]]] = {
@@ -230,4 +305,5 @@ _WALKS: dict[str, Callable[[Input, int], list[int]]] = {
     "avi": _riff_begins,
     "wav": _riff_begins,
     "matroska": _ebml_begins,
+    "flv": _flv_begins,
 }

@@ -93,6 +93,27 @@ def current(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in spec.items() if name != "sampling"}, **later, **text}
 
 
+def misshapen(spec: Mapping[str, Any]) -> str | None:
+    """Why a `_spec.json` cannot be one, by the types of what is read of it; None where it can."""
+    for name in ("columns", "video_columns"):
+        columns = spec.get(name)
+        if columns is not None and not (isinstance(columns, list) and all(map(_is_column, columns))):
+            return f"{name} must be a list of names and types, got {json.dumps(columns)[:80]}"
+    for name in ("weights", "settings", "inputs", "sampling"):
+        if not isinstance(spec.get(name), Mapping | None):
+            return f"{name} must be an object, got {json.dumps(spec[name])[:80]}"
+    for name, record in (spec.get("inputs") or {}).items():
+        if not isinstance(record, Mapping) or not isinstance(record.get("modality"), str):
+            return f"the input {name} must be an object with a modality, got {json.dumps(record)[:80]}"
+        if not isinstance(record.get("table"), str | None):
+            return f"the table of the input {name} must be a name, got {json.dumps(record['table'])[:80]}"
+    return None
+
+
+def _is_column(column: object) -> bool:
+    return isinstance(column, list) and len(column) == 2 and all(isinstance(text, str) for text in column)
+
+
 def restore(spec: Mapping[str, Any], given: Extractor | None = None) -> Extractor:
     """The extractor that a `_spec.json` tells of, checked to be the same in all that decides a table.
 

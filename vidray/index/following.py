@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -88,12 +91,21 @@ class Following:
 
     def _clip_ids(self, name: str) -> pa.Array:
         try:
-            with self._features.open(name) as file:
+            with self._reading(name) as file:
                 return pq.read_table(file, columns=["clip_id"])["clip_id"].cast(pa.string()).combine_chunks()
         except FileNotFoundError:
             return pa.array([], pa.string())
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[BinaryIO]:
+        try:
+            with self._features.open(name) as file:
+                yield file
+        except FileNotFoundError:
+            raise
         except (pa.ArrowException, OSError) as e:
-            raise StoreError(f"{self._features.url}/{name}: {one_line(e)[:200]}") from e
+            reason = one_line(e)[:200]
+            raise StoreError(f"{self._features.url}/{name}: {reason}; vidray verify says what to do") from e
 
     @property
     def stale(self) -> bool:
@@ -103,12 +115,15 @@ class Following:
         return now != built or spec_sha256(self._features) != self._manifest.spec_sha256
 
     def newer_clips(self) -> int:
-        """How many rows the table has that the index has not seen; asks the footers of new and changed parts."""
+        """How many rows the table has that the index has not seen; asks the footers of new and changed parts.
+
+        Raises StoreError where one cannot be read.
+        """
         newer = 0
         for part in self.table():
             known = self._built.get(part.name)
             if known is None or known.size_bytes != part.size_bytes:
-                with self._features.open(part.name) as file:
+                with self._reading(part.name) as file:
                     rows = int(pq.read_metadata(file).num_rows)
                 newer += max(0, rows - known.rows) if known else rows
         return newer

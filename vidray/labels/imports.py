@@ -15,8 +15,8 @@ from vidray.errors import StoreError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.labeling import write_labels
 from vidray.storage import place_of
-from vidray.store import HUMAN, LABELS, Store
-from vidray.store.layout import imports_of, labels_of
+from vidray.store import HUMAN, LABELS, Store, part_file
+from vidray.store.layout import imports_of, labels_of, video_labels_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name
 
@@ -119,7 +119,8 @@ def undo_import(
 def _replace(store: Store, name: str, part: int, clips: pa.Array, rows: pa.Table, *, is_labeled: bool) -> None:
     """Give some clips these rows and no others. Labels have as many parts as clips: one without rows is empty."""
     planned = store.read("clips", part, ["clip_id"])["clip_id"].combine_chunks()
-    if is_labeled and not pc.any(pc.is_in(planned, value_set=clips)).as_py():
+    is_whole = is_labeled and store.folder.exists(part_file(video_labels_of(name), part))
+    if is_whole and not pc.any(pc.is_in(planned, value_set=clips)).as_py():
         return
     held = _rows(store, name, part) if is_labeled else LABELS.empty_table()
     kept = held.filter(pc.invert(pc.is_in(held["clip_id"], value_set=clips)))

@@ -162,13 +162,14 @@ class Cluster:
         question = Question.about(store, media_uri)
         self._store = store
         self.question = question
-        asked = {ask(node, question): node.address for node in living()}
+        asked = {ask(node, question): node for node in living()}
         answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_CHECK_S)
-        if late:
-            raise ClusterError(f"node {asked[late[0]]} did not answer within {NODE_CHECK_S:.0f} s")
-        for answer in answered:
-            if complaint := answer_of(answer):
-                raise ClusterError(f"node {asked[answer]} {complaint}")
+        complaints = {asked[answer].node_id: answer_of(answer) for answer in answered}
+        complaints |= {asked[answer].node_id: f"did not answer within {NODE_CHECK_S:.0f} s" for answer in late}
+        # one that was lost meanwhile is not asked for anything
+        for node in living():
+            if complaint := complaints.get(node.node_id):
+                raise ClusterError(f"node {node.address} {complaint}")
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from vidray.planning import Planner
 from vidray.storage import place_of
 from vidray.store import SliceKey, Store
 from vidray.store.changes import begin_outdated, take_back
+from vidray.store.layout import features_of
 from vidray.store.lease import Lease
 
 WAVE_BLOCKS = 4096
@@ -230,10 +231,11 @@ class _Filling:
                 begin_outdated(self.store, table, self.bound[table])
         staged = {table: self.store.staged(table) for table in tables}
         missing = missing_parts(self.store, tables)
+        for table in tables:
+            if missing or (self.store.spec(table) is None and self.store.parts(features_of(table))):
+                self.store.write_spec(table, self.specs[table])
         if not missing:
             return
-        for table in tables:
-            self.store.write_spec(table, self.specs[table])
         self.cluster.connect()
         self.cluster.check_nodes(self.store.folder, self.witness_uri)
         self.extractors = {table: self.bindings.extractors[table] for table in tables}

@@ -30,6 +30,7 @@ from vidray.store import Store, metadata
 from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.layout import PROBE_TABLE
 from vidray.store.lease import OF_LABELS, Lease
+from vidray.store.leftovers import clear_leftovers
 from vidray.store.removal import write_removal
 from vidray.wording import counted
 
@@ -146,6 +147,7 @@ def settle_changes(
     retry_failed: bool = False,
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
+    clear_leftovers(store)
     if store.moving() is not None or store.renaming() is not None or store.intent():
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
             finish_renaming(store)

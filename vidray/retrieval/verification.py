@@ -43,8 +43,13 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             features = f"{store.url}/{features_of(name)}"
             index = open_index(f"{store.url}/{where}", verify=full, features=features)
             changed = _changed(store, name, index)
-        except (IndexFileError, StoreError, OSError) as e:
-            yield Finding(where=where, what=one_line(e), remedy=remedy, counts={"damaged": 1})
+        except StoreError:
+            # of its table, which cannot be read: checking that says so
+            yield Finding(where=where, what="lags behind its table, which changed", remedy=remedy, counts={"stale": 1})
+            continue
+        except (IndexFileError, OSError) as e:
+            anew = f"run vidray index STORE -x {name} --rebuild"
+            yield Finding(where=where, what=one_line(e), remedy=anew, counts={"damaged": 1})
             continue
         if changed is not None:
             yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
+from vidray.storage.patience import ChangedError
 from vidray.storage.places import filesystem, find, is_local, local_path, place_of
 
 UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS})
@@ -24,6 +25,9 @@ STAGING = "_staging"
 
 STORE_FILE = "vidray.json"
 """By which a folder is known as a store."""
+
+REPLACED_TIMES = 5
+"""A file that is replaced more often while it is read is somebody's who writes all the time."""
 
 
 class Folder:
@@ -57,6 +61,10 @@ class Folder:
         return {name[skip:]: int(info["size"] or 0) for name, info in sorted(found.items())}
 
     def read_bytes(self, name: str) -> bytes:
+        """All of a file: as it was, or as it is, where it is replaced meanwhile."""
+        for _ in range(REPLACED_TIMES):
+            with contextlib.suppress(ChangedError), self.open(name) as file:
+                return file.read()
         with self.open(name) as file:
             return file.read()
 

@@ -38,7 +38,13 @@ _PASSING = frozenset(
 """Names of classes, those of aiohttp and botocore among them: neither need be installed."""
 _BROKEN_OFF = frozenset({"ClientPayloadError", "IncompleteReadError", "ResponseStreamingError"})
 _ANSWERS = {"ClientResponseError": "status", "HttpError": "code"}
-_KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+
+
+class ChangedError(OSError):
+    """A file is not the one any more that its reader began with."""
+
+
+_KINDS = (ChangedError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
 _given_up: Counter[str] = Counter()
 """By endpoint, how many operations have given up since one succeeded."""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from fsspec.asyn import AsyncFileSystem, sync
 
-from vidray.storage.patience import persist
+from vidray.storage.patience import ChangedError, persist
 
 BLOCK_BYTES = 256 << 10
 RUN_BLOCKS = 16
@@ -107,7 +107,7 @@ class Remote:
             ask = _http_range if self._is_http else _s3_range
             data, etag, size = self._wait_for(ask, self._fs, path, start, stop, size_bytes=stop - start)
             if (etag and info.get("ETag") and etag != info["ETag"]) or size not in (None, info["size"]):
-                raise OSError("the file changed while it was read")
+                raise ChangedError("the file changed while it was read")
         else:
             data = self._fs.cat_file(path, start=start, end=stop)
         if not data:

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.corpus import Listing
+from vidray.errors import StoreError, one_line
 from vidray.extractors.inputs import columns_of, has_context, levels, samplings_of, video_schema_of
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, current
 from vidray.storage import STAGING
 from vidray.store.layout import (
+    ERRORS,
     HUMAN,
     KINDS,
     PROBE_TABLE,
@@ -25,6 +27,7 @@ from vidray.store.layout import (
     SliceKey,
     errors_of,
     features_of,
+    features_schema,
     labels_of,
     staged_schema,
     video_features_of,
@@ -233,11 +236,19 @@ def _published_slices(
 ) -> Iterator[tuple[SliceKey, pa.Table]]:
     """The slices of which a published part has all rows, as they are staged."""
     schema = staged_schema(extractor.schema, video_schema_of(extractor))
-    failed, done = store.read(errors_of(table), part), store.read(features_of(table), part)
-    rows = pa.concat_tables([done, failed if failed_too else failed.slice(0, 0)], promote_options="default")
-    if VIDEO_ROW in schema.names:
-        rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
-    rows = rows.select(schema.names).cast(schema)
+    failed = store.read(errors_of(table), part, ERRORS.names)
+    done = store.read(features_of(table), part, features_schema(extractor.schema).names)
+    try:
+        rows = pa.concat_tables([done, failed if failed_too else failed.slice(0, 0)], promote_options="default")
+        if VIDEO_ROW in schema.names:
+            rows = _with_videos(store, table, part, rows, schema.field(VIDEO_ROW).type)
+        rows = rows.select(schema.names).cast(schema)
+    except pa.ArrowException as e:
+        reason = one_line(e)[:200]
+        raise StoreError(
+            f"{store.url}: part {part} of {table} has other columns than it should: {reason}; "
+            "vidray verify says what to do"
+        ) from e
     places = {clip_id: index for index, clip_id in enumerate(rows["clip_id"].to_pylist())}
     for block in extractor_blocks(store, part, extractor):
         for key, cut in extractor_slices(part, block, extractor):
@@ -261,10 +272,10 @@ def _stage_again(store: Store, table: str, part: int, slices: Mapping[SliceKey, 
 
 def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.DataType) -> pa.Table:
     """The rows of videos beside the first clip of each, as they are staged."""
-    videos = store.read(video_features_of(table), part)
+    videos = store.read(video_features_of(table), part, ["video_id", *(field.name for field in kind)])
     clips = store.read("clips", part, ["clip_id", "video_id"]).to_pylist()
     first = {row["video_id"]: row["clip_id"] for row in reversed(clips)}
-    by_clip = {first[row["video_id"]]: {name: row[name] for name in kind.names} for row in videos.to_pylist()}
+    by_clip = {first.get(row["video_id"]): {name: row[name] for name in kind.names} for row in videos.to_pylist()}
     values = [by_clip.get(clip_id) for clip_id in rows["clip_id"].to_pylist()]
     return rows.append_column(VIDEO_ROW, pa.array(values, kind))
 

@@ -37,7 +37,7 @@ class Lease:
 
     def __init__(self, folder: Folder, *, say: Callable[[str], None], of: str = "") -> None:
         self._folder = folder
-        self._file = f"_{of}{FILE}" if of else FILE
+        self._file = _file_of(of)
         self._what = f"{folder.url}/{of}" if of else folder.url
         self._say = say
         self._mine = {
@@ -144,6 +144,35 @@ class Lease:
             raise StoreError(
                 f"{self._folder.url}/{self._file} is damaged: remove it if no run is writing this store"
             ) from e
+
+
+def is_left_behind(folder: Folder, *, of: str = "") -> bool:
+    """Whether a process of this machine that has ended left a lease; of other machines' nothing is known at once."""
+    try:
+        held = json.loads(folder.read_bytes(_file_of(of)))
+        is_here = held["machine"] == _machine() and held["token"] not in _held_here
+        return bool(is_here and held["process_started"] != _process_started(held["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def damaged_leases(folder: Folder) -> list[str]:
+    """The files of leases that nobody can read: they keep everybody from writing."""
+    found = []
+    for name in (_file_of(""), _file_of(OF_LABELS)):
+        try:
+            held = json.loads(folder.read_bytes(name))
+            if not isinstance(held, dict) or "token" not in held:
+                found.append(name)
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            found.append(name)
+    return found
+
+
+def _file_of(of: str) -> str:
+    return f"_{of}{FILE}" if of else FILE
 
 
 def _who(held: dict[str, Any]) -> str:

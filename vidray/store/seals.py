@@ -6,6 +6,7 @@ nothing that looks like damage. A part without a seal was written by an earlier 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -56,6 +57,9 @@ class Seal:
         return (json.dumps({**asdict(self.now), **before}, indent=1) + "\n").encode()
 
 
+SETTLED_BYTES_MAX = len(Seal(now=Fingerprint(size_bytes=1 << 62, sha256="0" * 64, footer_sha256="0" * 64)).to_bytes())
+
+
 def fingerprint(file: BinaryIO) -> Fingerprint:
     """Read an open file from its beginning to its end. Raises ValueError where it does not end as Parquet does."""
     file.seek(0)
@@ -103,6 +107,29 @@ def settle_seal(folder: Folder, table: str, part: int) -> None:
     seal = read_seal(folder, table, part)
     if seal is not None and seal.before is not None:
         folder.write_bytes(seal_file(table, part), Seal(now=seal.now).to_bytes())
+
+
+def is_unsettled(size_bytes: int) -> bool:
+    """Whether a seal of this size may say what was there before, too."""
+    return size_bytes > SETTLED_BYTES_MAX
+
+
+def mend_seal(folder: Folder, table: str, part: int) -> None:
+    """After a run that was killed while it replaced a part: admit what is there, and nothing else.
+
+    What is neither of both, and a seal that cannot be read, is left for `verify` to find.
+    """
+    try:
+        seal = read_seal(folder, table, part)
+    except StoreError:
+        return
+    if seal is None or seal.before is None:
+        return
+    for known in (seal.now, seal.before):
+        with contextlib.suppress(FileNotFoundError):
+            if broken(folder, table, part, Seal(now=known), full=False) is None:
+                folder.write_bytes(seal_file(table, part), Seal(now=known).to_bytes())
+                return
 
 
 def broken(folder: Folder, table: str, part: int, seal: Seal, *, full: bool) -> str | None:

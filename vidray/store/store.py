@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidray.errors import SpecMismatchError, StoreError, UsageError, one_line
-from vidray.extractors.spec import current, unbound
+from vidray.extractors.spec import current, misshapen, unbound
 from vidray.storage import STAGING, STORE_FILE, Folder, place_of
 from vidray.store import parquet
 from vidray.store.differences import by_content, differences
@@ -93,7 +93,10 @@ class Store:
         """What `vidray.json` says; None for a store that is not there."""
         if not self.folder.exists(STORE_FILE):
             return None
-        config = self._json(STORE_FILE)
+        try:
+            config = self._json(STORE_FILE)
+        except StoreError as e:
+            raise StoreError(f"{e}; put it back from a copy") from e
         if config.get("format") != FORMAT:
             raise StoreError(
                 f"{self.url}: store format {config.get('format')!r}, this vidray reads {FORMAT}; upgrade vidray"
@@ -122,8 +125,15 @@ class Store:
             )
 
     def spec(self, table: str) -> dict[str, Any] | None:
+        """What made a table, None where it does not say. Raises StoreError where that cannot be read, or is no spec."""
         name = f"{features_of(table)}/{SPEC_FILE}"
-        return self._json(name) if self.folder.exists(name) else None
+        if not self.folder.exists(name):
+            return None
+        spec = self._json(name)
+        wrong = misshapen(spec)
+        if wrong is not None:
+            raise StoreError(f"{self.url}/{name}: is no spec of a table: {wrong}; vidray verify says what to do")
+        return spec
 
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
         """Refuse an extractor that did not make the table, and a table whose inputs were made anew since.
@@ -392,9 +402,13 @@ class Store:
         self._write_json(name, made_from)
 
     def made_from(self, table: str, part: int) -> dict[str, str] | None:
-        """The content hash of each table's part that a derived part was made from; None where it does not say."""
+        """The content hash of each table's part that a derived part was made from; None where it does not say, or
+        nobody can read it.
+        """
         name = inputs_file(table, part)
-        return self._json(name) if self.folder.exists(name) else None
+        with contextlib.suppress(StoreError):
+            return self._json(name) if self.folder.exists(name) else None
+        return None
 
     def write_made_from(self, table: str, part: int, made_from: Mapping[str, str]) -> None:
         """Say of what a derived part is made."""
@@ -455,18 +469,33 @@ class Store:
 
     def intent(self) -> list[str]:
         """The videos whose retirement has begun and not ended."""
-        return list(self._json(INTENT)["retire"]) if self.folder.exists(INTENT) else []
+        return list(self._intent().get("retire", []))
 
     def intended_current(self) -> dict[str, list[int]]:
         """The parts of derived tables that were made from what there was when the retirement began."""
-        return dict(self._json(INTENT).get("current", {})) if self.folder.exists(INTENT) else {}
+        return dict(self._intent().get("current", {}))
+
+    def _intent(self) -> dict[str, Any]:
+        """What has begun and not ended; raises StoreError where that is not to be read."""
+        if not self.folder.exists(INTENT):
+            return {}
+        remedy = "remove it, then run vidray plan CORPUS STORE: what it was about is looked for anew"
+        try:
+            held = self._json(INTENT)
+        except StoreError as e:
+            raise StoreError(f"{e}; {remedy}") from e
+        kinds = {"retire": list, "current": dict, "move": dict, "rename": dict}
+        wrong = [name for name, kind in kinds.items() if not isinstance(held.get(name, kind()), kind)]
+        if wrong:
+            raise StoreError(f"{self.url}/{INTENT}: its {wrong[0]} cannot be read; {remedy}")
+        return held
 
     def write_intent(self, video_ids: Sequence[str], current: Mapping[str, Sequence[int]] | None = None) -> None:
         self._write_json(INTENT, {"retire": list(video_ids), "current": dict(current or {})})
 
     def moving(self) -> tuple[int, list[str]] | None:
         """The videos whose move into a part of their own has begun and not ended, and this part."""
-        move = self._json(INTENT).get("move") if self.folder.exists(INTENT) else None
+        move = self._intent().get("move")
         return None if move is None else (int(move["part"]), list(move["videos"]))
 
     def write_move(self, part: int, video_ids: Sequence[str], current: Mapping[str, Sequence[int]]) -> None:
@@ -475,7 +504,7 @@ class Store:
 
     def renaming(self) -> tuple[str, str] | None:
         """The old and the new prefix of a move of the videos' files that has begun and not ended."""
-        rename = self._json(INTENT).get("rename") if self.folder.exists(INTENT) else None
+        rename = self._intent().get("rename")
         return None if rename is None else (str(rename["old"]), str(rename["new"]))
 
     def write_renaming(self, old: str, new: str, current: Mapping[str, Sequence[int]]) -> None:

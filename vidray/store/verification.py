@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import StoreError
+from vidray.storage import STORE_FILE
 from vidray.store.layout import INTENT
+from vidray.store.lease import damaged_leases
 from vidray.store.store import Store
 from vidray.store.verify.features import FeatureTable, check_features, feature_tables, stale_tables
-from vidray.store.verify.findings import WRONG, Check, Finding, counted, plan_anew
+from vidray.store.verify.findings import WRONG, Check, Finding, counted, damaged, plan_anew
 from vidray.store.verify.inventory import Inventory, inventory
 from vidray.store.verify.labels import check_labels, check_labels_spec
 from vidray.store.verify.plan import check_plan
@@ -74,6 +76,8 @@ def verify(store: str | PathLike[str], *, full: bool = False, beside: Sequence[C
         StoreError: What the store says of itself cannot be read.
     """
     source = Store(store)
+    if source.config() is None and source.folder.sizes("clips"):
+        raise StoreError(f"{source.url}/{STORE_FILE}: is not there, though clips are; put it back from a copy")
     source.check_planned()
     held = inventory(source)
     counts: Counter[str] = Counter()
@@ -115,7 +119,15 @@ def _checked(
 def _others(store: Store, held: Inventory) -> Iterator[Finding]:
     for name in held.names("labels", "video_labels"):
         yield from check_labels_spec(store, name)
+    for name in damaged_leases(store.folder):
+        yield damaged(name, "cannot be read, and keeps runs from writing", "remove it if no run is writing this store")
     if store.folder.exists(INTENT):
+        try:
+            store.intent()
+        except StoreError as e:
+            what, _, remedy = str(e).removeprefix(f"{store.url}/{INTENT}: ").partition("; ")
+            yield damaged(INTENT, what, remedy)
+            return
         what = "videos were being removed when a run ended"
         yield Finding(where=INTENT, what=what, remedy="run vidray plan CORPUS STORE: it goes on with that")
 

@@ -71,5 +71,10 @@ def plan_anew(part: int) -> str:
 
 
 def label_again(name: str) -> str:
-    """How labels are made anew."""
+    """How labels come back that are not there."""
     return f"label or import labels/{name} again"
+
+
+def label_anew(name: str, part: int) -> str:
+    """How a part of labels that cannot be read is made anew: labels that are kept are read before."""
+    return f"remove part-{part:05d}.parquet of labels/{name} and video_labels/{name}, then {label_again(name)}"

@@ -24,6 +24,7 @@ class Inventory:
         parts: The numbers of the published parts, by table.
         sealed: The numbers of the parts that have a seal, by table.
         strays: Parquet files in the folders of tables that are no parts, which other readers would take for some.
+        blocking: Files where the folders of tables belong.
         recorded: The tables that runs made by their records and that none dropped since.
         unread: Records of runs that cannot be read, with the reason.
     """
@@ -31,6 +32,7 @@ class Inventory:
     parts: dict[str, frozenset[int]]
     sealed: dict[str, frozenset[int]]
     strays: tuple[str, ...]
+    blocking: tuple[str, ...]
     recorded: frozenset[str]
     unread: tuple[tuple[str, str], ...]
 
@@ -49,6 +51,8 @@ class Inventory:
         """What lies where nothing of its kind belongs."""
         for name in self.strays:
             yield damaged(name, "no part of the table, but other readers take it for one", "move it out of the store")
+        for name in self.blocking:
+            yield damaged(name, "a file where the folder of a table belongs", "move it out of the store")
         for name, reason in self.unread:
             yield damaged(name, f"cannot be read: {reason}", "remove it: it is the record of a run, and no more")
 
@@ -57,11 +61,13 @@ def inventory(store: Store) -> Inventory:
     """List a store, and read the records of its runs."""
     parts: dict[str, set[int]] = {}
     sealed: dict[str, set[int]] = {}
-    strays = []
+    strays, blocking = [], []
     for kind in ("videos", "clips", *(kind.name for kind in KINDS)):
         for path in store.folder.sizes(kind):
             table, name = posixpath.split(path)
-            if match := PART_FILE.fullmatch(name):
+            if table == kind and kind not in ("videos", "clips"):
+                blocking.append(path)
+            elif match := PART_FILE.fullmatch(name):
                 parts.setdefault(table, set()).add(int(match[1]))
             elif match := SEAL_FILE.fullmatch(name):
                 sealed.setdefault(table, set()).add(int(match[1]))
@@ -72,6 +78,7 @@ def inventory(store: Store) -> Inventory:
         {table: frozenset(numbers) for table, numbers in parts.items()},
         {table: frozenset(numbers) for table, numbers in sealed.items()},
         tuple(strays),
+        tuple(blocking),
         recorded,
         unread,
     )

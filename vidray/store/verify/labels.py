@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from vidray.errors import StoreError
 from vidray.store.layout import LABELS, SPEC_FILE, VIDEO_LABELS, labels_of, video_labels_of
 from vidray.store.store import Store
-from vidray.store.verify.findings import Finding, counted, damaged, label_again
+from vidray.store.verify.findings import Finding, counted, damaged, label_again, label_anew
 from vidray.store.verify.inventory import Inventory
 from vidray.store.verify.plan import PlannedPart
 from vidray.store.verify.reading import CLIP, VIDEO, PartReader, beyond_the_first, joined, unknown
@@ -24,7 +24,7 @@ def check_labels(
     there = {table: part in held.parts_of(table) for table in (labels_of(name), video_labels_of(name))}
     found: Counter[str] = Counter()
     for table, schema, columns in ((labels_of(name), LABELS, CLIP), (video_labels_of(name), VIDEO_LABELS, VIDEO)):
-        reader = PartReader(store, table, part, label_again(name))
+        reader = PartReader(store, table, part, label_anew(name, part))
         if part in held.sealed_of(table):
             reader.check_seal(full=full, is_there=there[table])
         if there[table]:
@@ -33,7 +33,8 @@ def check_labels(
         yield from reader.findings
         missing = any(finding.counts.get("missing") for finding in reader.findings)
         found["missing"] += any(there.values()) and not there[table] and not missing
-    yield from counted(f"labels/{name} part {part}", found, label_again(name))
+    is_wrong = found["duplicated"] or found["orphaned"]
+    yield from counted(f"labels/{name} part {part}", found, (label_anew(name, part) if is_wrong else label_again(name)))
 
 
 def _rows(reader: PartReader, columns: tuple[str, ...], planned: PlannedPart) -> Counter[str]:
