@@ -14,6 +14,7 @@ MODULES = (
     "audio.yamnet",
     "quality",
     "vision.faces",
+    "vision.ssd",
     "vision.thumbnails",
     "vision.torchvision",
     "vision.torchvision_detection",
