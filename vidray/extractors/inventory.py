@@ -15,6 +15,7 @@ MODULES = (
     "quality",
     "vision.faces",
     "vision.ssd",
+    "vision.tracks",
     "vision.thumbnails",
     "vision.torchvision",
     "vision.torchvision_detection",
