@@ -18,12 +18,13 @@ import pyarrow.csv as pa_csv
 
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
+from vidray.exports.segments import write_segments
 from vidray.extractors.vision.regions import run_lengths
 from vidray.storage import Folder, place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.tables import named
 
-FORMATS = ("csv", "coco", *CUE_FORMATS)
+FORMATS = ("csv", "coco", "segments", *CUE_FORMATS)
 FIRST_OTHER_ID = 1001
 SPARSE_TABLES = ("clips", "videos")
 
@@ -51,8 +52,9 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
         table: As in `labels/<name>`, `video_labels/<name>`, `features/<extractor>`, `clips` or `videos`.
         path: Path or URL of the file, or of a folder for subtitles.
         to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`: an
-            image for each time of a clip at which something was seen, boxes and areas in pixels of the video; or
-            "vtt", "srt" or "json", for what is said or written: `vidray.exports.cues`.
+            image for each time of a clip at which something was seen, boxes and areas in pixels of the video;
+            "segments", for tables with `events`: a line of CSV for each, with its own start and end; or "vtt", "srt"
+            or "json", for what is said or written: `vidray.exports.cues`.
 
     Raises:
         UsageError: There is no such table, or nothing in it that the format could hold.
@@ -74,7 +76,11 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     columns = held.columns(table, held.parts(table)[0])
     if to == "coco" and not {"detections", "masks"} & set(columns):
         raise UsageError(f"{held.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
+    if to == "segments" and "events" not in columns:
+        raise UsageError(f"{held.url}/{table} has no events, which segments are; use --to csv")
     with _writing(path) as file:
+        if to == "segments":
+            return ExportSummary(path=path, rows=write_segments(held, table, file))
         if to == "csv":
             return _to_csv(held, table, file, path)
         return ExportSummary(path=path, rows=_to_coco(held, table, columns, file))

@@ -16,6 +16,7 @@ MODULES = (
     "vision.faces",
     "vision.ssd",
     "vision.tracks",
+    "vision.object_events",
     "vision.thumbnails",
     "vision.torchvision",
     "vision.torchvision_detection",
