@@ -30,7 +30,9 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        what = {"csv": "rows", "coco": "annotations", "json": "segments", "segments": "segments"}.get(arguments.to, "cues")
+        what = {"csv": "rows", "coco": "annotations", "json": "segments", "segments": "segments"}.get(
+            arguments.to, "cues"
+        )
         tell(f"{summary.rows:,} {what} in {summary.path}")
     return 0
 

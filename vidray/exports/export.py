@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
 from vidray.exports.segments import write_segments
-from vidray.extractors.vision.regions import run_lengths
+from vidray.extractors.vision.regions import read_run_lengths, run_lengths
 from vidray.storage import Folder, place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.tables import named
@@ -211,7 +211,7 @@ def _annotation(entry: Mapping[str, Any], width: int, height: int) -> dict[str, 
     """Box, area and mask in the pixels of the video: https://cocodataset.org/#format-data."""
     values: dict[str, Any] = {"iscrowd": 0, "score": entry["score"]}
     if "counts" in entry:
-        mask = decode_mask(entry["counts"], entry["height"], entry["width"])
+        mask = read_run_lengths(entry["counts"], entry["height"], entry["width"])
         segmentation: dict[str, Any] = {"size": [height, width], "counts": entry["counts"]}
         if mask.shape != (height, width):
             rows, columns = np.arange(height) * mask.shape[0] // height, np.arange(width) * mask.shape[1] // width
@@ -232,24 +232,3 @@ def _box_of(mask: npt.NDArray[np.bool_]) -> list[float]:
         return [0.0, 0.0, 0.0, 0.0]
     x, y = int(columns[0]), int(rows[0])
     return [float(x), float(y), float(columns[-1] - x + 1), float(rows[-1] - y + 1)]
-
-
-def decode_mask(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """The mask (height, width) of COCO's compressed run-length encoding.
-
-    From the fourth on each run is the difference to the last but one, in groups of five bits, least first, the sixth
-    saying that more follow: https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for byte in counts.encode("ascii"):
-        bits = byte - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.asarray(flat.reshape(width, height).T, np.bool_)

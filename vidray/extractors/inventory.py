@@ -21,6 +21,8 @@ MODULES = (
     "vision.torchvision",
     "vision.torchvision_detection",
     "vision.torchvision_segmentation",
+    "vision.person_mask",
+    "vision.regions_over_time",
     "audio.torchaudio",
     "audio.events",
     "speech.voice_activity",

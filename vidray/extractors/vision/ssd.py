@@ -128,8 +128,7 @@ def _network() -> Callable[[npt.NDArray[np.uint8]], Rows]:
 
     def detect(frames: npt.NDArray[np.uint8]) -> Rows:
         network.setInput(cv2.dnn.blobFromImages(list(frames), size=(SIDE, SIDE)))
-        rows: Rows = network.forward().reshape(-1, 7)
-        return rows
+        return np.asarray(network.forward(), np.float32).reshape(-1, 7)
 
     return detect
 
