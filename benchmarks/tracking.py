@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import motmetrics
@@ -35,6 +36,8 @@ RATES = (2.0, 5.0, 10.0)
 DROPPED = 0.2
 JITTER = 0.05
 LEAST_OVERLAP = 0.5
+LINE = "0.5,0,0.5,1"
+"""Down the middle of the frame."""
 LEAST_IN_VIEW = 0.5
 """A thing counts as there from half of its box in the frame on."""
 
@@ -186,6 +189,32 @@ def tracked(
         yield things, times_s, Tracks().tracked(clips_of(seen, length_s=CLIP_S))[1]
 
 
+def crossed(things: Sequence[Thing], times_s: Sequence[float]) -> tuple[int, int]:
+    """How many middles pass `LINE` to the left and to the right, between the first and last time they are seen."""
+    left = right = 0
+    for thing in things:
+        there = [time_s for time_s in times_s if thing.box(time_s) is not None]
+        seen = [time_s for time_s in there if not thing.is_hidden(time_s)]
+        if len(seen) < 2:
+            continue
+        sides = [thing.middle(time_s)[0] > 0.5 for time_s in there if seen[0] <= time_s <= seen[-1]]
+        left += sum(was and not now for was, now in pairwise(sides))
+        right += sum(now and not was for was, now in pairwise(sides))
+    return left, right
+
+
+def lines(seeds: Sequence[int], rate: float) -> dict[str, int]:
+    """In how many scenes all that pass the line are counted, with perfect detections, and how many pass in all."""
+    exact = passes = 0
+    for seed in seeds:
+        things, times_s = scene(seed), times_of(rate)
+        _, video = Tracks(line=LINE).load("cpu")(clips_of(detected(things, times_s), length_s=CLIP_S))
+        wanted = crossed(things, times_s)
+        exact += (video["line_in"], video["line_out"]) == wanted
+        passes += sum(wanted)
+    return {"exact": exact, "passes": passes}
+
+
 def main() -> None:
     seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
     figures: dict[str, Any] = {"scenes": len(seeds)}
@@ -200,6 +229,8 @@ def main() -> None:
                 f"{rate:4g} a second, {what:7}: IDF1 {found['idf1']:.4f}, worst scene {found['worst']:.3f}, "
                 f"{found['switches']} switches; {took_s:.0f} s"
             )
+        figures[f"lines_at_{rate:g}"] = found = lines(seeds, rate)
+        print(f"{rate:4g} a second, line   : exact in {found['exact']} scenes; {found['passes']} passes")
     print(json.dumps(figures))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 pytest.importorskip("trackers")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from tracking import SCENE_S, Thing, clips_of, detected, idf1, scene, times_of, tracked
+from tracking import LINE, SCENE_S, clips_of, crossed, detected, idf1, scene, times_of, tracked
 
 from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors import resolve
@@ -123,26 +122,12 @@ def test_frames_that_overlapping_clips_share_count_once():
     assert Tracks().tracked(overlapping) == Tracks().tracked(items)
 
 
-def crossed(things: Sequence[Thing], times_s: Sequence[float], x: float) -> tuple[int, int]:
-    """How many pass a vertical line to the left and to the right, between the first and last time they are seen."""
-    left = right = 0
-    for thing in things:
-        there = [t for t in times_s if thing.box(t) is not None]
-        seen = [t for t in there if not thing.is_hidden(t)]
-        if len(seen) < 2:
-            continue
-        sides = [thing.middle(t)[0] > x for t in there if seen[0] <= t <= seen[-1]]
-        left += sum(was and not now for was, now in pairwise(sides))
-        right += sum(now and not was for was, now in pairwise(sides))
-    return left, right
-
-
 def test_line_counts_are_exact_with_perfect_detections():
     passed = np.zeros(2, int)
     for seed in SEEDS:
         things, times_s = scene(seed), times_of(10)
-        rows, video = rows_of(clips_of(detected(things, times_s), length_s=2.0), line="0.5,0,0.5,1")
-        wanted = crossed(things, times_s, 0.5)
+        rows, video = rows_of(clips_of(detected(things, times_s), length_s=2.0), line=LINE)
+        wanted = crossed(things, times_s)
         assert (video["line_in"], video["line_out"]) == wanted, seed
         assert (sum(row["line_in"] for row in rows), sum(row["line_out"] for row in rows)) == wanted
         passed += wanted

@@ -1,6 +1,7 @@
 """Plain numbers of a table as features: counts, areas, shares and whatever else a clip has one of.
 
-A feature is a column of numbers, or one label of a column that lists labels with numbers, as `counts.person`.
+A feature is a column of numbers, or one label of a column that lists labels with numbers, as `counts.person`. Counts
+are seen by their logarithm: between none and four lies more than between twenty and twenty-four.
 """
 
 from __future__ import annotations
@@ -61,13 +62,19 @@ def number_features(rows: pa.Table, names: Sequence[str]) -> tuple[Ragged, npt.N
     for place, name in enumerate(names):
         column, label = _parts(name)
         if label is None:
-            values = rows[column].combine_chunks().cast(pa.float64())
-            matrix[:, place] = values.to_numpy(zero_copy_only=False)
+            values = rows[column].combine_chunks()
+            matrix[:, place] = _scaled(values.cast(pa.float64()), is_count=pa.types.is_integer(values.type))
         else:
-            matrix[:, place] = [np.nan if row is None else row.get(label, 0.0) for row in listed[column]]
+            found = [None if row is None else row.get(label, 0.0) for row in listed[column]]
+            matrix[:, place] = _scaled(pa.array(found, pa.float64()), is_count=column == "counts")
     usable: npt.NDArray[np.bool_] = np.asarray(np.isfinite(matrix).all(axis=1))
-    found = matrix[usable]
-    return Ragged(found, np.ones(len(found), np.int64)), usable
+    kept = matrix[usable]
+    return Ragged(kept, np.ones(len(kept), np.int64)), usable
+
+
+def _scaled(values: pa.Array, *, is_count: bool) -> npt.NDArray[np.float64]:
+    numbers: npt.NDArray[np.float64] = values.to_numpy(zero_copy_only=False)
+    return np.sign(numbers) * np.log1p(np.abs(numbers)) if is_count else numbers
 
 
 def _listed(column: pa.ChunkedArray, name: str) -> list[dict[str, float] | None]:
