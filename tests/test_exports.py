@@ -16,7 +16,8 @@ from pycocotools.coco import COCO
 
 from vidray.cli import main
 from vidray.errors import UsageError
-from vidray.exports.export import decode_mask, export
+from vidray.exports.export import export
+from vidray.extractors.vision.regions import read_run_lengths
 from vidray.store import IDENTITY, features_schema
 
 SEEN = [("time_s", pa.float64()), ("label", pa.string()), ("score", pa.float32())]
@@ -111,7 +112,7 @@ def test_run_lengths_are_read_as_coco_reads_them(share):
     for shape in [(1, 1), (7, 5), (64, 300)]:
         mask = rng.random(shape) < share
         encoded = coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))
-        np.testing.assert_array_equal(decode_mask(encoded["counts"].decode(), *shape), mask)
+        np.testing.assert_array_equal(read_run_lengths(encoded["counts"].decode(), *shape), mask)
 
 
 def test_csv_holds_what_it_can_and_says_the_rest(store, tmp_path, capsys):
@@ -160,7 +161,7 @@ def test_an_export_that_fails_leaves_the_old_file(store, tmp_path):
     [
         ("labels/nosuch", "csv", "no table 'labels/nosuch'; there are features/net, clips, videos"),
         ("features/net", "coco", "has neither detections nor masks, which COCO is made of; use --to csv"),
-        ("features/net", "xml", "exported to csv, coco, vtt, srt, json"),
+        ("features/net", "xml", "exported to csv, coco, segments, vtt, srt, json"),
     ],
 )
 def test_what_cannot_be_exported_is_said(store, tmp_path, table, to, message):

@@ -91,7 +91,7 @@ def test_parts_and_batches_without_labeled_clips_are_passed_over(tmp_path):
     lines = [f"clip{n:05d},{CLASSES[n % 2]}" for n in (0, 1, 2, 3, 2000)]
     path = write_csv(tmp_path / "few.csv", "clip_id,label", lines)
     clips = labeled_clips(store, read_annotations(path), path)
-    (rows, classes, _), examples = _gather(store.url, "net", "embedding", clips, 2)
+    (rows, classes, *_), examples = _gather(store.url, "net", "embedding", clips, 2)
     assert rows["clip_id"].to_pylist() == [f"clip{n:05d}" for n in range(4)]
     assert classes.tolist() == [0, 1, 0, 1]
     assert examples.clips.frames.tolist() == [[1, 1]] * 4

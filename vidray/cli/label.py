@@ -18,11 +18,12 @@ def add(commands: Any) -> None:
     label.add_argument("store", metavar="STORE")
     labelers = label.add_subparsers(metavar="LABELER", required=True)
     classes = command(labelers, "classes", run_label_classes, "the classes that a network found")
+    events = command(labelers, "events", run_label_events, "what starts to happen: object_events, audio_events")
     zero_shot = command(labelers, "zero-shot", run_label_zero_shot, "labels in words of your own")
     prompts = zero_shot.add_mutually_exclusive_group(required=True)
     prompts.add_argument("--prompts", nargs="+", metavar="TEXT", help='the labels, such as "a dog" "traffic"')
     prompts.add_argument("--prompts-file", metavar="FILE", help="a text file of one label a line")
-    for labeler in (classes, zero_shot):
+    for labeler in (classes, events, zero_shot):
         labeler.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
         labeler.add_argument("--name", help="of the labels (the labeler and its table)")
         _add_labels(labeler, top=ZERO_SHOT_TOP if labeler is zero_shot else None)
@@ -44,6 +45,12 @@ def run_label_classes(arguments: argparse.Namespace) -> int:
     from vidray.labels.labeling import class_labeler
 
     return _label(arguments, class_labeler(arguments.store, extractor=arguments.extractor))
+
+
+def run_label_events(arguments: argparse.Namespace) -> int:
+    from vidray.labels.labeling import event_labeler
+
+    return _label(arguments, event_labeler(arguments.store, extractor=arguments.extractor))
 
 
 def run_label_zero_shot(arguments: argparse.Namespace) -> int:

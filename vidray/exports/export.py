@@ -19,13 +19,14 @@ import pyarrow.csv as pa_csv
 from vidray.arguments import check_text
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
-from vidray.extractors.vision.regions import run_lengths
+from vidray.exports.segments import write_segments
+from vidray.extractors.vision.regions import read_run_lengths, run_lengths
 from vidray.storage import STAGING, Folder, place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.layout import split_table
 from vidray.store.tables import named
 
-FORMATS = ("csv", "coco", *CUE_FORMATS)
+FORMATS = ("csv", "coco", "segments", *CUE_FORMATS)
 FIRST_OTHER_ID = 1001
 SPARSE_TABLES = ("clips", "videos")
 
@@ -53,8 +54,9 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
         table: As in `labels/<name>`, `video_labels/<name>`, `features/<extractor>`, `clips` or `videos`.
         path: Path or URL of the file, or of a folder for subtitles.
         to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`: an
-            image for each time of a clip at which something was seen, boxes and areas in pixels of the video; or
-            "vtt", "srt" or "json", for what is said or written: `vidray.exports.cues`.
+            image for each time of a clip at which something was seen, boxes and areas in pixels of the video;
+            "segments", for tables with `events`: a line of CSV for each, with its own start and end; or "vtt", "srt"
+            or "json", for what is said or written: `vidray.exports.cues`.
 
     Raises:
         UsageError: There is no such table, or nothing in it that the format could hold.
@@ -76,7 +78,11 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     columns = held.columns(table, held.parts(table)[0])
     if to == "coco" and not {"detections", "masks"} & set(columns):
         raise UsageError(f"{held.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
+    if to == "segments" and "events" not in columns:
+        raise UsageError(f"{held.url}/{table} has no events, which segments are; use --to csv")
     with _writing(path) as file:
+        if to == "segments":
+            return ExportSummary(path=path, rows=write_segments(held, table, file))
         if to == "csv":
             return _to_csv(held, table, file, path)
         return ExportSummary(path=path, rows=_to_coco(held, table, columns, file))
@@ -207,7 +213,7 @@ def _annotation(entry: Mapping[str, Any], width: int, height: int) -> dict[str, 
     """Box, area and mask in the pixels of the video: https://cocodataset.org/#format-data."""
     values: dict[str, Any] = {"iscrowd": 0, "score": entry["score"]}
     if "counts" in entry:
-        mask = decode_mask(entry["counts"], entry["height"], entry["width"])
+        mask = read_run_lengths(entry["counts"], entry["height"], entry["width"])
         segmentation: dict[str, Any] = {"size": [height, width], "counts": entry["counts"]}
         if mask.shape != (height, width):
             rows, columns = np.arange(height) * mask.shape[0] // height, np.arange(width) * mask.shape[1] // width
@@ -228,24 +234,3 @@ def _box_of(mask: npt.NDArray[np.bool_]) -> list[float]:
         return [0.0, 0.0, 0.0, 0.0]
     x, y = int(columns[0]), int(rows[0])
     return [float(x), float(y), float(columns[-1] - x + 1), float(rows[-1] - y + 1)]
-
-
-def decode_mask(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """The mask (height, width) of COCO's compressed run-length encoding.
-
-    From the fourth on each run is the difference to the last but one, in groups of five bits, least first, the sixth
-    saying that more follow: https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for byte in counts.encode("ascii"):
-        bits = byte - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.asarray(flat.reshape(width, height).T, np.bool_)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.labels.examples import COLUMNS, Ragged, vectors_of
+from vidray.labels.numbers import columns_of_names, number_features
 from vidray.labels.protocol import Ranked
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Head:
         features: The feature table that it was trained on.
         sha256: Of its weights.
         model: The network itself.
+        numbers: What it looks at where that is no embedding: `vidray.labels.numbers`.
     """
 
     name: str
@@ -40,16 +42,18 @@ class Head:
     features: str
     sha256: str
     model: nn.Module
+    numbers: tuple[str, ...] = ()
     kind = "head"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The clip's embedding, or those of its frames."""
-        return (COLUMNS[self.network],)
+        """The clip's embedding, those of its frames, or its numbers."""
+        return columns_of_names(self.numbers) or (COLUMNS[self.network],)
 
     def spec(self) -> dict[str, Any]:
         """Which head it is."""
-        return {"head": self.name, "network": self.network, "classes": list(self.classes), "sha256": self.sha256}
+        spec = {"head": self.name, "network": self.network, "classes": list(self.classes), "sha256": self.sha256}
+        return spec | ({"numbers": list(self.numbers)} if self.numbers else {})
 
     def label(self, rows: pa.Table) -> list[Ranked]:
         """The classes of each row, best first, down to one percent."""
@@ -69,7 +73,10 @@ class Head:
         """The features of the rows that have some, which rows these are, and their class probabilities (N, classes)."""
         from vidray.labels.networks import predict
 
-        clips, usable = vectors_of(rows, COLUMNS[self.network])
+        if self.numbers:
+            clips, usable = number_features(rows, self.numbers)
+        else:
+            clips, usable = vectors_of(rows, COLUMNS[self.network])
         if not len(clips):
             return clips, usable, np.zeros((0, len(self.classes)))
         return clips, usable, predict(self.model, clips)

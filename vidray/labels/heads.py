@@ -92,11 +92,14 @@ def open_head(store: str | PathLike[str], name: str) -> Head:
         network, classes, features = str(config["network"]), tuple(map(str, config["classes"])), str(config["features"])
         if sha256 != config["sha256"] or network not in COLUMNS:
             raise StoreError(damaged)
+        numbers = tuple(map(str, config.get("numbers", ())))
         _check_features(held, folder, features, config["spec"])
         model = _model(network, f"{held.url}/{folder}/{MODEL}", len(classes))
     except (ValueError, KeyError, TypeError, RuntimeError, FileNotFoundError, WeightsError) as e:
         raise StoreError(damaged) from e
-    return Head(name=name, network=network, classes=classes, features=features, sha256=sha256, model=model)
+    return Head(
+        name=name, network=network, classes=classes, features=features, sha256=sha256, model=model, numbers=numbers
+    )
 
 
 def _model(network: str, url: str, classes: int) -> Any:

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 
 from vidray.arguments import check_has, check_text_or_none, check_texts
 from vidray.errors import SpecMismatchError, UsageError, one_line
-from vidray.extractors.spec import has_classes
+from vidray.extractors.spec import column_names, has_classes
 from vidray.labels import Classes, Labeler, Ranked, zero_shot
+from vidray.labels.happenings import Happenings
 from vidray.storage import open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, VIDEO_LABELS, Store
 from vidray.store.layout import features_of, labels_of, video_labels_of
@@ -136,6 +137,21 @@ def class_labeler(store: str | PathLike[str], *, extractor: str | None = None) -
     held = Store(store)
     check_text_or_none(extractor=extractor)
     return Classes(features=suiting_table(held, extractor, {"classes": has_classes}))
+
+
+def event_labeler(store: str | PathLike[str], *, extractor: str | None = None) -> Labeler:
+    """The events of a table, for `label`: what starts in a clip is its label.
+
+    Args:
+        store: fsspec URL of a store.
+        extractor: Whose events, where several tables have some.
+
+    Raises:
+        UsageError: No table has events, or several have.
+    """
+    held = Store(store)
+    wanted = {"events": lambda spec: "events" in column_names(spec)}
+    return Happenings(features=suiting_table(held, extractor, wanted, remedy="-x object_events"))
 
 
 def zero_shot_labeler(store: str | PathLike[str], prompts: Sequence[str], *, extractor: str | None = None) -> Labeler:

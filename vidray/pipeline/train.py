@@ -28,6 +28,7 @@ from vidray.labels.cards import card, confusion_png, figures
 from vidray.labels.examples import COLUMNS, Ragged, joined, vectors_of
 from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
+from vidray.labels.numbers import has_numbers, number_columns, number_features, number_names
 from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.pipeline.waiting import wait_for
 from vidray.storage import place_of
@@ -88,8 +89,8 @@ def train(
         store: fsspec URL of a store with features.
         labels: Path or URL of a CSV file, with the columns clip_id,label or uri,label or uri,start_s,end_s,label.
         name: Of the head.
-        head: "linear", a softmax regression on the clips' embeddings, or "gru", a recurrent network over those of their
-            frames.
+        head: "linear", a softmax regression on the clips' embeddings, or on the numbers (counts, areas) of a table
+            without such, or "gru", a recurrent network over the embeddings of their frames.
         extractor: Whose features; by default the only ones that there are.
         folds: Of the cross-validation; each class must be in as many videos.
         seed: Of splits and of training: on one machine, the same labels and seed give the same head.
@@ -138,6 +139,7 @@ def train(
         "folds": folds,
         "seed": seed,
         "setting": found.setting,
+        **({"numbers": found.numbers} if found.numbers else {}),
         "metrics": figures(metrics, classes),
         "vidray": importlib.metadata.version("vidray"),
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -165,6 +167,7 @@ class _Trained:
         probabilities: (N, C), of the network that did not see the clip's video.
         setting: What was chosen for the network that saw all.
         model: That network, as safetensors.
+        numbers: The features, where they are no embeddings.
     """
 
     clips: pa.Table
@@ -174,16 +177,20 @@ class _Trained:
     probabilities: npt.NDArray[np.float64]
     setting: dict[str, float]
     model: bytes
+    numbers: tuple[str, ...]
 
 
 def _table(store: Store, extractor: str | None, head: str) -> str:
     column = COLUMNS[head]
     what = "embeddings" if head == "linear" else "embeddings of single frames, from --per-frame,"
     options = "-x efficientnet_lite0" if head == "linear" else "-x efficientnet_lite0 --per-frame --as NAME"
-    wanted = {what: lambda spec: column in dict(spec.get("columns") or ())}
+    wanted: dict[str, Callable[[Any], bool]] = {what: lambda spec: column in dict(spec.get("columns") or ())}
+    if head == "linear":
+        wanted["numbers"] = has_numbers
     table = suiting_table(store, extractor, wanted, remedy=options)
     parts = store.parts(features_of(table))
-    if parts and column not in store.columns(features_of(table), parts[0]):
+    is_of_numbers = head == "linear" and has_numbers(store.spec(table) or {})
+    if parts and not is_of_numbers and column not in store.columns(features_of(table), parts[0]):
         extract = f"run vidray extract CORPUS STORE {options}"
         remedy = extract if head == "gru" else "name another table with -x"
         raise UsageError(
@@ -221,7 +228,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     finish: Any = ray.remote(**options)(_fit)
     try:
         kept, examples = gather.options(num_returns=2).remote(store_url, table, COLUMNS[head], clips, folds)
-        rows, classes, videos = ray.get(wait_for(kept, doing="gathering features"))
+        rows, classes, videos, numbers = ray.get(wait_for(kept, doing="gathering features"))
         parts = ray.remote(**options)(_splits).remote(examples, folds, seed)
         tests = ray.get(wait_for(parts, doing="splitting clips"))
         folded = ray.remote(**options)(_fold)
@@ -240,7 +247,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     fold = np.empty(len(rows), np.int64)
     for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):
         probabilities[test], fold[test] = found, number
-    return _Trained(rows, classes, videos, fold, probabilities, setting, model)
+    return _Trained(rows, classes, videos, fold, probabilities, setting, model, numbers)
 
 
 def _raise_cause(error: Any) -> NoReturn:
@@ -260,7 +267,11 @@ def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int
     names = sorted(set(clips["label"].to_pylist()))
     rows: list[pa.Table] = []
     features: list[Ragged] = []
-    for part in store.parts(features_of(table)):
+    numbers: tuple[str, ...] = ()
+    if column == "embedding" and has_numbers(store.spec(table) or {}):
+        found_rows, found, numbers = _gather_numbers(store, table, clips)
+        rows, features = [found_rows], [found]
+    for part in () if numbers else store.parts(features_of(table)):
         for some in store.stream(features_of(table), part, ["clip_id", column]):
             places = pc.index_in(some["clip_id"], value_set=clips["clip_id"].combine_chunks())
             found, usable = vectors_of(some.filter(places.is_valid()), column)
@@ -268,21 +279,38 @@ def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int
             features += [found] if len(found) else []
     kept = pa.concat_tables(rows) if rows else clips.slice(0, 0)
     videos = pc.unique(kept["video_id"])
-    numbers = {
+    indices = {
         "classes": pc.index_in(kept["label"], value_set=pa.array(names)).to_numpy().astype(np.int64),
         "videos": pc.index_in(kept["video_id"], value_set=videos).to_numpy().astype(np.int64),
     }
-    if len(np.unique(numbers["classes"])) < len(names):
-        lost = names[int(np.setdiff1d(np.arange(len(names)), numbers["classes"])[0])]
+    if len(np.unique(indices["classes"])) < len(names):
+        lost = names[int(np.setdiff1d(np.arange(len(names)), indices["classes"])[0])]
         raise UsageError(f"{store_url}/{features_of(table)} has no features of any clip labeled '{lost}'")
-    examples = Examples(joined(features), **numbers, count=len(names))
+    examples = Examples(joined(features), **indices, count=len(names))
     least = least_videos(examples)
     if least < folds:
         raise UsageError(
             f"without the clips that features/{table} lacks, a class is in {least} videos, and {folds} folds need it "
             f"in {folds}; label more videos, or use fewer folds"
         )
-    return (kept.select([*IDENTITY.names, "label"]), numbers["classes"], numbers["videos"]), examples
+    return (kept.select([*IDENTITY.names, "label"]), indices["classes"], indices["videos"], numbers), examples
+
+
+def _gather_numbers(store: Store, table: str, clips: pa.Table) -> tuple[pa.Table, Ragged, tuple[str, ...]]:
+    """The labeled clips that have all numbers of a table, these numbers, and what they are."""
+    columns = number_columns((store.spec(table) or {})["columns"])
+    rows = [clips.slice(0, 0)]
+    held: list[pa.Table] = []
+    for part in store.parts(features_of(table)):
+        for some in store.stream(features_of(table), part, ["clip_id", *columns]):
+            places = pc.index_in(some["clip_id"], value_set=clips["clip_id"].combine_chunks())
+            rows.append(clips.take(places.drop_null()))
+            held.append(some.filter(places.is_valid()).select(columns))
+    # which labels are counted is known once all rows are
+    table_of_all = pa.concat_tables(held)
+    names = number_names(table_of_all)
+    found, usable = number_features(table_of_all, names)
+    return pa.concat_tables(rows).filter(pa.array(usable)), found, names
 
 
 def _splits(examples: Any, folds: int, seed: int) -> list[tuple[Ints, Ints]]:

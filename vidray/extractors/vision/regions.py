@@ -109,6 +109,27 @@ def run_lengths(mask: npt.NDArray[np.bool_]) -> str:
     return text.decode("ascii")
 
 
+def read_run_lengths(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """The mask (height, width) of COCO's compressed run-length encoding.
+
+    From the fourth on each run is the difference to the last but one, in groups of five bits, least first, the sixth
+    saying that more follow: https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for byte in counts.encode("ascii"):
+        bits = byte - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.asarray(flat.reshape(width, height).T, np.bool_)
+
+
 def _best_scores(boxes: Iterable[Box]) -> list[dict[str, object]]:
     best: dict[str, float] = {}
     for box in boxes:

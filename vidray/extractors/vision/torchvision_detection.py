@@ -179,6 +179,11 @@ def model_names() -> list[str]:
     return [str(name) for name in models.list_models(module=models.detection)]
 
 
+def class_names() -> tuple[str, ...]:
+    """COCO's classes by their numbers, the background first; numbers that no class has are "N/A"."""
+    return recipe("fasterrcnn_resnet50_fpn").classes
+
+
 @cache
 def recipe(model: str) -> Recipe:
     """Look a model up. Raises UsageError for an unknown one."""
