@@ -12,10 +12,12 @@ import pyarrow as pa
 import pytest
 from filling import fill, filled
 from speech import write_wav
+from word_corpus import OCCURRING, OTHER_WORDS, PHRASES, make_corpus
 
 from vidray.errors import IndexFileError, UsageError
+from vidray.extractors.speech.moonshine import MoonshineText
 from vidray.extractors.speech.transcribing import SCHEMA
-from vidray.extractors.text.ocr import LINES_TYPE
+from vidray.extractors.text.ocr import LINES_TYPE, Ocr
 from vidray.index.spoken import passages
 from vidray.index.words import Words
 from vidray.media import Audio, ClipInput
@@ -125,7 +127,7 @@ def test_a_hit_is_the_segment_with_its_own_time_and_its_matches(store: Store):
     result = search(store.url, text="harvests this year", modality="speech")
     hit: Any = result.hits[0]
     assert (Path(hit.uri).stem, hit.start_s, hit.end_s, hit.modality) == ("farm", 0.5, 3.0, "speech")
-    assert [hit.text[first:stop] for first, stop in hit.matches] == ["harvest", "this", "year"]
+    assert [hit.text[first:stop] for first, stop in hit.matches] == ["harvest", "year"]
     assert hit.extractor == "said"
     scores = [one.score for one in result.hits]
     assert scores == sorted(scores, reverse=True)
@@ -135,6 +137,15 @@ def test_a_hit_is_the_segment_with_its_own_time_and_its_matches(store: Store):
 def test_words_are_found_in_every_form_of_their_own_language(store: Store):
     assert found(store, "farmer runs", modality="speech")[0][0] == "farm"
     assert found(store, "Bauer Feld", modality="speech")[0][0] == "dorf"
+
+
+def test_words_with_which_one_asks_find_nothing_by_themselves(store: Store):
+    words = Words(store, "said")
+    assert words.asked("Who talks about the harvests of the year?", "en") == ["harvest", "year"]
+    assert words.asked("Who is the one?", "en") == ["who", "is", "the", "one"]
+    assert words.asked("Die Felder und der Bauer", "de") == ["feld", "bau"]
+    rows = {words.rows[one.row].text for one in words.by_words("who talks about sugar", (), 10)}
+    assert rows == {"Add two spoons of sugar and stir."}
 
 
 def test_a_phrase_in_quotes_is_exact(store: Store):
@@ -169,8 +180,29 @@ def test_every_modality_is_asked_and_each_hit_says_which(store: Store):
 def test_filters_and_videos(store: Store):
     only = found(store, "harvest", modality="speech", where="uri LIKE '%sea%'")
     assert {name for name, _, _ in only} == {"sea"}
+    late = found(store, "harvest", modality="speech", where="text ILIKE '%year%'")
+    assert late == [("farm", 0.5, "The harvest was late this year.")]
+    assert {name for name, _, _ in found(store, "Felder", modality="speech", where="language = 'de'")} == {"dorf"}
+    lines = [text for _, _, text in found(store, "Chapter Harbour", modality="screen", where="text LIKE '%13'")]
+    assert lines == ["Chapter 13"]
     videos: Any = search(store.url, text="late harvest", modality="speech", by="video", k=2).hits
     assert {Path(hit.uri).stem for hit in videos} == {"farm", "sea"}
+
+
+@pytest.mark.slow
+def test_the_right_video_comes_first_in_a_corpus_that_is_spoken_and_written(tmp_path: Path):
+    names = ("wheat", "moon", "lighthouse")
+    extractors = {"moonshine": MoonshineText(), "ocr": Ocr()}
+    held = filled(tmp_path / "store", make_corpus(tmp_path / "corpus", names), extractors, FixedStride(10.0))
+    for table in extractors:
+        index_words(held.url, table)
+    asked = {text: name for text, name in {**OCCURRING, **OTHER_WORDS}.items() if name in names}
+    assert len(asked) >= 5
+    assert [text for text, name in asked.items() if found(held, text)[0][0] != name] == []
+    for phrase, right in PHRASES.items():
+        assert {name for name, _, _ in found(held, phrase)} == right & set(names)
+    hits: Any = search(held.url, text='"Chapter 3"').hits
+    assert [hit.modality for hit in hits] == ["screen"]
 
 
 def test_it_is_built_again_only_when_the_table_has_changed(store: Store, tmp_path: Path):

@@ -30,6 +30,7 @@ MODULES = (
     "speech.voice_activity",
     "speech.moonshine",
     "speech.whisper",
+    "speech.ctc",
     "speech.transcript",
     "text.ocr",
     "text.language",

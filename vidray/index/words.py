@@ -47,6 +47,19 @@ STEMMERS = {
 """tantivy's stemmers by the codes of languages; texts of other languages, and of unknown ones, are found by whole
 words."""
 
+STOP_WORDS = frozenset({
+    "danish", "dutch", "english", "finnish", "french", "german", "hungarian", "italian", "norwegian", "portuguese",
+    "russian", "spanish", "swedish",
+})  # fmt: skip
+"""Languages for which tantivy has a list of words that say nothing, as `the`."""
+ASKING = [
+    "about", "anybody", "anyone", "can", "did", "do", "does", "from", "has", "have", "he", "how", "i", "mention",
+    "mentioned", "mentions", "one", "said", "say", "says", "she", "somebody", "someone", "speak", "speaks", "talk",
+    "talking", "talks", "tell", "tells", "us", "we", "were", "what", "when", "where", "which", "who", "whose", "why",
+    "you",
+]  # fmt: skip
+"""English words with which questions are put; tantivy's own list, Lucene's, has none of them."""
+
 WRITER_BYTES = 50_000_000
 KEPT_OPEN = 8
 """Indexes of words that a process keeps open."""
@@ -168,6 +181,7 @@ class Words:
             self.vectors = np.asarray(flat.reshape(len(held), -1), np.float32)
         self._index = tantivy.Index.open(str(scratch))
         self._analyzers = _register(self._index, self.info.languages)
+        self._askers = {field: _asker(field, self.info.languages) for field in self._analyzers}
 
     @property
     def is_stale(self) -> bool:
@@ -179,10 +193,10 @@ class Words:
         import tantivy
 
         clauses = [(tantivy.Occur.Must, self._phrase(phrase)) for phrase in phrases]
-        for field, analyzer in self._analyzers.items():
-            terms = list(dict.fromkeys(analyzer.analyze(words)))
+        for field in self._analyzers:
             clauses += [
-                (tantivy.Occur.Should, tantivy.Query.term_query(self._index.schema, field, term)) for term in terms
+                (tantivy.Occur.Should, tantivy.Query.term_query(self._index.schema, field, term))
+                for term in self._asked(words, field)
             ]
         clauses = [clause for clause in clauses if clause[1] is not None]
         if not clauses or not count or not self.rows:
@@ -194,8 +208,19 @@ class Words:
 
     def stems(self, text: str, language: str | None) -> list[str]:
         """A text's words as the index compares them in a language; as they stand, where it has no stemmer."""
+        return list(self._analyzers[self._field(language)].analyze(text))
+
+    def asked(self, text: str, language: str | None) -> list[str]:
+        """The same of a query: without the words that say nothing, where there are others; each once."""
+        return self._asked(text, self._field(language))
+
+    def _asked(self, text: str, field: str) -> list[str]:
+        found = self._askers[field].analyze(text) or self._analyzers[field].analyze(text)
+        return list(dict.fromkeys(found))
+
+    def _field(self, language: str | None) -> str:
         field = f"stem_{language}"
-        return list((self._analyzers[field] if field in self._analyzers else self._analyzers[EXACT]).analyze(text))
+        return field if field in self._analyzers else EXACT
 
     def _phrase(self, phrase: str) -> Any:
         import tantivy
@@ -302,6 +327,22 @@ def _register(index: Any, languages: Sequence[str]) -> dict[str, Any]:
         found[field] = chain.build()
         index.register_tokenizer(field, found[field])
     return found
+
+
+def _asker(field: str, languages: Sequence[str]) -> Any:
+    """The analyzer of a field for queries: words that say nothing in its language, or in any of the index's, go."""
+    import tantivy
+
+    stemmed = [language for language in languages if field == f"stem_{language}"]
+    chain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.lowercase())
+    for language in stemmed or languages or ("en",):
+        if STEMMERS[language] in STOP_WORDS:
+            chain = chain.filter(tantivy.Filter.stopword(STEMMERS[language]))
+        if language == "en":
+            chain = chain.filter(tantivy.Filter.custom_stopword(ASKING))
+    for language in stemmed:
+        chain = chain.filter(tantivy.Filter.stemmer(STEMMERS[language]))
+    return chain.build()
 
 
 def _languages(found: Sequence[Passage]) -> tuple[str, ...]:

@@ -24,16 +24,32 @@ RANK_OFFSET = 60
 """Cormack et al. 2009, "Reciprocal Rank Fusion": their k."""
 FEWEST = 50
 """How many passages each way of asking is asked for at least, so that ranks mean something."""
-SAME_MEANING, MEANING_WIDTH = 0.5, 0.1
-"""The cosine at which a passage is as likely about a query as not, and how fast that changes: estimated,
-not calibrated on data."""
-ALL_WORDS = 0.95
-"""The score of a passage that has all of a query's words; of fewer, their share of it. Chosen, not measured."""
 LEAST_MEANING = 0.25
 """Below this cosine two texts are taken to be about different things, and no hit. Estimated."""
 
 _PHRASE = re.compile(r'"([^"]*)"')
 _WORD = re.compile(r"\w+", re.UNICODE)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From what speaks for a passage to the share of such passages that are about the query: a logistic regression.
+
+    Attributes:
+        constant, words, meaning: Of the log odds: at nothing, for all of a query's words, and for a cosine of 1.
+    """
+
+    constant: float
+    words: float
+    meaning: float = 0.0
+
+    def score(self, share: float, cosine: float) -> float:
+        return float(1 / (1 + np.exp(-self.constant - self.words * share - self.meaning * cosine)))
+
+
+BY_BOTH = {"speech": Calibration(-2.9, 0.9, 8.0), "screen": Calibration(-4.3, 1.0, 8.5)}
+BY_WORDS_ALONE = {"speech": Calibration(-0.4, 2.5), "screen": Calibration(-1.6, 4.1)}
+"""Fitted by `tests/campaigns/word_queries.py --calibrate`; without vectors, by words alone."""
 
 
 def embedder() -> EmbedFn | None:
@@ -48,7 +64,7 @@ class ByWords:
 
     Attributes:
         text: The query; what stands in quotes has to occur as it stands.
-        where: An SQL condition on the clips in which passages start.
+        where: An SQL condition on the clips in which passages start; `text` and `language` are the passage's own.
     """
 
     store: Store
@@ -64,7 +80,7 @@ class ByWords:
         wanted = len(self.words.rows) if self.where is not None else max(FEWEST, count)
         by_words = self.words.by_words(rest, phrases, wanted)
         allowed = {one.row for one in self.words.by_words("", phrases, len(self.words.rows))} if phrases else None
-        cosines = self._cosines(rest if rest.strip() else " ".join(phrases))
+        cosines = self.cosines(rest if rest.strip() else " ".join(phrases))
         by_meaning = _best(cosines, wanted, allowed) if cosines is not None else []
         ranked = _fused([[one.row for one in by_words], by_meaning])
         kept = self._kept(ranked)
@@ -87,7 +103,8 @@ class ByWords:
             compared=size, exact=True, recall_at_10=1.0,
         )  # fmt: skip
 
-    def _cosines(self, text: str) -> np.ndarray | None:
+    def cosines(self, text: str) -> np.ndarray | None:
+        """How alike in meaning each passage and a text are; None where that is not known."""
         embed = embedder()
         if self.words.vectors is None or embed is None or not text.strip():
             return None
@@ -96,20 +113,25 @@ class ByWords:
     def _kept(self, rows: Sequence[int]) -> set[int]:
         if self.where is None or not rows:
             return set(rows)
-        names = ("clip_id", "video_id", "uri")
+        names = ("clip_id", "video_id", "uri", "text", "language")
         found = [self.words.rows[row] for row in rows]
-        ids = pa.table({name: [getattr(one, name) for one in found] for name in names})
+        ids = pa.table({name: pa.array([getattr(one, name) for one in found], pa.string()) for name in names})
         return {rows[place] for place in rows_where(self.where, ids, self.store.folder_of(features_of(self.table)))}
+
+    def share(self, row: int, phrases: Sequence[str], rest: str) -> float:
+        """Which share of a query's words a passage has; all, where the query is phrases alone."""
+        one = self.words.rows[row]
+        asked = set(self.words.asked(rest, one.language))
+        if not asked:
+            return 1.0 if phrases else 0.0
+        return len(asked & set(self.words.stems(one.text, one.language))) / len(asked)
 
     def _score(self, row: int, phrases: Sequence[str], rest: str, cosines: np.ndarray | None) -> float:
         """About the share of passages with such a score that are about the query."""
-        one = self.words.rows[row]
-        asked = set(self.words.stems(rest, one.language))
-        share = len(asked & set(self.words.stems(one.text, one.language))) / len(asked) if asked else 0.0
-        by_words = ALL_WORDS * (1.0 if phrases and not asked else share)
+        share, modality = self.share(row, phrases, rest), self.words.info.modality
         if cosines is None:
-            return by_words
-        return max(by_words, float(1 / (1 + np.exp((SAME_MEANING - cosines[row]) / MEANING_WIDTH))))
+            return BY_WORDS_ALONE[modality].score(share, 0.0)
+        return BY_BOTH[modality].score(share, float(cosines[row]))
 
     def _hit(self, row: int, score: float, phrases: Sequence[str], rest: str) -> Hit:
         one = self.words.rows[row]
@@ -125,7 +147,7 @@ class ByWords:
 
     def _matches(self, one: Passage, phrases: Sequence[str], rest: str) -> list[tuple[int, int]]:
         """Where the query's words stand in a passage's text, [first, stop) in characters."""
-        asked = set(self.words.stems(rest, one.language))
+        asked = set(self.words.asked(rest, one.language))
         words = [(match[0], match.span()) for match in _WORD.finditer(one.text)]
         found = {span for word, span in words if asked.intersection(self.words.stems(word, one.language))}
         for phrase in phrases:

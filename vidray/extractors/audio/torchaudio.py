@@ -71,7 +71,7 @@ class TorchaudioBundle:
     @property
     def inputs(self) -> Mapping[str, Audio]:
         """Audio as the network wants it."""
-        return {"audio": Audio(sample_rate=int(_bundle(self.bundle).sample_rate))}
+        return {"audio": Audio(sample_rate=int(bundle_of(self.bundle).sample_rate))}
 
     @property
     def schema(self) -> pa.Schema:
@@ -81,12 +81,12 @@ class TorchaudioBundle:
     @property
     def weights_record(self) -> Mapping[str, str | None]:
         """Where the weights come from, and their sha256 where they are a file."""
-        return {"source": _url(self.bundle), "sha256": None} if self.weights is None else file_record(self.weights)
+        return {"source": url_of(self.bundle), "sha256": None} if self.weights is None else file_record(self.weights)
 
     def settle(self) -> None:
         """See that the weights are here, or download them. Raises WeightsError."""
         if self.weights is None:
-            settle_hub_file(_url(self.bundle), self.name)
+            settle_hub_file(url_of(self.bundle), self.name)
 
     def load(self, device: str) -> ExtractFn:
         """Read or download the weights and build the network. Raises WeightsError."""
@@ -94,11 +94,11 @@ class TorchaudioBundle:
 
         with torch.device("meta"):  # without memory for weights that the file's replace
             network = build_network(self.bundle)
-        state = _downloaded(self.bundle) if self.weights is None else load_state_dict(self.weights)
+        state = downloaded(self.bundle, self.name) if self.weights is None else load_state_dict(self.weights)
         encoder = {name: tensor for name, tensor in state.items() if not name.startswith("aux.")}
-        fill(network, encoder, f"{self.name} from {self.weights or _url(self.bundle)}")
+        fill(network, encoder, f"{self.name} from {self.weights or url_of(self.bundle)}")
         network = self._in_precision(network.eval(), device)
-        normalise = bool(_bundle(self.bundle)._normalize_waveform)
+        normalise = bool(bundle_of(self.bundle)._normalize_waveform)
         shortest = _receptive_field(self.bundle)
         longest = int(FORWARD_S * self.inputs["audio"].sample_rate)
 
@@ -162,8 +162,8 @@ def infos() -> list[ModelInfo]:
             name=PREFIX + name,
             kind="audio",
             dim=_dim(name),
-            inputs=f"mono audio at {int(_bundle(name).sample_rate) // 1000} kHz",
-            weights=f"{name}, {'downloaded' if (cache / Path(_url(name)).name).is_file() else 'to be downloaded'}",
+            inputs=f"mono audio at {int(bundle_of(name).sample_rate) // 1000} kHz",
+            weights=f"{name}, {'downloaded' if (cache / Path(url_of(name)).name).is_file() else 'to be downloaded'}",
             licence="CC-BY-NC-4.0" if name.startswith("VOXPOPULI") else "MIT",
             available=True,
         )
@@ -175,7 +175,7 @@ def build_network(bundle: str) -> nn.Module:
     """The bundle's `torchaudio.models.Wav2Vec2Model` with random weights, without the layer that transcribes."""
     from torchaudio.models import wav2vec2_model, wavlm_model
 
-    described = _bundle(bundle)
+    described = bundle_of(bundle)
     build = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}[described._model_type]
     network: nn.Module = build(**{**described._params, "aux_num_out": None})
     return network
@@ -225,34 +225,36 @@ def _mean_features(network: nn.Module, chunks: Tensor, batch_size: int) -> Tenso
     return torch.cat(means)
 
 
-def _downloaded(bundle: str) -> dict[str, Tensor]:
+def downloaded(bundle: str, name: str) -> dict[str, Tensor]:
+    """The weights of a bundle from its hub, for the extractor of a name. Raises WeightsError."""
     try:
-        state: dict[str, Tensor] = _bundle(bundle)._get_state_dict({"weights_only": True, "progress": False})
+        state: dict[str, Tensor] = bundle_of(bundle)._get_state_dict({"weights_only": True, "progress": False})
     except (OSError, HTTPException) as e:
         raise WeightsError(
-            f"the weights of {PREFIX}{bundle} cannot be downloaded from {_url(bundle)} ({e}); "
-            f"give a file: {PREFIX}{bundle}@FILE"
+            f"the weights of {name} cannot be downloaded from {url_of(bundle)} ({e}); give a file: {name}@FILE"
         ) from e
     return state
 
 
-def _url(bundle: str) -> str:
-    return HUB + str(_bundle(bundle)._path)
+def url_of(bundle: str) -> str:
+    """Where the weights of a bundle are downloaded from."""
+    return HUB + str(bundle_of(bundle)._path)
 
 
-def _bundle(name: str) -> Any:
+def bundle_of(name: str) -> Any:
+    """The bundle of a name of `torchaudio.pipelines`."""
     from torchaudio import pipelines
 
     return getattr(pipelines, name)
 
 
 def _dim(bundle: str) -> int:
-    return int(_bundle(bundle)._params["encoder_embed_dim"])
+    return int(bundle_of(bundle)._params["encoder_embed_dim"])
 
 
 def _receptive_field(bundle: str) -> int:
     """Samples that one feature frame needs: 400 for all known bundles."""
     field = 1
-    for _, kernel, stride in reversed(_bundle(bundle)._params["extractor_conv_layer_config"]):
+    for _, kernel, stride in reversed(bundle_of(bundle)._params["extractor_conv_layer_config"]):
         field = (field - 1) * stride + kernel
     return field

@@ -186,26 +186,17 @@ def _article(label: str) -> str:
     return "an" if label[:1].lower() in "aeiou" else "a"
 
 
-def find(name: str) -> tuple[type[ObjectEvents], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (ObjectEvents, {}) if name == NAME else None
+EXTRACTOR = ObjectEvents
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="detection",
-            dim=None,
-            inputs="a table of tracks",
-            weights="none",
-            licence="none",
-            available=True,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="detection",
+        dim=None,
+        inputs="a table of tracks",
+        weights="none",
+        licence="none",
+        available=True,
+    )

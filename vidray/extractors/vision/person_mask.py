@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -154,26 +153,17 @@ def _is_installed() -> bool:
     return packaged_file(PACKAGE, FILE) is not None and find_spec("ai_edge_litert") is not None
 
 
-def find(name: str) -> tuple[type[PersonMask], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (PersonMask, {}) if name == NAME else None
+EXTRACTOR = PersonMask
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="segmentation",
-            dim=None,
-            inputs=f"frames of {SIDE}x{SIDE}",
-            weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
-            licence="Apache-2.0",
-            available=_is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="segmentation",
+        dim=None,
+        inputs=f"frames of {SIDE}x{SIDE}",
+        weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
+        licence="Apache-2.0",
+        available=_is_installed(),
+    )

@@ -111,26 +111,17 @@ def _stabilities(frames: Mapping[float, Mapping[str, Masks]]) -> Iterator[tuple[
         yield label, sum(overlaps) / len(overlaps) if overlaps else None
 
 
-def find(name: str) -> tuple[type[RegionsOverTime], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (RegionsOverTime, {}) if name == NAME else None
+EXTRACTOR = RegionsOverTime
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="segmentation",
-            dim=None,
-            inputs="a table with masks",
-            weights="none",
-            licence="none",
-            available=True,
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="segmentation",
+        dim=None,
+        inputs="a table with masks",
+        weights="none",
+        licence="none",
+        available=True,
+    )

