@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vidray.errors import UsageError
+from vidray.extractors.text import timed as texts
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
@@ -217,14 +218,8 @@ def _words(one: Passage, timed: Sequence[Word]) -> list[Word]:
 
 def spread(text: str, start_s: float, end_s: float) -> list[Word]:
     """Words, evenly over a span by their letters."""
-    words = text.split()
-    a_letter_s = (end_s - start_s) / max(1, sum(len(word) + 1 for word in words))
-    found, time_s = [], start_s
-    for word in words:
-        stop_s = time_s + a_letter_s * (len(word) + 1)
-        found.append(Word(word=word, start_s=time_s, end_s=stop_s))
-        time_s = stop_s
-    return found
+    places = texts.spread(text, start_s, end_s)
+    return [Word(word=one.word, start_s=one.start_s, end_s=one.end_s) for one in places]
 
 
 def _names(store: Store) -> Mapping[str, str]:

@@ -27,6 +27,7 @@ MODULES = (
     "text.ocr",
     "text.language",
     "text.embedding",
+    "text.sentiment",
     "vision.open_clip",
 )
 """Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""
