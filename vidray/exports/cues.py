@@ -71,7 +71,7 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> int:
     modality = modality_of(store.spec(table) or {})
     if modality is None:
         raise UsageError(f"{store.url}/features/{table} has no segments of speech and no lines on screen for --to {to}")
-    names = _names(store)
+    names = video_names(store)
     folder = Folder(path)
     count = 0
     groups = groupby(passages(store, table, modality), key=lambda one: one.video_id)
@@ -222,7 +222,7 @@ def spread(text: str, start_s: float, end_s: float) -> list[Word]:
     return [Word(word=one.word, start_s=one.start_s, end_s=one.end_s) for one in places]
 
 
-def _names(store: Store) -> Mapping[str, str]:
+def video_names(store: Store) -> Mapping[str, str]:
     """What each video's file is called, without an ending."""
     stems: dict[str, str] = {}
     for part in store.parts("videos"):

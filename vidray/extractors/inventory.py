@@ -24,6 +24,8 @@ MODULES = (
     "speech.moonshine",
     "speech.whisper",
     "speech.transcript",
+    "speech.voices",
+    "speech.speakers",
     "text.ocr",
     "text.language",
     "text.embedding",

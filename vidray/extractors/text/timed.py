@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from vidray.media import Clip, Columns
@@ -74,6 +74,28 @@ def parts_of(clips: Sequence[Clip], rows: Sequence[Mapping[str, Any] | None]) ->
         else:
             plain += [(place, row.get("language"), word) for word in _words(clip, row)]
     return found or list(_sentences(plain))
+
+
+def in_sentences(part: Part) -> Iterator[Part]:
+    """The sentences of a text, evenly over its span by their letters."""
+    words = list(spread(part.text, part.start_s, part.end_s))
+    first = 0
+    for group in _groups([word.word for word in words]):
+        held = words[first : first + len(group)]
+        first += len(group)
+        yield replace(part, start_s=held[0].start_s, end_s=held[-1].end_s, text=" ".join(group))
+
+
+def words_of(clips: Sequence[Clip], rows: Sequence[Mapping[str, Any] | None]) -> Iterator[tuple[int, Place]]:
+    """The words of one video's clips, in order, each with the place of its clip; none of what is invented."""
+    for place, (clip, row) in enumerate(zip(clips, rows, strict=True)):
+        if row is None:
+            continue
+        if row.get("words") is None and row.get("segments") is not None:
+            parts = parts_of([clip], [row])
+            yield from ((place, word) for part in parts for word in spread(part.text, part.start_s, part.end_s))
+        else:
+            yield from ((place, word) for word in _words(clip, row))
 
 
 def spread(text: str, start_s: float, end_s: float) -> Iterator[Place]:
