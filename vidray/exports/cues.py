@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vidray.errors import UsageError
+from vidray.extractors.text import timed as texts
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
@@ -73,7 +74,7 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> int:
         raise UsageError(
             f"{store.url}/{features_of(table)} has no segments of speech and no lines on screen for --to {to}"
         )
-    names = _names(store)
+    names = video_names(store)
     folder = Folder(path)
     count = 0
     groups = groupby(passages(store, table, modality), key=lambda one: one.video_id)
@@ -220,17 +221,11 @@ def _words(one: Passage, timed: Sequence[Word]) -> list[Word]:
 
 def spread(text: str, start_s: float, end_s: float) -> list[Word]:
     """Words, evenly over a span by their letters."""
-    words = text.split()
-    a_letter_s = (end_s - start_s) / max(1, sum(len(word) + 1 for word in words))
-    found, time_s = [], start_s
-    for word in words:
-        stop_s = time_s + a_letter_s * (len(word) + 1)
-        found.append(Word(word=word, start_s=time_s, end_s=stop_s))
-        time_s = stop_s
-    return found
+    places = texts.spread(text, start_s, end_s)
+    return [Word(word=one.word, start_s=one.start_s, end_s=one.end_s) for one in places]
 
 
-def _names(store: Store) -> Mapping[str, str]:
+def video_names(store: Store) -> Mapping[str, str]:
     """What each video's file is called, without an ending."""
     stems: dict[str, str] = {}
     for part in store.parts("videos"):

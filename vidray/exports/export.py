@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 from vidray.arguments import check_text
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
+from vidray.exports.rttm import export_rttm
 from vidray.exports.segments import write_segments
 from vidray.extractors.vision.regions import read_run_lengths, run_lengths
 from vidray.storage import STAGING, Folder, place_of
@@ -26,7 +27,7 @@ from vidray.store import IDENTITY, Store
 from vidray.store.layout import split_table
 from vidray.store.tables import named
 
-FORMATS = ("csv", "coco", "segments", *CUE_FORMATS)
+FORMATS = ("csv", "coco", "segments", *CUE_FORMATS, "rttm")
 FIRST_OTHER_ID = 1001
 SPARSE_TABLES = ("clips", "videos")
 
@@ -37,7 +38,7 @@ class ExportSummary:
 
     Attributes:
         path: Where to.
-        rows: Rows of the table, annotations of COCO, cues or segments.
+        rows: Rows of the table, annotations of COCO, cues, segments or turns.
         left_out: Columns that CSV cannot hold: lists and structures.
     """
 
@@ -52,11 +53,11 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     Args:
         store: fsspec URL of a store.
         table: As in `labels/<name>`, `video_labels/<name>`, `features/<extractor>`, `clips` or `videos`.
-        path: Path or URL of the file, or of a folder for subtitles.
+        path: Path or URL of the file, or of a folder for subtitles and turns.
         to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`: an
             image for each time of a clip at which something was seen, boxes and areas in pixels of the video;
-            "segments", for tables with `events`: a line of CSV for each, with its own start and end; or "vtt", "srt"
-            or "json", for what is said or written: `vidray.exports.cues`.
+            "segments", for tables with `events`: a line of CSV for each, with its own start and end; "vtt", "srt"
+            or "json", for what is said or written: `vidray.exports.cues`; or "rttm", for who speaks when.
 
     Raises:
         UsageError: There is no such table, or nothing in it that the format could hold.
@@ -70,11 +71,13 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     if to not in FORMATS:
         raise UsageError(f"a table is exported to {', '.join(FORMATS)}, got {to!r}")
     table = _table(held, table)
-    if to in CUE_FORMATS:
+    if to in (*CUE_FORMATS, "rttm"):
         kind, name = split_table(table)
         if kind != "features":
-            raise UsageError(f"--to {to} is for tables of speech to text or ocr, features/NAME, got {table!r}")
-        return ExportSummary(path=path, rows=export_cues(held, name, path, to=to))
+            what = "speakers" if to == "rttm" else "speech to text or ocr"
+            raise UsageError(f"--to {to} is for tables of {what}, features/NAME, got {table!r}")
+        rows = export_rttm(held, name, path) if to == "rttm" else export_cues(held, name, path, to=to)
+        return ExportSummary(path=path, rows=rows)
     columns = held.columns(table, held.parts(table)[0])
     if to == "coco" and not {"detections", "masks"} & set(columns):
         raise UsageError(f"{held.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")

@@ -32,9 +32,12 @@ MODULES = (
     "speech.whisper",
     "speech.ctc",
     "speech.transcript",
+    "speech.voices",
+    "speech.speakers",
     "text.ocr",
     "text.language",
     "text.embedding",
+    "text.sentiment",
     "vision.open_clip",
 )
 """A file of one extractor has its `NAME`, its class as `EXTRACTOR` and `info()`, one of several what `Family` has."""

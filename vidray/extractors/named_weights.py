@@ -34,9 +34,13 @@ def check_named_weights(origin: str, settings: Mapping[str, Any]) -> None:
     name, at, weights = origin.partition("@")
     if "?" in name:
         raise UsageError(f"{origin} has options in its name, as vidray never writes it down")
-    given = [field for field in STOOD_FOR if field in settings]
-    if given and find(name) is not None:
+    found = find(name)
+    stood_for = () if found is None else (*found[1], "weights")
+    given = [field for field in STOOD_FOR if field in settings and field in stood_for]
+    if given:
         raise UsageError(f"{origin} was set up with '{given[0]}' beside its name, as vidray never writes it down")
+    if found is not None and "model" not in stood_for and isinstance(settings.get("model"), str):
+        _check_folder(name, settings["model"])
     for place in (weights if at else None, settings.get("weights")):
         if isinstance(place, str):
             _check_place(name, place)
@@ -50,6 +54,14 @@ def _check_place(name: str, weights: str) -> None:
         f"the table was made by {name} with weights from {weights}, and nothing is fetched because a store says so: "
         f"name them yourself with -x '{name}@{weights}'"
     )
+
+
+def _check_folder(name: str, model: str) -> None:
+    if not os.path.isdir(model) or os.path.realpath(model).startswith(SYSTEM_FOLDERS):
+        raise UsageError(
+            f"the table was made by {name} with the model {model}, which is no folder of this machine, and nothing is "
+            f"fetched because a store says so: name it yourself with -x '{name}?model={model}'"
+        )
 
 
 def _check_file(weights: str) -> None:

@@ -88,6 +88,14 @@ def is_built_in(extractor: Extractor) -> bool:
     return type(extractor).__module__.startswith(BUILT_IN)
 
 
+def named_fields(extractor: Extractor) -> tuple[str, ...]:
+    """The fields of an extractor that its name stands for; of one that does not come with vidray there are none."""
+    if not is_built_in(extractor):
+        return ()
+    found = inventory.find(str(getattr(extractor, "family", extractor.name)))
+    return (*(found[1] if found is not None else ()), "weights")
+
+
 def origin_of(extractor: Extractor) -> str:
     """What `resolve` takes for it: a name, with its weights, or `module:Class`."""
     cls = type(extractor)

@@ -13,13 +13,11 @@ from vidray.errors import SpecMismatchError, UsageError, WeightsError
 from vidray.extractors.inputs import Bound, scope_of, video_schema_of
 from vidray.extractors.named_weights import check_named_weights
 from vidray.extractors.protocol import Extractor
-from vidray.extractors.registry import check, is_built_in, origin_of, resolve
+from vidray.extractors.registry import check, named_fields, origin_of, resolve
 from vidray.media import Columns, Modality, record_of
 from vidray.models.weights import file_record
 from vidray.storage import is_local
 
-NAMED_FIELDS = ("model", "bundle", "weights")
-"""Fields of the built-in extractors that their name stands for."""
 UNSPOKEN_FIELDS = ("memory_bytes",)
 """Fields of any extractor that change nothing in its table."""
 LATER = {"later": True}
@@ -51,7 +49,7 @@ def describe(
     spec: dict[str, Any] = {
         "name": extractor.name,
         "extractor": origin_of(extractor),
-        "settings": _settings(extractor, leave_out=NAMED_FIELDS if is_built_in(extractor) else ()),
+        "settings": _settings(extractor, leave_out=named_fields(extractor)),
         "version": getattr(extractor, "version", None),
         "weights": record,
         "inputs": {name: _input(value, (bound or {}).get(name), hashes) for name, value in extractor.inputs.items()},
@@ -70,6 +68,8 @@ def _input(value: Any, table: str | None, hashes: Mapping[str, str | None] | Non
     if not isinstance(value, Columns):
         return record_of(value)
     record: dict[str, Any] = {"kind": "Columns", "modality": "text", "columns": list(value.columns)}
+    if value.optional:
+        record["optional"] = list(value.optional)
     if table is not None:
         record |= {"table": table, "spec_sha256": (hashes or {}).get(table)}
     return record

@@ -17,16 +17,21 @@ class Columns:
         table: The table's name, or its extractor's; None for the only table that has these columns.
         columns: Their names. A clip's value is a dict by these names.
         default: The extractor that is added where no table has such columns; None for none.
+        optional: Columns that are passed where the table has them, and as None where it has not.
     """
 
     table: str | None
     columns: tuple[str, ...]
     default: str | None = None
+    optional: tuple[str, ...] = ()
 
-    def __init__(self, table: str | None, columns: Sequence[str], default: str | None = None) -> None:
+    def __init__(
+        self, table: str | None, columns: Sequence[str], default: str | None = None, *, optional: Sequence[str] = ()
+    ) -> None:
         object.__setattr__(self, "table", table)
         object.__setattr__(self, "columns", (columns,) if isinstance(columns, str) else tuple(columns))
         object.__setattr__(self, "default", default)
+        object.__setattr__(self, "optional", tuple(optional))
 
 
 @dataclass(frozen=True, kw_only=True)

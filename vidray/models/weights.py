@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 """Under which keys training scripts keep the state dict of a checkpoint."""
 
 PARALLEL_PREFIX = "module."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidray.errors import UsageError
-from vidray.extractors import describe, resolve, slug
+from vidray.extractors import describe, inventory, resolve, slug
 from vidray.extractors.inputs import Bound, columns_of, fitting, levels
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, column_names, current, restore
@@ -123,12 +123,22 @@ def _table(store: Store, held: Mapping[str, Extractor], table: str, name: str, w
     columns = {other: column_names(store.spec(other) or {}) for other in there}
     columns |= {other: set(extractor.schema.names) for other, extractor in held.items()}
     choices = fitting({other: names for other, names in columns.items() if other != table}, wanted)
+    choices = [one for one in choices if not _stands_back(store, held, one, choices)]
     if len(choices) > 1:
         raise UsageError(
             f"{table} takes {', '.join(wanted.columns)} of one table, and {', '.join(sorted(choices))} have it; "
             f"say which, as in -x '{held[table].name}?of={sorted(choices)[0]}'"
         )
     return choices[0] if choices else None
+
+
+def _stands_back(store: Store, held: Mapping[str, Extractor], table: str, choices: Sequence[str]) -> bool:
+    """Whether a table brought another of some tables, which is made to be taken in its stead: a transcript, say."""
+    origin = str((store.spec(table) or {}).get("extractor")).partition("@")[0]
+    # a store does not decide what is imported: only what comes with vidray is asked
+    maker = held.get(table) or (resolve(origin) if inventory.find(origin) is not None else None)
+    brought = {slug(name) for name in getattr(maker, "brings", ())}
+    return any(one in brought or one in {f"{name}-{table}" for name in brought} for one in choices)
 
 
 def _added(extractor: Extractor, wanted: Columns) -> tuple[str, Extractor]:

@@ -347,7 +347,7 @@ def inputs_of(decoded: DecodedSlice, extractor: Extractor, tables: TableReader, 
         next((value for value in samples.values() if isinstance(value, MediaError)), None) for samples in values
     ]
     for name, wanted in columns_of(extractor).items():
-        found = tables.read(bound[name], decoded.work.key.part, wanted.columns, decoded.clips)
+        found = tables.read(bound[name], decoded.work.key.part, wanted, decoded.clips)
         for place, value in enumerate(found):
             error = value if isinstance(value, ExtractError) else None
             values[place][name] = None if error is not None else value

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.speech.transcribing import WORDS_TYPE
+from vidray.extractors.text.timed import spread
 from vidray.media import Clip, ClipInput, Columns
 
 NAME = "transcript"
@@ -100,13 +101,8 @@ def _words(segments: Sequence[Mapping[str, Any]], words: Sequence[Mapping[str, A
 
 def _spread(segment: Mapping[str, Any]) -> Iterator[Place]:
     """A segment's words, evenly by their letters."""
-    words = segment["text"].split()
-    a_letter_s = (segment["end_s"] - segment["start_s"]) / max(1, sum(len(word) + 1 for word in words))
-    time_s = segment["start_s"]
-    for word in words:
-        end_s = time_s + a_letter_s * (len(word) + 1)
-        yield word, time_s, end_s, None, segment["language"]
-        time_s = end_s
+    for word in spread(segment["text"], segment["start_s"], segment["end_s"]):
+        yield *word, None, segment["language"]
 
 
 def _entries(words: Sequence[Place]) -> list[dict[str, Any]]:
