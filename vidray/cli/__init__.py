@@ -22,6 +22,7 @@ from vidray.cli import (
     models,
     move,
     plan,
+    report,
     search,
     status,
     train,
@@ -31,7 +32,8 @@ from vidray.cli.arguments import say
 from vidray.errors import UsageError, VidrayError
 
 COMMANDS = (
-    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, move, models, demo,
+    plan, extract, label, train, import_, export, index, search, report, status, errors, verify, drop, move,
+    models, demo,
 )  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 
