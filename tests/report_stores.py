@@ -17,6 +17,7 @@ TILES = 5
 WIDTH, HEIGHT = 160, 90
 CLIPS_A_VIDEO = 4
 CLIP_S = 10.0
+MEDIA = "/media"
 LABELS = ("dog", "cat", 'it\'s "odd", <b>bold</b>', "dog house")
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"&.mp4"
 QUALITY = pa.schema([("brightness", pa.float32()), ("loudness_lufs", pa.float64()), ("faces", pa.int32())])
@@ -51,22 +52,24 @@ def poster() -> bytes:
     return webp(np.full((270, 480, 3), (120, 60, 130), np.uint8))
 
 
-def uri_of(video: int) -> str:
-    return f"/media/{HOSTILE}" if video == 1 else f"/media/shots/video {video:04d}.mp4"
+def uri_of(video: int, media: str) -> str:
+    return f"{media}/{HOSTILE}" if video == 1 else f"{media}/shots/video {video:04d}.mp4"
 
 
-def identity(number: int) -> dict[str, object]:
+def identity(number: int, media: str = MEDIA) -> dict[str, object]:
     video, index = divmod(number, CLIPS_A_VIDEO)
     return {
         "clip_id": clip_id(number),
         "video_id": f"v{video}",
-        "uri": uri_of(video),
+        "uri": uri_of(video, media),
         "start_s": index * CLIP_S,
         "end_s": (index + 1) * CLIP_S,
     }
 
 
-def write_report_store(folder: Path, clips: int = 40, *, parts: int = 2, with_thumbnails: bool = True) -> Store:
+def write_report_store(
+    folder: Path, clips: int = 40, *, parts: int = 2, with_thumbnails: bool = True, media: str = MEDIA
+) -> Store:
     """A store with labels, numbers, speech, detections and thumbnails; clip 3 has failed in `quality`.
 
     Brightness is clip / 100 in float32, so that bounds matter; every third clip is a dog, every fifth a cat.
@@ -82,14 +85,14 @@ def write_report_store(folder: Path, clips: int = 40, *, parts: int = 2, with_th
     videos = np.arange(clips) // CLIPS_A_VIDEO
     for part, chosen in enumerate(np.array_split(np.unique(videos), parts)):
         numbers = np.flatnonzero(np.isin(videos, chosen)).tolist()
-        planned = [{**identity(n), "clip_index": n % CLIPS_A_VIDEO, "part": part, "block": 0} for n in numbers]
+        planned = [{**identity(n, media), "clip_index": n % CLIPS_A_VIDEO, "part": part, "block": 0} for n in numbers]
         store.write("clips", part, pa.Table.from_pylist(planned, CLIPS), CLIPS)
-        store.write("videos", part, pa.Table.from_pylist([video_row(int(v)) for v in chosen], VIDEOS), VIDEOS)
+        store.write("videos", part, pa.Table.from_pylist([video_row(int(v), media) for v in chosen], VIDEOS), VIDEOS)
         for name, columns in tables.items():
             schema = features_schema(columns)
-            rows = [identity(n) | row_of(name, n) for n in numbers if (name, n) != ("quality", 3)]
+            rows = [identity(n, media) | row_of(name, n) for n in numbers if (name, n) != ("quality", 3)]
             store.write(f"features/{name}", part, pa.Table.from_pylist(rows, schema), schema)
-            failed = [identity(n) for n in numbers if (name, n) == ("quality", 3)]
+            failed = [identity(n, media) for n in numbers if (name, n) == ("quality", 3)]
             failed = [
                 {**row, "stage": "decode", "kind": "corrupt", "message": "a <b>broken</b> frame"} for row in failed
             ]
@@ -97,10 +100,10 @@ def write_report_store(folder: Path, clips: int = 40, *, parts: int = 2, with_th
     return store
 
 
-def video_row(video: int) -> dict[str, object]:
+def video_row(video: int, media: str) -> dict[str, object]:
     return {
-        "video_id": f"v{video}", "uri": uri_of(video), "size_bytes": 1000 + video, "status": "ok", "fps": 25.0,
-        "duration_s": CLIP_S * CLIPS_A_VIDEO, "width": 640, "height": 360, "corpus": "/media",
+        "video_id": f"v{video}", "uri": uri_of(video, media), "size_bytes": 1000 + video, "status": "ok", "fps": 25.0,
+        "duration_s": CLIP_S * CLIPS_A_VIDEO, "width": 640, "height": 360, "corpus": media,
         "video_codec": "h264" if video % 2 else "hevc", "audio_codec": "aac" if video % 3 else None,
     }  # fmt: skip
 

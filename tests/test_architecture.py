@@ -40,7 +40,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"moving": {"moving"}},
     {"pipeline": {"pipeline"}, "overview": {"overview"}, "report": {"report"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
-    {"demo": {"demo"}},
+    {"demo": {"demo"}, "browse": {"browse"}},
     {"cli": {"cli", "__main__"}},
     {"jobs": {"jobs"}},
 )

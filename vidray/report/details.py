@@ -30,7 +30,7 @@ def write_details(site: Site, tables: Mapping[str, pa.Table], count: int) -> Non
         found: list[dict[str, Any]] = [{} for _ in range(min(SHARD_CLIPS, count - first))]
         for table, rows in shown.items():
             for clip, row in zip(found, rows.slice(first, SHARD_CLIPS).to_pylist(), strict=True):
-                kept = {name: plain(value) for name, value in row.items() if value is not None}
+                kept = {name: plain(value) for name, value in row.items() if value is not None and value != []}
                 if kept:
                     clip[table] = kept
         site.data(f"details/{number}", found)

@@ -74,7 +74,10 @@
       selection(),
       vidray.server?.tools(),
     ].filter(Boolean));
-    if (kept) [...tools.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === kept)?.focus();
+    if (!kept) return;
+    const again = [...tools.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === kept);
+    again?.focus();
+    if (again?.matches("input")) again.setSelectionRange(again.value.length, again.value.length);
   };
 
   let title = "", back = "#/clips";
