@@ -11,10 +11,12 @@ from vidray.errors import UsageError
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "export", run_export, "write a table as CSV, COCO or subtitles, an index as Lance")
+    parser = command(
+        commands, "export", run_export, "write a table as CSV, COCO, subtitles or tasks to label, an index as Lance"
+    )
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME")
-    parser.add_argument("--to", choices=["csv", "coco", "vtt", "srt", "json", "lance"], required=True)
+    parser.add_argument("--to", choices=["csv", "coco", "vtt", "srt", "json", "label-studio", "lance"], required=True)
     parser.add_argument("-o", "--output", metavar="PATH", required=True, help="a path or URL; a folder for subtitles")
     add_json(parser)
 
@@ -30,7 +32,9 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        what = {"csv": "rows", "coco": "annotations", "json": "segments"}.get(arguments.to, "cues")
+        what = {"csv": "rows", "coco": "annotations", "json": "segments", "label-studio": "tasks"}.get(
+            arguments.to, "cues"
+        )
         tell(f"{summary.rows:,} {what} in {summary.path}")
     return 0
 

@@ -18,12 +18,14 @@ import pyarrow.csv as pa_csv
 
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
+from vidray.exports.label_studio import FORMAT as TASKS
+from vidray.exports.label_studio import export_tasks
 from vidray.extractors.vision.regions import run_lengths
 from vidray.storage import Folder, place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.tables import named
 
-FORMATS = ("csv", "coco", *CUE_FORMATS)
+FORMATS = ("csv", "coco", *CUE_FORMATS, TASKS)
 FIRST_OTHER_ID = 1001
 SPARSE_TABLES = ("clips", "videos")
 
@@ -34,7 +36,7 @@ class ExportSummary:
 
     Attributes:
         path: Where to.
-        rows: Rows of the table, annotations of COCO, cues or segments.
+        rows: Rows of the table, annotations of COCO, cues, segments or tasks.
         left_out: Columns that CSV cannot hold: lists and structures.
     """
 
@@ -51,8 +53,9 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
         table: As in `labels/<name>`, `video_labels/<name>`, `features/<extractor>`, `clips` or `videos`.
         path: Path or URL of the file, or of a folder for subtitles.
         to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`: an
-            image for each time of a clip at which something was seen, boxes and areas in pixels of the video; or
-            "vtt", "srt" or "json", for what is said or written: `vidray.exports.cues`.
+            image for each time of a clip at which something was seen, boxes and areas in pixels of the video;
+            "vtt", "srt" or "json", for what is said or written: `vidray.exports.cues`; "label-studio", a task for each
+            clip, pre-labeled by the table: `vidray.exports.label_studio`.
 
     Raises:
         UsageError: There is no such table, or nothing in it that the format could hold.
@@ -77,6 +80,8 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     with _writing(path) as file:
         if to == "csv":
             return _to_csv(held, table, file, path)
+        if to == TASKS:
+            return ExportSummary(path=path, rows=export_tasks(held, table, file))
         return ExportSummary(path=path, rows=_to_coco(held, table, columns, file))
 
 

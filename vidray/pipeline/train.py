@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError
 from vidray.labels.annotations import labeled_clips, read_annotations
-from vidray.labels.cards import card, confusion_png, figures
+from vidray.labels.cards import card, confusion_svg, figures
 from vidray.labels.examples import COLUMNS, Ragged, features_of, joined
 from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
@@ -138,7 +138,7 @@ def train(
     }
     files = {
         "card.md": card(config, metrics).encode(),
-        "confusion.png": confusion_png(metrics.confusion, classes),
+        "confusion.svg": confusion_svg(metrics.confusion, classes),
         PREDICTIONS: _predictions(found, classes),
     }
     with Lease(target.folder, say=say, of=OF_LABELS):
