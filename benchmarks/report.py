@@ -54,7 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "store", clips)
         vidray.build_index(store.url, extractor="classes")
+        began_cpu_s = time.process_time()
         summary = vidray.write_report(store.url, Path(folder) / "report")
+        cpu_s = time.process_time() - began_cpu_s
         built_s = summary.wall_s - summary.neighbours_s
         found: dict[str, Any] = {
             "clips": clips,
@@ -62,6 +64,8 @@ def main() -> None:
             "core_bytes_a_clip": round(summary.core_bytes / clips, 1),
             "data_bytes_a_clip": round(summary.data_bytes / clips, 1),
             "neighbours_s": summary.neighbours_s,
+            "cpu_s": round(cpu_s, 2),
+            "wall_s": summary.wall_s,
         }
         if shutil.which("chromium"):
             found |= in_a_browser(Path(folder) / "report", Path(folder) / "profile")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from report_stores import HOSTILE, LABELS, clip_id, labels_of, values_of, write_report_store
 
@@ -17,6 +18,7 @@ from vidray.errors import UsageError
 from vidray.index.filter_tables import filter_tables, listed
 from vidray.index.where import matching_rows
 from vidray.report.clips import read_clips, spread
+from vidray.report.details import plain, tidied
 from vidray.report.naming import Names
 from vidray.report.shards import script
 from vidray.storage import Folder
@@ -115,6 +117,21 @@ def test_a_sample_is_spread_over_the_plan(tmp_path):
     assert np.unique(clips.table["video_id"].to_pylist()).size == 10
     summary = vidray.write_report(store.url, tmp_path / "report", most=10)
     assert (summary.clips, summary.clips_total, summary.image_bytes) == (10, 40, 0)
+
+
+def test_details_are_what_the_tables_have_in_short_decimals():
+    label = pa.struct([("label", pa.string()), ("score", pa.float32())])
+    listed = [[{"label": "a", "score": 0.3}, None], None, [], [{"label": None, "score": float("nan")}]]
+    assert tidied(pa.array(listed, pa.list_(label))).to_pylist() == [
+        [{"label": "a", "score": 0.3}, None], None, [], [{"label": None, "score": None}],
+    ]  # fmt: skip
+    numbers = [0.1, -12.345678, 1e30, 1e-30, 0.0, 16777216.0, None, float("inf")]
+    found = tidied(pa.array(numbers, pa.float32())).to_pylist()
+    assert found[:2] == [0.1, -12.34568]
+    assert np.array_equal(np.array(found[:6], np.float32)[2:], np.array(numbers[2:6], np.float32))
+    assert found[6:] == [None, None]
+    assert tidied(pa.array([1 / 3])).to_pylist() == [1 / 3]
+    assert plain([1] * 401) == {"first": [1] * 400, "of": 401}
 
 
 def test_only_a_report_is_replaced(tmp_path):

@@ -51,7 +51,7 @@ class Clips:
     @property
     def ids(self) -> pa.Array:
         """Their clip ids."""
-        return _whole(self.table["clip_id"])
+        return whole(self.table["clip_id"])
 
 
 def read_clips(store: Store, *, most: int = MOST_CLIPS) -> Clips:
@@ -66,7 +66,7 @@ def read_clips(store: Store, *, most: int = MOST_CLIPS) -> Clips:
         low, high = np.searchsorted(places, (base, base + count))
         rows = store.read("clips", part).take(pa.array(places[low:high] - base))
         tables.append(rows)
-        chosen.append(Chosen(part=part, first=first, ids=_whole(rows["clip_id"])))
+        chosen.append(Chosen(part=part, first=first, ids=whole(rows["clip_id"])))
         base, first = base + count, first + rows.num_rows
     empty = pa.table({name: pa.array([], pa.string()) for name in ("clip_id", "video_id", "uri")})
     table = pa.concat_tables(tables, promote_options="permissive") if tables else empty
@@ -90,7 +90,7 @@ def rows_of_clips(store: Store, clips: Clips, table: str, columns: list[str]) ->
             pieces.append(pa.table({f.name: pa.nulls(len(chosen.ids), f.type) for f in fields}, schema=fields))
             continue
         rows = store.read(table, chosen.part, ["clip_id", *columns])
-        places = pc.index_in(chosen.ids, value_set=_whole(rows["clip_id"]))
+        places = pc.index_in(chosen.ids, value_set=whole(rows["clip_id"]))
         pieces.append(rows.select(columns).take(places))
     return pa.concat_tables([fields.empty_table(), *pieces], promote_options="permissive")
 
@@ -104,7 +104,7 @@ def rows_of_videos(store: Store, clips: Clips, table: str, columns: list[str]) -
         if chosen.part in there and len(chosen.ids)
     ]
     rows = pa.concat_tables(read, promote_options="permissive")
-    places = pc.index_in(_whole(clips.table["video_id"]), value_set=_whole(rows["video_id"]))
+    places = pc.index_in(whole(clips.table["video_id"]), value_set=whole(rows["video_id"]))
     return rows.select(columns).take(places)
 
 
@@ -117,13 +117,13 @@ def streamed(
         if chosen.part not in there or not len(chosen.ids):
             continue
         for batch in store.stream(table, chosen.part, ["clip_id", *columns], rows=rows):
-            places = pc.index_in(_whole(batch["clip_id"]), value_set=chosen.ids)
+            places = pc.index_in(whole(batch["clip_id"]), value_set=chosen.ids)
             known = places.is_valid()
             numbers = places.filter(known).to_numpy(zero_copy_only=False).astype(np.int64) + chosen.first
             yield numbers, batch.filter(known)
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def whole(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array."""
     made = column.combine_chunks()
     return pa.concat_arrays(made.chunks) if isinstance(made, pa.ChunkedArray) else made

@@ -105,12 +105,13 @@ class Site:
             self._settle()
 
     def _write(self, name: str, data: bytes | pa.Buffer) -> None:
-        path = Path(self.folder.path(name))
-        parent = str(path.parent)
+        path = self.folder.path(name)
+        parent = os.path.dirname(path)
         if parent not in self._made:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(parent, exist_ok=True)
             self._made.add(parent)
-        path.write_bytes(data)
+        with open(path, "wb", buffering=0) as file:
+            file.write(data)
 
     def _settle(self) -> None:
         waiting, self._waiting = self._waiting, []
