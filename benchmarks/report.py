@@ -158,7 +158,7 @@ def in_a_browser(report: Path, profile: Path) -> dict[str, Any]:
         began = time.perf_counter()
         page.ask("Page.navigate", url=f"file://{report}/index.html#/clips")
         page.until(
-            "[...document.querySelectorAll('.clip img')].slice(0, 12).filter((one) => one.complete).length === 12"
+            "[...document.querySelectorAll('.clip img')].slice(0, 12).filter((one) => one.naturalWidth).length === 12"
         )
         opened_s = time.perf_counter() - began
         paint_s = page.run("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
@@ -180,7 +180,7 @@ COUNT = """new Promise((done) => requestAnimationFrame(() => requestAnimationFra
     const box = one.getBoundingClientRect();
     return box.bottom > 100 && box.top < innerHeight;
   });
-  done([seen.length, seen.filter((one) => !one.querySelector('img')?.complete).length]);
+  done([seen.length, seen.filter((one) => !one.querySelector('img')?.naturalWidth).length]);
 })))"""
 """Two frames after a step: the posters in the window, and how many of them are not there yet."""
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from report_stores import HOSTILE, LABELS, clip_id, labels_of, values_of, write_report_store
+from report_stores import HOSTILE, LABELS, clip_id, labels_of, storyboard, values_of, write_report_store
 
 import vidray
 from vidray.errors import UsageError
@@ -66,7 +66,10 @@ def test_every_clip_is_there_with_its_values(made):
         mine = unpacked(held["clips"]) == number
         assert sorted(names[code] for code in unpacked(held["codes"])[mine]) == sorted(labels_of(number))
     assert data(report, "details/0")[6]["features/speech"]["text"] == "Hello <i>world</i> number 6"
-    assert (report / "images/0/39s.webp").read_bytes()[8:12] == b"WEBP"
+    boards = json.loads(values_of((report / "images/s/4.js").read_bytes()))
+    assert [base64.b64decode(board) for board in boards] == [storyboard()] * 8
+    posters = json.loads(values_of((report / "images/p/1.js").read_bytes()))
+    assert [poster is None for poster in posters] == [False] * 16 + [True] * 8
 
 
 def test_neighbours_are_those_of_the_index(made):
@@ -159,7 +162,7 @@ def test_it_goes_to_a_bucket(s3_bucket, tmp_path):
     store = write_report_store(tmp_path / "store", 8)
     summary = vidray.write_report(store.url, f"{s3_bucket}/report")
     there = Folder(f"{s3_bucket}/report").sizes()
-    assert {"index.html", "page/main.js", "data/manifest.js", "images/0/7p.webp"} <= there.keys()
+    assert {"index.html", "page/main.js", "data/manifest.js", "images/p/0.js"} <= there.keys()
     assert sum(size for name, size in there.items() if name.startswith("images/")) == summary.image_bytes
     import boto3
 

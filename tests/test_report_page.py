@@ -64,7 +64,7 @@ def test_it_opens_from_disk_and_asks_nobody(page):
     page.until("document.querySelectorAll('.clip img').length > 8")
     page.until("[...document.querySelectorAll('.clip img')].every((one) => one.complete && one.naturalWidth === 480)")
     assert page.run("document.querySelector('.count').textContent") == "40 clips"
-    assert all(url.startswith(("file:///", "data:,")) for url in page.requests)
+    assert all(url.startswith(("file:///", "data:,", "blob:")) for url in page.requests)
     page.run("location.hash = '#/overview'")
     told = page.until("document.getElementById('overview').innerText")
     for said in ("40\nclips", "a <b>broken</b> frame", "--retry-failed", "640 × 360", "dog"):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from vidray.errors import UsageError
 from vidray.storage import Folder
@@ -37,7 +36,6 @@ TYPES_OF_FILES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".webp": "image/webp",
 }
 TELLING = {"s3://": "ContentType", "gs://": "content_type", "gcs://": "content_type"}
 """By which argument each object storage is told what a file is."""
@@ -88,23 +86,24 @@ class Site:
         self.data_bytes += len(made)
         self.file(f"data/{name}.js", made)
 
-    def image(self, name: str, data: bytes | pa.Buffer) -> None:
-        """Write `images/<name>.webp`."""
-        self.image_bytes += len(data)
-        self.file(f"images/{name}.webp", data)
+    def images(self, name: str, value: object) -> None:
+        """Write `images/<name>.js`."""
+        made = script(name, value)
+        self.image_bytes += len(made)
+        self.file(f"images/{name}.js", made)
 
-    def file(self, name: str, data: bytes | pa.Buffer) -> None:
+    def file(self, name: str, data: bytes) -> None:
         """Write a file; on object storage soon, `finish` waits for it."""
         if self._pool is None:
             self._write(name, data)
             return
         # a browser shows what it is told to be a page
         told = {key: TYPES_OF_FILES[Path(name).suffix] for key in self._told}
-        self._waiting.append(self._pool.submit(self.folder.fs.pipe_file, self.folder.path(name), bytes(data), **told))
+        self._waiting.append(self._pool.submit(self.folder.fs.pipe_file, self.folder.path(name), data, **told))
         if len(self._waiting) >= MOST_WAITING:
             self._settle()
 
-    def _write(self, name: str, data: bytes | pa.Buffer) -> None:
+    def _write(self, name: str, data: bytes) -> None:
         path = self.folder.path(name)
         parent = os.path.dirname(path)
         if parent not in self._made:

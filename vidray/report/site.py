@@ -21,7 +21,7 @@ from vidray.report.clips import MOST_CLIPS, Clips, read_clips
 from vidray.report.columns import Categories, Column, Labels, Numbers, columns_of, joined
 from vidray.report.details import SHARD_CLIPS as DETAIL_CLIPS
 from vidray.report.details import write_details
-from vidray.report.images import FOLDER_FILES, Boards, thumbnails_table, write_images
+from vidray.report.images import POSTERS, STORYBOARDS, Boards, thumbnails_table, write_images
 from vidray.report.neighbours import NEIGHBOURS, write_neighbours
 from vidray.report.neighbours import SHARD_CLIPS as NEIGHBOUR_CLIPS
 from vidray.report.shards import Site, packed
@@ -112,7 +112,7 @@ def write_report(
             "detail_clips": DETAIL_CLIPS,
             "neighbour_clips": NEIGHBOUR_CLIPS,
             "neighbours": NEIGHBOURS,
-            "folder_files": FOLDER_FILES,
+            "images": {"p": POSTERS, "s": STORYBOARDS},
             "thumbnails": thumbnails,
             "columns": listed,
             "alike": alike,

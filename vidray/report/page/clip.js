@@ -153,7 +153,7 @@
     picture = element("div", { class: "tile", hidden: true });
     boxes = element("div", { class: "boxes" });
     caption = element("output", { class: "time" });
-    stage.append(clip.tiles ? element("img", { src: vidray.image(clip.number, "p"), alt: "", draggable: "false" })
+    stage.append(clip.tiles ? draw.image(clip.number, { soon: true })
       : element("span", { class: "blank", text: "no thumbnails: vidray extract CORPUS STORE -x thumbnails" }), picture, boxes, caption);
     slider = element("input", { type: "range", min: 0, max: Math.max(0, clip.tiles - 1), step: 1, value: 0, "aria-label": "Tile",
       oninput: () => view.show(Number(slider.value)) });

@@ -12,17 +12,17 @@ const vidray = {};
   };
 
   /** The value of a shard, loaded once. */
-  vidray.load = (name) => {
+  vidray.load = (name, folder = "data") => {
     if (!loaded.has(name)) {
       loaded.set(name, new Promise((resolve, reject) => {
         waiting.set(name, { resolve });
         const script = document.createElement("script");
-        script.src = `data/${name}.js`;
+        script.src = `${folder}/${name}.js`;
         script.onload = () => { waiting.delete(name); script.remove(); };
         script.onerror = () => {
           loaded.delete(name);
           script.remove();
-          reject(new Error(`data/${name}.js cannot be loaded: is the whole folder there?`));
+          reject(new Error(`${folder}/${name}.js cannot be loaded: is the whole folder there?`));
         };
         document.head.append(script);
       }));
@@ -132,6 +132,36 @@ const vidray = {};
     return Array.from(held.unpacked.subarray(first, first + neighbours)).filter((clip) => clip !== 0xffffffff);
   };
 
-  vidray.image = (number, kind) =>
-    `images/${Math.floor(number / vidray.manifest.folder_files)}/${number}${kind}.webp`;
+  const MOST_SHARDS = 200;
+  const pictures = new Map();
+
+  const picturesOf = (name) => {
+    let held = pictures.get(name);
+    if (held) {
+      // what is used comes last, so that what was not used for longest goes first
+      pictures.delete(name);
+    } else {
+      held = { urls: [], ready: null };
+      held.ready = vidray.load(name, "images").then((images) => {
+        loaded.delete(name);
+        held.urls = images.map((image) => image && URL.createObjectURL(new Blob([bytes(image)], { type: "image/webp" })));
+      });
+    }
+    pictures.set(name, held);
+    if (pictures.size > MOST_SHARDS) {
+      const [oldest, { urls }] = pictures.entries().next().value;
+      for (const url of urls) if (url) URL.revokeObjectURL(url);
+      pictures.delete(oldest);
+    }
+    return held;
+  };
+
+  /** Have `use` called with the URL of a clip's poster ("p") or storyboard ("s"): now where it is there, else soon. */
+  vidray.image = (number, kind, use) => {
+    const size = vidray.manifest.images[kind];
+    const held = picturesOf(`${kind}/${Math.floor(number / size)}`);
+    const now = held.urls[number % size];
+    if (now) use(now);
+    else held.ready.then(() => { if (held.urls[number % size]) use(held.urls[number % size]); }, () => {});
+  };
 })();

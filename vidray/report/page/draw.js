@@ -123,18 +123,45 @@
     style.height = `${height}px`;
     style.left = `${(boxWidth - width) / 2}px`;
     style.top = `${(boxHeight - height) / 2}px`;
-    style.backgroundImage = `url("${vidray.image(clip.number, "s")}")`;
+    if (element.dataset.of !== String(clip.number)) {
+      style.backgroundImage = "";
+      element.dataset.of = clip.number;
+      vidray.image(clip.number, "s", (url) => {
+        if (element.dataset.of === String(clip.number)) style.backgroundImage = `url("${url}")`;
+      });
+    }
     style.backgroundSize = `${width * clip.columns}px ${height * rows}px`;
     style.backgroundPosition =
       `${-(tile % clip.columns) * width}px ${-Math.floor(tile / clip.columns) * height}px`;
     element.dataset.tile = tile;
   };
 
+  const waiting = new WeakMap();
+  const seen = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      vidray.image(waiting.get(target), "p", (url) => { target.src = url; });
+    }
+  }, { rootMargin: "300px" });
+
+  /** The poster of a clip; one that is far from the window is loaded when it comes near. */
+  draw.image = (number, { soon = false } = {}) => {
+    const made = draw.element("img", { alt: "", draggable: "false", decoding: "async" });
+    if (soon) {
+      vidray.image(number, "p", (url) => { made.src = url; });
+    } else {
+      waiting.set(made, number);
+      seen.observe(made);
+    }
+    return made;
+  };
+
   /** A clip as a small poster that opens it. */
   draw.poster = (number, caption) => {
     const clip = vidray.clips.of(number);
     const shown = clip && clip.tiles
-      ? draw.element("img", { src: vidray.image(number, "p"), alt: "", loading: "lazy", decoding: "async" })
+      ? draw.image(number)
       : draw.element("span", { class: "blank", text: clip ? clip.name : "" });
     const told = clip ? `${clip.name} ${draw.time(clip.start)}–${draw.time(clip.end)}` : "";
     return draw.element("a", { class: "poster", href: clip ? `#/clip/${clip.id}` : "#/clips", title: told },

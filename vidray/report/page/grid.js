@@ -34,7 +34,7 @@
     if (!clip) return card;
     card.dataset.clip = clip.number;
     frame.append(
-      clip.tiles ? element("img", { src: vidray.image(clip.number, "p"), alt: "", draggable: "false", decoding: "async" })
+      clip.tiles ? draw.image(clip.number, { soon: true })
         : element("span", { class: "blank", text: "no thumbnail" }),
       element("div", { class: "tile", hidden: true }), element("div", { class: "marker", hidden: true }),
       element("span", { class: "time", text: `${draw.time(clip.start)}–${draw.time(clip.end)}` }),
