@@ -114,7 +114,8 @@ def test_what_cannot_be_played_falls_back_to_the_storyboard(page):
     )
     page.until("document.getElementById('note').textContent.includes('storyboard')")
     assert page.run("document.querySelector('#clip video')") is None
-    page.until("document.querySelector('#clip .stage-box .tile').hidden === false")
+    page.key("ArrowRight")
+    page.until("document.querySelector('#clip .stage-box .tile').dataset.tile === '1'")
 
 
 @pytest.mark.parametrize(

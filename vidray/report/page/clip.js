@@ -175,6 +175,7 @@
   view.open = async (number) => {
     const dialog = document.getElementById("clip");
     const clip = view.clip = vidray.clips.of(number);
+    view.tile = 0;
     rows = {};
     times = [];
     const side = element("div", { class: "side" });
@@ -194,7 +195,8 @@
       element("section", {}, element("h3", { text: "On the command line" }),
         draw.code(`vidray search ${vidray.shell(vidray.manifest.store)} --clip ${clip.id}`)),
       ...columns()].filter(Boolean));
-    view.show(0);
+    // the poster is sharper than a tile, and stays until somebody scrubs
+    caption.textContent = clip.tiles ? draw.time(clip.start) : "";
   };
 
   view.close = () => {

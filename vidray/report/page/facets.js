@@ -120,6 +120,8 @@
     find.addEventListener("input", () => { filters.name = find.value; filters.apply(); });
     const groups = new Map();
     vidray.manifest.columns.forEach((column, number) => {
+      // what is the same for all tells none apart
+      if (column.kind === "number" && column.low === column.high) return;
       const made = column.kind === "number" ? range(number, column) : names(number, column);
       shows.push(made.show);
       const title = draw.element("div", { class: "title" }, draw.element("h3", { text: filters.title(column) }),

@@ -84,7 +84,7 @@
   });
 
   const qualities = ({ columns }) => columns.flatMap((column, at) => {
-    if (column.kind !== "number" || !/^(video_)?features\//.test(column.table) || !column.bins.length) return [];
+    if (column.kind !== "number" || !/^(video_)?features\//.test(column.table) || column.low === column.high) return [];
     const few = (name, clips) => element("div", { class: "ends" }, element("span", { text: name }),
       clips.slice(0, 3).map((clip) => draw.poster(clip)));
     const title = element("h2", {}, draw.button(filters.title(column), () => {
