@@ -39,9 +39,9 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"labels": {"labels"}},
     {"retrieval": {"retrieval"}, "exports": {"exports"}},
     {"moving": {"moving"}},
-    {"pipeline": {"pipeline"}, "overview": {"overview"}},
+    {"pipeline": {"pipeline"}, "overview": {"overview"}, "report": {"report"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
-    {"report": {"report"}, "demo": {"demo"}},
+    {"demo": {"demo"}, "browse": {"browse"}},
     {"cli": {"cli", "__main__"}},
     {"jobs": {"jobs"}},
 )

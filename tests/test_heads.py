@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tracemalloc
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,6 @@ import torch
 from appearances import FPS, FRAMES, write_appearances
 from clip_inputs import items, sampling_of
 from labeled_stores import TABLE, rows_of, write_store
-from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score
 
 from vidray.cli import main
@@ -26,7 +25,7 @@ from vidray.errors import SpecMismatchError, StoreError, UsageError
 from vidray.extractors.columns import mean_of_parts
 from vidray.extractors.vision.efficientnet import EfficientNetLite0
 from vidray.labels import training
-from vidray.labels.cards import confusion_png
+from vidray.labels.cards import confusion_svg
 from vidray.labels.examples import Ragged, vectors_of
 from vidray.labels.heads import open_head, suggest, write_head
 from vidray.labels.imports import import_labels
@@ -142,14 +141,20 @@ def test_where_no_row_has_features_there_are_none(tmp_path, column):
         assert (len(clips), usable.tolist()) == (0, [False] * len(some))
 
 
-def test_the_confusion_frame_is_darkest_where_most_clips_are():
-    frame = confusion_png(np.array([[9, 1], [0, 5]]), ["cats", "dogs"])
-    assert frame[:4] == b"\x89PNG"
-    grey = np.asarray(Image.open(io.BytesIO(frame)).convert("L"), float)
-    side = 44
-    corner = grey[-14 - 2 * side : -14, -14 - 2 * side : -14]
-    cells = corner.reshape(2, side, 2, side)[:, 3:10, :, 3:10].mean(axis=(1, 3))
-    assert cells[1, 1] < cells[0, 0] < cells[0, 1] < cells[1, 0]
+def test_the_confusions_are_fullest_where_most_clips_are_and_names_are_texts():
+    drawing = ElementTree.fromstring(confusion_svg(np.array([[9, 1], [0, 5]]), ["cats", "<dogs> \x01&"]))
+    space = "{http://www.w3.org/2000/svg}"
+    cells = {
+        one.find(f"{space}title").text: float(one.get("opacity")) for one in drawing.iter(f"{space}rect") if len(one)
+    }
+    assert cells == {
+        "cats taken for cats: 9 (90%)": 0.9,
+        "cats taken for <dogs> \ufffd&: 1 (10%)": 0.1,
+        "<dogs> \ufffd& taken for <dogs> \ufffd&: 5 (100%)": 1.0,
+    }
+    texts = [one.text for one in drawing.iter(f"{space}text")]
+    assert texts.count("cats") == texts.count("<dogs> \ufffd&") == 2
+    assert {"9", "1", "5"} <= set(texts)
 
 
 def keep_head(store, network, classes: list[str], kind: str = "linear", *, spec: dict | None = None) -> None:

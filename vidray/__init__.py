@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vidray.overview import status
     from vidray.pipeline import build_index, extract, plan, train
     from vidray.planning import FixedStride, Shots
+    from vidray.report import write_report
     from vidray.retrieval.search import open_index, open_search, search
     from vidray.retrieval.verification import verify
     from vidray.store.accounts import failures
@@ -50,6 +51,7 @@ _HOMES = {
     "train": "vidray.pipeline",
     "undo_import": "vidray.labels.imports",
     "verify": "vidray.retrieval.verification",
+    "write_report": "vidray.report",
     "zero_shot_labeler": "vidray.labels.labeling",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "train",
     "undo_import",
     "verify",
+    "write_report",
     "zero_shot_labeler",
 ]
 

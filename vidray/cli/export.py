@@ -11,11 +11,18 @@ from vidray.errors import UsageError
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "export", run_export, "write a table as CSV, COCO, subtitles or RTTM, an index as Lance")
+    parser = command(
+        commands,
+        "export",
+        run_export,
+        "write a table as CSV, COCO, subtitles, RTTM or tasks to label, an index as Lance",
+    )
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME")
     parser.add_argument(
-        "--to", choices=["csv", "coco", "segments", "vtt", "srt", "json", "rttm", "lance"], required=True
+        "--to",
+        choices=["csv", "coco", "segments", "vtt", "srt", "json", "rttm", "label-studio", "lance"],
+        required=True,
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", required=True, help="a path or URL; a folder for subtitles and RTTM"
@@ -34,7 +41,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        units = {"csv": "rows", "coco": "annotations", "json": "segments", "segments": "segments", "rttm": "turns"}
+        units = {"csv": "rows", "coco": "annotations", "json": "segments", "segments": "segments", "rttm": "turns",
+                 "label-studio": "tasks"}  # fmt: skip
         what = units.get(arguments.to, "cues")
         tell(f"{summary.rows:,} {what} in {summary.path}")
     return 0

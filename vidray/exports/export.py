@@ -19,6 +19,8 @@ import pyarrow.csv as pa_csv
 from vidray.arguments import check_text
 from vidray.errors import UsageError
 from vidray.exports.cues import CUE_FORMATS, export_cues
+from vidray.exports.label_studio import FORMAT as TASKS
+from vidray.exports.label_studio import export_tasks
 from vidray.exports.rttm import export_rttm
 from vidray.exports.segments import write_segments
 from vidray.extractors.vision.regions import read_run_lengths, run_lengths
@@ -27,7 +29,7 @@ from vidray.store import IDENTITY, Store
 from vidray.store.layout import split_table
 from vidray.store.tables import named
 
-FORMATS = ("csv", "coco", "segments", *CUE_FORMATS, "rttm")
+FORMATS = ("csv", "coco", "segments", *CUE_FORMATS, "rttm", TASKS)
 FIRST_OTHER_ID = 1001
 SPARSE_TABLES = ("clips", "videos")
 
@@ -38,7 +40,7 @@ class ExportSummary:
 
     Attributes:
         path: Where to.
-        rows: Rows of the table, annotations of COCO, cues, segments or turns.
+        rows: Rows of the table, annotations of COCO, cues, segments, turns or tasks.
         left_out: Columns that CSV cannot hold: lists and structures.
     """
 
@@ -57,7 +59,8 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
         to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`: an
             image for each time of a clip at which something was seen, boxes and areas in pixels of the video;
             "segments", for tables with `events`: a line of CSV for each, with its own start and end; "vtt", "srt"
-            or "json", for what is said or written: `vidray.exports.cues`; or "rttm", for who speaks when.
+            or "json", for what is said or written: `vidray.exports.cues`; "rttm", for who speaks when; or
+            "label-studio", a task for each clip, pre-labeled by the table: `vidray.exports.label_studio`.
 
     Raises:
         UsageError: There is no such table, or nothing in it that the format could hold.
@@ -88,6 +91,8 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
             return ExportSummary(path=path, rows=write_segments(held, table, file))
         if to == "csv":
             return _to_csv(held, table, file, path)
+        if to == TASKS:
+            return ExportSummary(path=path, rows=export_tasks(held, table, file))
         return ExportSummary(path=path, rows=_to_coco(held, table, columns, file))
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import UsageError
+from vidray.labels.tasks import is_tasks, labels_of_tasks
 from vidray.media import Span
 from vidray.storage import is_local, local_path, open_uri, place_of
 from vidray.store import HUMAN, IDENTITY, LABELS, Store
@@ -42,7 +43,7 @@ class Annotation:
 def read_annotations(
     uri: str, *, any_source: bool = False, say: Callable[[str], None] = lambda line: None
 ) -> list[Annotation]:
-    """The lines of a CSV file of labels.
+    """The lines of a CSV file of labels, or the choices of tasks that Label Studio exported (`vidray.labels.tasks`).
 
     A column `label`, and either `clip_id` or `uri`; with `start_s` and `end_s` beside the URI a line is of this span of
     the video, else of all of it. Of a table that was exported, whose column `source` tells who gave a label, only what
@@ -67,6 +68,8 @@ def read_annotations(
         raise UsageError(f"{uri}: a folder; give a CSV file") from e
     except UnicodeDecodeError as e:
         raise UsageError(f"{uri}: not UTF-8 text; save it as CSV in UTF-8") from e
+    if is_tasks(text):
+        return [Annotation(task, label, clip_id=clip) for task, clip, label in labels_of_tasks(uri, text)]
     try:
         found = _annotations(uri, csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as e:

@@ -1,9 +1,9 @@
-"""What a person reads of a trained head: a card in Markdown, and its confusions as a frame."""
+"""What a person reads of a trained head: a card in Markdown, and its confusions as a drawing."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,22 @@ CELL_PIXELS = 44
 FONT_PIXELS = 14
 NAME_CHARACTERS = 24
 MOST_NUMBERED = 60
+CHARACTER_PIXELS = 0.62 * FONT_PIXELS
+"""The width of a character on average, as no font is at hand to be asked."""
+LEAST_SEEN = 0.08
+
+STYLE = f"""\
+<style>
+  text {{ font: {FONT_PIXELS - 1}px system-ui, sans-serif; dominant-baseline: central; }}
+  .middle {{ text-anchor: middle; }} .end {{ text-anchor: end; }}
+  .ink {{ fill: #16191d; }} .on {{ fill: #fff; }} .soft {{ fill: #5c6670; }}
+  .none {{ fill: #eef1f3; }} .some {{ fill: #0f6f8f; }}
+  @media (prefers-color-scheme: dark) {{
+    .ink {{ fill: #e6eaed; }} .on {{ fill: #07171c; }} .soft {{ fill: #95a1ab; }}
+    .none {{ fill: #1f252a; }} .some {{ fill: #58bdd8; }}
+  }}
+</style>"""
+"""The colours of the page of a report."""
 
 CARD = """\
 # {name}
@@ -40,7 +56,7 @@ from 1,000 draws of videos.
 | --- | --- | --- |
 {rows}
 
-![confusion matrix](confusion.png)
+![confusion matrix](confusion.svg)
 
 ## How it was trained
 
@@ -84,36 +100,40 @@ def _text(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def confusion_png(confusion: Ints, classes: Sequence[str]) -> bytes:
-    """A frame of a confusion matrix (classes, classes): rows are the true classes, darker is a larger share."""
-    from PIL import Image, ImageDraw, ImageFont
+def confusion_svg(confusion: Ints, classes: Sequence[str]) -> bytes:
+    """A drawing of a confusion matrix (classes, classes): rows are the true classes, fuller is a larger share.
 
-    font = ImageFont.load_default(FONT_PIXELS)
+    Dark or light as the page around it is, without scripts or fonts of its own.
+    """
     names = [name if len(name) <= NAME_CHARACTERS else name[: NAME_CHARACTERS - 1] + "…" for name in classes]
     cell = CELL_PIXELS if len(names) <= MOST_NUMBERED else FONT_PIXELS + 2
-    margin = int(max(font.getlength(name) for name in names)) + 3 * FONT_PIXELS
-    side = margin + cell * len(names) + FONT_PIXELS
-    image = Image.new("RGB", (side, side), "white")
-    draw = ImageDraw.Draw(image)
+    margin = round(max(map(len, names)) * CHARACTER_PIXELS) + 2 * FONT_PIXELS
+    full = cell * len(names)
+    drawn = [f'<rect class="none" x="{margin}" y="{margin}" width="{full}" height="{full}" rx="6"/>']
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    for row, column in np.ndindex(confusion.shape):
-        left, top = margin + column * cell, margin + row * cell
-        share = float(shares[row, column])
-        colour = tuple(round(255 + share * (full - 255)) for full in (8, 48, 107))
-        draw.rectangle((left, top, left + cell - 1, top + cell - 1), fill=colour, outline=(220, 220, 220))
-        if len(names) <= MOST_NUMBERED and confusion[row, column]:
-            ink, place = "white" if share > 0.5 else "black", (left + cell / 2, top + cell / 2)
-            draw.text(place, str(confusion[row, column]), fill=ink, font=font, anchor="mm")
-    for number, name in enumerate(names):
-        draw.text((margin - 6, margin + (number + 0.5) * cell), name, fill="black", font=font, anchor="rm")
-    columns = Image.new("RGB", (side, margin), "white")
-    upright = ImageDraw.Draw(columns)
-    for number, name in enumerate(names):
-        # written along the lower edge of what becomes the frame's top, when it is turned
-        upright.text((6, (number + 0.5) * cell), name, fill="black", font=font, anchor="lm")
-    turned = columns.rotate(90, expand=True).crop((0, side - margin, cell * len(names), side))
-    image.paste(turned, (margin, 0))
-    draw.text((6, margin - FONT_PIXELS), "true \\ predicted", fill="black", font=font, anchor="lm")
-    written = io.BytesIO()
-    image.save(written, "PNG")
-    return written.getvalue()
+    for row, column in np.argwhere(confusion).tolist():
+        share, count = float(shares[row, column]), int(confusion[row, column])
+        told = f"{classes[row]} taken for {classes[column]}: {count:,} ({share:.0%})"
+        drawn += _cell(margin + column * cell, margin + row * cell, cell, share, told)
+        if len(names) <= MOST_NUMBERED:
+            place = f'x="{margin + (column + 0.5) * cell:g}" y="{margin + (row + 0.5) * cell:g}"'
+            drawn.append(f'<text class="{"on" if share > 0.5 else "ink"} middle" {place}>{count}</text>')
+    for number, name in enumerate(map(_xml, names)):
+        at = margin + (number + 0.5) * cell
+        drawn.append(f'<text class="ink end" x="{margin - 8}" y="{at:g}">{name}</text>')
+        drawn.append(f'<text class="ink" transform="translate({at:g} {margin - 8}) rotate(-90)">{name}</text>')
+    drawn.append(f'<text class="soft" x="4" y="{FONT_PIXELS}">true ↓ predicted →</text>')
+    side = margin + full + FONT_PIXELS
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side}" viewBox="0 0 {side} {side}">'
+    return "\n".join([head, STYLE, *drawn, "</svg>\n"]).encode()
+
+
+def _cell(left: int, top: int, side: int, share: float, told: str) -> list[str]:
+    place = f'x="{left + 1}" y="{top + 1}" width="{side - 2}" height="{side - 2}" rx="3"'
+    shown = f'opacity="{max(LEAST_SEEN, share):.2f}"'
+    return [f'<rect class="some" {place} {shown}><title>{_xml(told)}</title></rect>']
+
+
+def _xml(text: str) -> str:
+    """A text as XML has it, which knows no control characters."""
+    return escape("".join(one if one.isprintable() else "\ufffd" for one in text))

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from vidray.arguments import check_extractor, check_text, check_whole
 from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError, one_line
 from vidray.labels.annotations import labeled_clips, read_annotations
-from vidray.labels.cards import card, confusion_png, figures
+from vidray.labels.cards import card, confusion_svg, figures
 from vidray.labels.examples import COLUMNS, Ragged, joined, vectors_of
 from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
@@ -146,7 +146,7 @@ def train(
     }
     files = {
         "card.md": card(config, metrics).encode(),
-        "confusion.png": confusion_png(metrics.confusion, classes),
+        "confusion.svg": confusion_svg(metrics.confusion, classes),
         PREDICTIONS: _predictions(found, classes),
     }
     with Lease(target.folder, say=say, of=OF_LABELS):

@@ -1,0 +1,175 @@
+"""The page that is served: who may ask, search and labels in a real browser, originals by ranges."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from chromium import chromium
+from report_stores import clip_id, write_report_store
+
+import vidray
+from vidray.browse.serving import listening
+from vidray.errors import UsageError
+from vidray.store import Store
+
+pytestmark = pytest.mark.slow
+
+FILE = np.random.default_rng(0).bytes(100_000)
+
+
+def served(store: str, repository, *options: str) -> tuple[subprocess.Popen, str]:
+    command = [sys.executable, "-m", "vidray.cli", "browse", store, "--port", "0", *options]
+    environ = {**os.environ, "PYTHONPATH": str(repository)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://"), "the server did not start"
+    return process, url
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    folder = tmp_path_factory.mktemp("browse")
+    held = write_report_store(folder / "store", media=str(folder))
+    (folder / "shots").mkdir()
+    (folder / "shots/video 0000.mp4").write_bytes(FILE)
+    vidray.build_index(held.url, extractor="classes")
+    return held
+
+
+@pytest.fixture(scope="module")
+def server(store, repository):
+    process, url = served(store.url, repository)
+    yield url
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as found:
+        found.window(1280, 800)
+        yield found
+
+
+@pytest.fixture
+def page(browser, server):
+    browser.said.clear()
+    browser.ask("Page.navigate", url="about:blank")
+    browser.open(f"{server}#/clips")
+    return browser
+
+
+def asked(url: str, *, data: bytes | None = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    request = urllib.request.Request(url, data, {name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, e.read(), dict(e.headers)
+
+
+def test_a_text_finds_the_clips_whose_words_say_it(page, store):
+    page.run("document.querySelector('[aria-label=Search]').focus()")
+    page.type("dog")
+    page.key("Enter", "\r")
+    page.until("vidray.filters.found?.clips.length")
+    found = page.run("vidray.filters.found.clips")
+    expected = vidray.search(store.url, text="dog", k=60).hits
+    assert found == [int(hit.clip_id, 16) for hit in expected]
+    assert found[0] % 3 == 0
+    assert page.said == []
+
+
+def test_a_key_puts_a_label_that_the_table_has_and_u_takes_it_back(page, store):
+    page.run("document.querySelector('[aria-label=\"New label\"]').focus()")
+    page.type('a "dog", here')
+    page.key("Enter", "\r")
+    page.run("document.querySelector('[role=listbox]').focus()")
+    page.key("ArrowRight")
+    page.key("1", "1")
+    page.until("document.documentElement.dataset.labeled === '1'")
+    rows = store.read("labels/mine", 0).to_pylist()
+    assert [(row["clip_id"], row["label"], row["source"]) for row in rows] == [(clip_id(1), 'a "dog", here', "human")]
+    page.key("u", "u")
+    page.until("document.getElementById('note').textContent.includes('taken back')")
+    assert "mine" not in Store(store.url).tables("labels")
+
+
+def test_what_cannot_be_played_falls_back_to_the_storyboard(page):
+    page.run(f"location.hash = '#/clip/{clip_id(0)}'")
+    page.until("[...document.querySelectorAll('#clip button')].some((one) => one.textContent === 'Play the original')")
+    page.run(
+        "[...document.querySelectorAll('#clip button')].find((one) => one.textContent === 'Play the original').click()"
+    )
+    page.until("document.getElementById('note').textContent.includes('storyboard')")
+    assert page.run("document.querySelector('#clip video')") is None
+    page.key("ArrowRight")
+    page.until("document.querySelector('#clip .stage-box .tile').dataset.tile === '1'")
+
+
+@pytest.mark.parametrize(
+    ("span", "first", "stop"),
+    [("bytes=0-99", 0, 100), ("bytes=99000-", 99_000, 100_000), ("bytes=-5", 99_995, 100_000)],
+)
+def test_originals_are_read_by_ranges(server, span, first, stop):
+    status, body, headers = asked(f"{server}media/{clip_id(0)}", Range=span)
+    assert (status, body) == (206, FILE[first:stop])
+    assert headers["content-range"] == f"bytes {first}-{stop - 1}/100000"
+
+
+def test_an_original_is_never_a_page(server):
+    status, body, headers = asked(f"{server}media/{clip_id(0)}")
+    assert (status, body, headers["content-type"]) == (200, FILE, "video/mp4")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert asked(f"{server}media/{clip_id(0)}", Range="bytes=200000-")[0] == 416
+    assert asked(f"{server}media/{clip_id(8)}")[0] == 404
+    assert asked(f"{server}media/..%2f..%2fetc%2fpasswd")[0] == 404
+
+
+def test_other_pages_are_refused(server):
+    order = json.dumps({"name": "theirs", "clips": {clip_id(0): ["x"]}}).encode()
+    assert asked(f"{server}api/label", data=order)[0] == 403
+    assert asked(f"{server}api/label", data=order, Origin="http://evil.example")[0] == 403
+    assert asked(server, Host="evil.example")[0] == 403
+    status, body, _ = asked(f"{server}api/label", data=b'{"name": "../x", "clips": []}', Origin=server.rstrip("/"))
+    assert (status, "error" in json.loads(body)) == (400, True)
+
+
+def test_elsewhere_than_on_loopback_a_token_is_asked_for(store, repository):
+    process, url = served(store.url, repository, "--host", "0.0.0.0")
+    try:
+        bare, _, token = url.partition("?token=")
+        assert len(token) >= 32
+        bare = bare.replace("0.0.0.0", "127.0.0.1")
+        assert asked(bare)[0] == asked(f"{bare}data/manifest.js")[0] == asked(f"{bare}?token=guessed")[0] == 403
+        assert asked(f"{bare}data/manifest.js", Cookie=f"vidray={token}")[0] == 200
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.build_opener(NoRedirect).open(f"{bare}?token={token}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Redirects are looked at, not followed."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        assert "SameSite=strict" in headers["set-cookie"]
+        assert "HttpOnly" in headers["set-cookie"]
+
+
+def test_a_port_that_is_taken_is_said():
+    with listening("127.0.0.1", 0) as held, pytest.raises(UsageError, match="give another --port"):
+        listening("127.0.0.1", held.getsockname()[1])

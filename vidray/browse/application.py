@@ -1,0 +1,154 @@
+"""What the page asks of a process: searches, labels, suggestions and originals, as a Starlette application."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from vidray.browse.access import Access
+from vidray.browse.originals import original
+from vidray.browse.writing import LabelWriter
+from vidray.errors import UsageError, VidrayError, one_line
+from vidray.labels.heads import open_head, suggest
+from vidray.retrieval.search import Searcher
+from vidray.store import Store
+
+MOST_BYTES = 64 << 20
+"""Of an image or a sound that is searched for, and of any other order."""
+
+HITS = 60
+SUGGESTIONS = 40
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(store: str, folder: Path, *, token: str | None) -> Starlette:
+    """The application that serves the report in a folder, and its store.
+
+    Args:
+        store: fsspec URL of the store.
+        folder: A report that was written to be served.
+        token: That everybody has to know; None on loopback.
+    """
+    asked = _Asked(Store(store))
+    routes = [
+        Route("/api/heads", _answering(asked.heads)),
+        Route("/api/search", _answering(asked.search), methods=["GET", "POST"]),
+        Route("/api/suggest", _answering(asked.suggest)),
+        Route("/api/label", _answering(asked.label), methods=["POST"]),
+        Route("/api/undo", _answering(asked.undo), methods=["POST"]),
+        Route("/media/{clip}", asked.media),
+        Mount("/", StaticFiles(directory=folder, html=True)),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Access, token=token)])
+
+
+def _answering(handler: Callable[[Request, bytes], Any]) -> Handler:
+    """A handler whose answer is JSON, and whose errors are one line."""
+
+    async def answer(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                return JSONResponse({"error": f"at most {MOST_BYTES >> 20} MiB are taken"}, 413)
+        try:
+            return JSONResponse(await run_in_threadpool(handler, request, bytes(body)))
+        except (VidrayError, OSError) as e:
+            return JSONResponse({"error": one_line(e)}, 400)
+
+    return answer
+
+
+class _Asked:
+    """The answers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._searcher = Searcher(store)
+        self._labels = LabelWriter(store.url)
+        read = [store.read("clips", part, ["clip_id", "uri"]) for part in store.parts("clips")]
+        clips = pa.concat_tables(read) if read else pa.table({"clip_id": [], "uri": []})
+        self._uris = dict(zip(clips["clip_id"].to_pylist(), clips["uri"].to_pylist(), strict=True))
+
+    def heads(self, request: Request, body: bytes) -> Any:
+        """The heads that can suggest what to label next."""
+        return {"heads": sorted({name.split("/")[1] for name in self._store.folder.sizes("heads")})}
+
+    def search(self, request: Request, body: bytes) -> Any:
+        """Clips by a text or a clip, or by an image or a sound that was sent."""
+        told = request.query_params
+        options: dict[str, Any] = {"k": HITS, "modality": told.get("in") or None}
+        if request.method == "GET":
+            query = {kind: told[kind] for kind in ("text", "clip") if told.get(kind)}
+            return self._hits(self._searcher.search(**query, **options))
+        kind = told.get("kind", "")
+        if kind not in ("image", "audio"):
+            raise UsageError(f"an image or audio can be sent, got {kind!r}")
+        with tempfile.TemporaryDirectory(prefix="vidray-query-") as folder:
+            file = Path(folder) / "query"
+            file.write_bytes(body)
+            return self._hits(self._searcher.search(**{kind: str(file)}, **options))
+
+    def _hits(self, found: Any) -> Any:
+        hits = [{"clip": hit.clip_id, "score": hit.score, "text": hit.text} for hit in found.hits]
+        return {"hits": hits, "by": found.extractor, "notes": list(found.notes)}
+
+    def suggest(self, request: Request, body: bytes) -> Any:
+        """Which clips are worth labeling next, by a head."""
+        head = open_head(self._store.url, request.query_params.get("head", ""))
+        found = suggest(self._store.url, head, count=SUGGESTIONS)
+        return {
+            "hits": [{"clip": one.clip_id, "score": one.score, "text": one.label} for one in found],
+            "by": head.name,
+        }
+
+    def label(self, request: Request, body: bytes) -> Any:
+        """Put labels on clips: {"name": NAME, "clips": {ID: [LABEL, ...]}}."""
+        order = _order(body)
+        clips = order.get("clips")
+        if not isinstance(clips, dict) or not clips or not all(_are_labels(labels) for labels in clips.values()):
+            raise UsageError('an order is {"name": NAME, "clips": {ID: [LABEL, ...]}}')
+        unknown = next((clip for clip in clips if clip not in self._uris), None)
+        if unknown is not None:
+            raise UsageError(f"no clip {unknown!r} in the store")
+        self._labels.put(str(order.get("name", "")), clips)
+        return {"labeled": len(clips)}
+
+    def undo(self, request: Request, body: bytes) -> Any:
+        """Take the last labels of a name back."""
+        self._labels.undo(str(_order(body).get("name", "")))
+        return {}
+
+    async def media(self, request: Request) -> Response:
+        """The video that a clip is of."""
+        uri = self._uris.get(request.path_params["clip"])
+        if uri is None:
+            return PlainTextResponse("no such clip\n", 404)
+        return await run_in_threadpool(original, request, uri)
+
+
+def _are_labels(labels: object) -> bool:
+    return isinstance(labels, list) and bool(labels) and all(isinstance(one, str) and one.strip() for one in labels)
+
+
+def _order(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError as e:
+        raise UsageError(f"not JSON: {e}") from e
+    if not isinstance(found, dict):
+        raise UsageError("an order is a JSON object")
+    return found
