@@ -46,6 +46,15 @@ def test_the_corpus_maker_makes_what_it_says(repository: Path, tmp_path: Path) -
     assert length_s == pytest.approx(answer["video_s"], abs=0.1)
 
 
+@pytest.mark.slow
+def test_tracking_is_measured_at_every_rate(repository: Path) -> None:
+    answer = benchmark(repository, "tracking.py", 2)
+    assert answer["scenes"] == 2
+    for rate in (2, 5, 10):
+        assert all(0.5 < answer[f"{what}_at_{rate}"]["idf1"] <= 1 for what in ("perfect", "noisy"))
+    assert answer["lines_at_10"]["exact"] == 2
+
+
 @pytest.fixture
 def corpus(repository: Path, tmp_path: Path) -> Path:
     arguments = ("--videos", "2", "--shortest", "2", "--longest", "3", "--heights", "120", "--codecs", "mpeg4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import av
@@ -10,13 +11,15 @@ import pytest
 from clip_inputs import items
 from media_files import packaged
 
-from vidray.errors import MissingExtraError, UsageError
+from vidray.errors import MissingExtraError, UsageError, WeightsError
 from vidray.extractors import describe, resolve
 from vidray.extractors.vision import person_mask
 from vidray.extractors.vision.regions import read_run_lengths, run_lengths
 from vidray.extractors.vision.regions_over_time import RegionsOverTime
 from vidray.media import Clip, ClipInput, Frames
 from vidray.testing import check_extractor
+
+packaged_network = pytest.mark.skipif(not person_mask._is_installed(), reason="the wheel has no build for this Python")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,7 @@ def frames() -> np.ndarray:
     return np.stack([shown[10], shown[40], np.zeros_like(shown[0])])
 
 
+@packaged_network
 def test_people_are_masked_where_the_network_says(frames):
     from ai_edge_litert.interpreter import Interpreter
 
@@ -49,10 +53,28 @@ def test_people_are_masked_where_the_network_says(frames):
         assert mask[:20].mean() < 0.1
 
 
+@packaged_network
 def test_the_network_keeps_the_contract():
     check_extractor(person_mask.PersonMask(fps=0.5, masks=True))
 
 
+@packaged_network
+def test_a_file_serves_as_the_package_does(frames, tmp_path):
+    path = tmp_path / "mine.tflite"
+    path.write_bytes(Path(person_mask._file()).read_bytes())
+    clip = Frames(times_s=np.arange(3) / 2, frames=frames)
+    named, packaged_one = (resolve(name).load("cpu")(items([clip])) for name in (f"person_mask@{path}", "person_mask"))
+    assert named["areas"] == packaged_one["areas"]
+    assert describe(resolve(f"person_mask@{path}"))["weights"] == {
+        "source": str(path),
+        "sha256": person_mask.FILE_SHA256,
+    }
+    path.write_bytes(b"no network")
+    with pytest.raises(WeightsError, match="no network that LiteRT runs"):
+        resolve(f"person_mask@{path}").load("cpu")
+
+
+@packaged_network
 def test_what_is_missing_is_said_with_its_remedy(monkeypatch):
     assert describe(resolve("person_mask"))["weights"]["sha256"] == person_mask.FILE_SHA256
     monkeypatch.setattr(person_mask, "find_spec", lambda name: None)

