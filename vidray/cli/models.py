@@ -30,7 +30,7 @@ def run_models(arguments: argparse.Namespace) -> int:
         if (cost := model.bfloat16) is not None:
             state = (
                 f"  bfloat16: cosine to float32 {cost.mean_cosine:.4f} in the mean, {cost.first_percentile:.4f} at the "
-                f"first percentile, another first class for {cost.first_class_changed:.1%} of clips{state}"
+                f"first percentile, another first class for {cost.first_class_changed:.1%} of {cost.clips} clips{state}"
             )
         dim = "-" if model.dim is None else model.dim
         tell(f"{model.name:40} {model.kind:12} {dim:>5}  {model.weights}{state}")

