@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from media_files import packaged
 from spoken import LIBRIVOX
 
 from vidray.decode import VideoReader, probe
@@ -107,6 +109,15 @@ def test_networks_answer_as_plain_ones_do(repository: Path) -> None:
         assert found["float32_cosine"]["worst"] > 0.99999
         assert found["bfloat16_cosine"]["worst"] > 0.999
         assert all(found[f"{side}_ms"] > 0 for side in ("plain", "float32", "bfloat16"))
+
+
+@pytest.mark.slow
+def test_what_bfloat16_changes_is_measured(repository: Path, tmp_path: Path) -> None:
+    shutil.copy(packaged("bikes.mp4"), tmp_path)
+    found = benchmark(repository, "precision.py", str(tmp_path), "--clip-length", "5")["networks"]["efficientnet_lite0"]
+    assert found["clips"] == 2
+    assert 0.99 < found["worst"] <= found["mean"] < 1
+    assert 0 <= found["first_class_changed"] <= 1
 
 
 @pytest.mark.slow

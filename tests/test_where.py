@@ -108,6 +108,8 @@ CASES = {
     '"quality-2.0".brightness >= 0.5': (ROW >= 50) & (ROW < 100),
     '"features/quality-2.0".BRIGHTNESS >= 0.5': (ROW >= 50) & (ROW < 100),
     "people.labels['dog'] > 0.5": (ROW % 5 == 0) & (ROW % 2 == 0),
+    "people.label = 'dog'": ROW % 5 == 0,
+    "label IN ('dog', 'cat') AND 'cat' <> label": ROW % 5 == 0,
     "list_contains(people.label, 'cat')": ROW % 5 == 1,
     "people.label[1] = 'dog'": ROW % 5 == 0,
     "list_max([x * 2 for x in embedding[1:1] if x > 0]) > 0 AND start_s = 0": None,

@@ -84,13 +84,13 @@ def status(store: str | PathLike[str]) -> Status:
     config = held.check_planned()
     parts = held.parts("clips")
     seconds = (held.read("videos", part, ["duration_s"])["duration_s"].to_pylist() for part in parts)
-    planned = {part: held.rows("clips", part) for part in parts}
+    planned = held.counts("clips", parts)
     return Status(
         store=held.url,
         corpora=tuple(corpora_of(held)),
         plan=config["plan"],
-        videos=sum(held.rows("videos", part) for part in parts),
-        videos_failed=sum(held.rows(PROBE_TABLE, part) for part in held.parts(PROBE_TABLE)),
+        videos=held.count("videos", parts),
+        videos_failed=held.count(PROBE_TABLE),
         video_s=sum(value or 0.0 for values in seconds for value in values),
         clips=sum(planned.values()),
         tables=tuple(_table(held, name, planned) for name in held.tables("features")),
@@ -125,7 +125,7 @@ def _table(store: Store, name: str, planned: Mapping[int, int]) -> TableStatus:
 
 
 def _rows(store: Store, table: str) -> int:
-    return sum(store.rows(table, part) for part in store.parts(table))
+    return store.count(table)
 
 
 def _changed_at(store: Store, table: str) -> str | None:

@@ -29,7 +29,7 @@ def say_nothing_done(store: str, tables: Sequence[str]) -> int:
 
     held = Store(store)
     parts = held.parts("clips")
-    if parts and not sum(held.rows("clips", part) for part in parts):
+    if parts and not held.count("clips", parts):
         say(f"vidray: nothing could be done: none of {counted(_rows(held, 'videos'), 'video')} can be read")
         return 1
     empty = empty_tables(store, tables)
@@ -39,4 +39,4 @@ def say_nothing_done(store: str, tables: Sequence[str]) -> int:
 
 
 def _rows(store: Any, table: str) -> int:
-    return sum(store.rows(table, part) for part in store.parts(table))
+    return store.count(table)

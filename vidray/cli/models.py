@@ -27,8 +27,11 @@ def run_models(arguments: argparse.Namespace) -> int:
         return 0
     for model in models:
         state = "" if model.available else "  (not available here)"
-        if model.bfloat16_cosine is not None:
-            state = f"  bfloat16: cosine >= {model.bfloat16_cosine:g} with float32{state}"
+        if (cost := model.bfloat16) is not None:
+            state = (
+                f"  bfloat16: cosine to float32 {cost.mean_cosine:.4f} in the mean, {cost.first_percentile:.4f} at the "
+                f"first percentile, another first class for {cost.first_class_changed:.1%} of {cost.clips} clips{state}"
+            )
         dim = "-" if model.dim is None else model.dim
         tell(f"{model.name:40} {model.kind:12} {dim:>5}  {model.weights}{state}")
     return 0

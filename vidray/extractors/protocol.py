@@ -82,6 +82,23 @@ class TextTower(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bfloat16Cost:
+    """What bfloat16 changes in a network's answers, measured on varied clips by benchmarks/precision.py.
+
+    Attributes:
+        clips: How many were compared.
+        mean_cosine: Between a clip's embeddings in bfloat16 and in float32.
+        first_percentile: The cosine that one clip of a hundred falls below.
+        first_class_changed: The share of clips whose first class is another.
+    """
+
+    clips: int
+    mean_cosine: float
+    first_percentile: float
+    first_class_changed: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """One line of `vidray models`.
 
@@ -93,8 +110,7 @@ class ModelInfo:
         weights: Where they come from, as short text.
         licence: Of the weights.
         available: Whether its packages are installed, and its weights here or to be had by a download.
-        bfloat16_cosine: Between a clip's embeddings in bfloat16 and in float32, of the worst clip measured; None where
-            that was not measured with real weights.
+        bfloat16: What `--precision bfloat16` changes; None where that was not measured with real weights.
     """
 
     name: str
@@ -104,4 +120,4 @@ class ModelInfo:
     weights: str
     licence: str
     available: bool
-    bfloat16_cosine: float | None = None
+    bfloat16: Bfloat16Cost | None = None

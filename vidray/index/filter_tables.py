@@ -12,7 +12,7 @@ import pyarrow as pa
 from vidray.errors import StoreError, one_line
 from vidray.index.embeddings import Seen, parts_of
 from vidray.storage import Folder
-from vidray.store.layout import features_of, split_table
+from vidray.store.layout import features_of, of_store, split_table
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -61,7 +61,8 @@ OWN = {"clips": "clip_id", "videos": "video_id"}
 
 def listed(features: Folder) -> dict[str, list[Seen]]:
     """The parts of a table of embeddings and, where that stands in a store, of its other tables, by their path."""
-    store, is_of_store, own = features.url.rpartition("/features/")
+    store, own = of_store(features.url) or ("", "")
+    is_of_store = bool(own)
     found = {features_of(own) if is_of_store else features.url: parts_of(features)}
     for name in OWN if is_of_store else ():
         found[name] = parts_of(Folder(f"{store}/{name}"))
@@ -85,7 +86,7 @@ def filter_tables(features: Folder, tables: Mapping[str, Sequence[Seen]]) -> lis
 
     Raises StoreError.
     """
-    store = features.url.rpartition("/features/")[0]
+    store, _ = of_store(features.url) or ("", "")
     found = []
     for path, parts in tables.items():
         kind, _, name = path.rpartition("/")

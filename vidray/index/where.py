@@ -7,7 +7,7 @@ subquery, whose every name is a column of a table that is there. DuckDB itself o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from vidray.errors import MissingExtraError, UsageError
 from vidray.index.embeddings import IDENTITY
-from vidray.index.filter_tables import FilterTable, filter_tables, listed
+from vidray.index.filter_tables import NAMES, FilterTable, filter_tables, listed
 from vidray.storage import Folder
 
 ROW = "_row"
@@ -81,8 +81,54 @@ def _parsed(connection: Any, where: str, names: _Names) -> str:
     if len(selected) != 1 or not _is_bare(node) or selected[0].get("alias"):
         raise UsageError(_explained(where, "not a single expression"))
     _resolve(selected[0], names.resolved, frozenset())
+    _compare_labels(connection, selected[0], {table.path for table in names.tables if table.gathered})
     (sql,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(parsed)]).fetchall()[0]
     return str(sql).removeprefix("SELECT ")
+
+
+def _compare_labels(connection: Any, node: Any, gathered: Collection[str]) -> None:
+    """Have `label = 'dog'`, `<>` and `IN` ask whether it is among the labels of a clip, which has any number."""
+    for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+        _compare_labels(connection, item, gathered)
+    compared = _compared(node) if isinstance(node, dict) else None
+    if compared is None:
+        return
+    # which side of `=` the label stands on is the writer's choice
+    labels = next((one for one in compared[1] if _is_label(one, gathered)), None)
+    if labels is None:
+        return
+    others = [one for one in compared[1] if one is not labels]
+    asked = " OR ".join(f"list_contains(_labels, _{place})" for place in range(len(others)))
+    (text,) = connection.execute(
+        "SELECT json_serialize_sql(?)", [f"SELECT {'NOT ' if compared[0] else ''}({asked})"]
+    ).fetchall()[0]
+    made = json.loads(text)["statements"][0]["node"]["select_list"][0]
+    _fill(made, {"_labels": labels, **{f"_{place}": other for place, other in enumerate(others)}})
+    node.clear()
+    node.update(made)
+
+
+def _compared(node: Mapping[str, Any]) -> tuple[bool, list[Any]] | None:
+    """Whether a comparison is a negated one, and what it compares; None for what is no such comparison."""
+    kind = node.get("type")
+    if node.get("class") == "COMPARISON" and kind in ("COMPARE_EQUAL", "COMPARE_NOTEQUAL"):
+        return kind == "COMPARE_NOTEQUAL", [node["left"], node["right"]]
+    return (False, list(node["children"])) if kind == "COMPARE_IN" else None
+
+
+def _is_label(node: Mapping[str, Any], gathered: Collection[str]) -> bool:
+    names = node.get("column_names") or []
+    return len(names) == 2 and names[0] in gathered and names[1] == NAMES
+
+
+def _fill(node: Any, values: Mapping[str, Any]) -> None:
+    """Put values in the place of the columns that are named like them."""
+    for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+        _fill(item, values)
+    if isinstance(node, dict) and node.get("class") == "COLUMN_REF" and node["column_names"][0] in values:
+        value = dict(values[node["column_names"][0]])
+        node.clear()
+        node.update(value)
 
 
 def _is_bare(node: Mapping[str, Any]) -> bool:
@@ -131,7 +177,7 @@ class _Names:
     def __init__(self, where: str, ids: Iterable[str], tables: Sequence[FilterTable]) -> None:
         self._where = where
         self._ids = {name.lower(): name for name in ids}
-        self._tables = tables
+        self.tables = tables
         self._columns = [{name.lower(): name for name in table.columns} for table in tables]
         self._used: set[int] = set()
 
@@ -142,7 +188,7 @@ class _Names:
         if rest and len(tables) == 1 and rest[0].lower() in self._columns[tables[0]]:
             return self._of(tables[0], rest[0], rest[1:])
         if rest and len(tables) > 1:
-            paths = ", ".join(f'"{self._tables[number].path}"' for number in tables)
+            paths = ", ".join(f'"{self.tables[number].path}"' for number in tables)
             raise UsageError(_explained(self._where, f"several tables are called {first}: say {paths}"))
         return self._bare(first, rest)
 
@@ -150,36 +196,36 @@ class _Names:
         key = name.lower()
         if key in self._ids and key != ROW:
             return [IDS, self._ids[key], *fields]
-        bare = [number for number, table in enumerate(self._tables) if table.name is not None]
+        bare = [number for number, table in enumerate(self.tables) if table.name is not None]
         having = [number for number in bare if key in self._columns[number]]
         if len(having) == 1 or (having and key in IDENTITY):
             return self._of(having[0], name, fields)
         if having:
             choices = ", ".join(f"{self._spoken(number)}.{self._columns[number][key]}" for number in having)
             raise UsageError(_explained(self._where, f"several tables have a column {name}: say {choices}"))
-        known = dict.fromkeys([*self._ids.values(), *(name for table in self._tables for name in table.columns)])
+        known = dict.fromkeys([*self._ids.values(), *(name for table in self.tables for name in table.columns)])
         shown = ", ".join(name for name in list(known)[:NAMED] if name != ROW)
         raise UsageError(_explained(self._where, f'column "{name}" not found. Columns: {shown}', most=2000))
 
     def _called(self, name: str) -> list[int]:
-        exact = [number for number, table in enumerate(self._tables) if table.path.lower() == name.lower()]
-        return exact or [n for n, table in enumerate(self._tables) if (table.name or "").lower() == name.lower()]
+        exact = [number for number, table in enumerate(self.tables) if table.path.lower() == name.lower()]
+        return exact or [n for n, table in enumerate(self.tables) if (table.name or "").lower() == name.lower()]
 
     def _spoken(self, number: int) -> str:
         """How a table is named in an expression."""
-        table = self._tables[number]
+        table = self.tables[number]
         name = table.name if table.name and len(self._called(table.name)) == 1 else table.path
         return name if name.isidentifier() else f'"{name}"'
 
     def _of(self, number: int, column: str, fields: list[str]) -> list[str]:
         self._used.add(number)
-        return [self._tables[number].path, self._columns[number][column.lower()], *fields]
+        return [self.tables[number].path, self._columns[number][column.lower()], *fields]
 
     def joins(self) -> str:
         """The joins of the tables that are named, and of what their keys are taken from."""
         sql, of_videos = "", self._video_ids()
         # tables of videos are found by what tables of clips say
-        for number, table in sorted(enumerate(self._tables), key=lambda item: item[1].key):
+        for number, table in sorted(enumerate(self.tables), key=lambda item: item[1].key):
             if number in self._used or number == of_videos:
                 key = f"{IDS}.clip_id" if table.key == "clip_id" else self._key_of_videos(of_videos)
                 name = _quoted(table.path)
@@ -188,11 +234,9 @@ class _Names:
 
     def _video_ids(self) -> int | None:
         """The table that says of which video a clip is, where the rows do not, and somebody asks."""
-        if "video_id" in self._ids or all(self._tables[number].key == "clip_id" for number in self._used):
+        if "video_id" in self._ids or all(self.tables[number].key == "clip_id" for number in self._used):
             return None
-        having = (
-            n for n, table in enumerate(self._tables) if table.key == "clip_id" and "video_id" in self._columns[n]
-        )
+        having = (n for n, table in enumerate(self.tables) if table.key == "clip_id" and "video_id" in self._columns[n])
         return next(having, None)
 
     def _key_of_videos(self, table: int | None) -> str:
@@ -200,7 +244,7 @@ class _Names:
             return f"{IDS}.video_id"
         if table is None:
             raise UsageError(_explained(self._where, "no table here says which videos the clips are of"))
-        return f"{_quoted(self._tables[table].path)}.video_id"
+        return f"{_quoted(self.tables[table].path)}.video_id"
 
 
 def _quoted(name: str) -> str:

@@ -98,7 +98,7 @@ def planned_in(store: Store) -> PlanSummary:
     """Count the plan of a store."""
     tables = {"videos": "videos", "videos_failed": PROBE_TABLE, "clips": "clips"}
     parts = store.parts("clips")
-    return PlanSummary(**{name: sum(store.rows(table, part) for part in parts) for name, table in tables.items()})
+    return PlanSummary(**{name: store.count(table, parts) for name, table in tables.items()})
 
 
 def estimate(
@@ -176,10 +176,7 @@ def settle_changes(
 
 
 def _uris_of(store: Store, video_ids: Collection[str]) -> list[str]:
-    videos = (
-        row for part in store.parts("clips") for row in store.read("videos", part, ["video_id", "uri"]).to_pylist()
-    )
-    return [row["uri"] for row in videos if row["video_id"] in video_ids]
+    return [row["uri"] for row in store.listed_videos().to_pylist() if row["video_id"] in video_ids]
 
 
 def _tell_pruned(store: Store, video_ids: Collection[str], uris: Sequence[str], progress: Progress) -> None:

@@ -142,9 +142,9 @@ def failures(store_url: str, tables: Sequence[str], *, most: int) -> tuple[list[
     lines: list[str] = []
     count = 0
     for table in (PROBE, *tables):
-        for part in store.parts(errors_of(table)):
-            count += store.rows(errors_of(table), part)
-            if len(lines) < most and store.rows(errors_of(table), part):
+        for part, rows in store.counts(errors_of(table)).items():
+            count += rows
+            if len(lines) < most and rows:
                 named = ["uri", "message"] if table == PROBE else ["uri", "message", "start_s"]
                 for row in store.read(errors_of(table), part, named).slice(0, most - len(lines)).to_pylist():
                     place = f" at {row['start_s']:g} s ({table})" if "start_s" in row else ""

@@ -130,7 +130,7 @@ class ByClasses:
 
     def explanation(self) -> Explanation:
         table = features_of(self.table)
-        clips = sum(self.store.rows(table, part) for part in self.store.parts(table))
+        clips = self.store.count(table)
         return Explanation(
             table=self.table, index=None, clips=clips, kept=None, lists=0, of_lists=0, vectors=1, compared=clips,
             exact=True, recall_at_10=1.0,

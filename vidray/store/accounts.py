@@ -115,10 +115,11 @@ def empty_tables(store: str | PathLike[str], tables: Sequence[str]) -> list[tupl
     held = Store(store)
     found = []
     for table in tables:
-        done = sum(held.rows(features_of(table), part) for part in held.parts(features_of(table)))
-        parts = [part for part in held.parts(errors_of(table)) if held.rows(errors_of(table), part)]
+        done = held.count(features_of(table))
+        errors = {part: rows for part, rows in held.counts(errors_of(table)).items() if rows}
+        parts = list(errors)
         if not done and parts:
-            failed = sum(held.rows(errors_of(table), part) for part in parts)
+            failed = sum(errors.values())
             first = held.read(errors_of(table), parts[0], ["message"])["message"][0].as_py()
             found.append((table, failed, first))
     return found

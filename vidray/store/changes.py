@@ -193,7 +193,7 @@ def keep_current(store: Store) -> None:
     """Say of the derived parts that were made from what there was that they are of what there is."""
     derived = derived_tables(store)
     for table, parts in store.intended_current().items():
-        there = store.parts(features_of(table))
+        there = set(store.parts(features_of(table)))
         for part in parts:
             if table in derived and part in there:
                 store.write_made_from(table, part, made_from_now(store, derived[table].values(), part))

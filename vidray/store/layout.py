@@ -158,6 +158,12 @@ def staged_of(name: str) -> str:
     return f"{STAGING}/{name}"
 
 
+def of_store(features_url: str) -> tuple[str, str] | None:
+    """The store's URL and the name of a feature table, by the URL of its folder; None where it is in no store."""
+    store, is_of_store, name = features_url.rpartition("/features/")
+    return (store, name) if is_of_store else None
+
+
 def split_table(table: str) -> tuple[str, str]:
     """The kind and the name of a table: `features` and `yamnet` of `features/yamnet`."""
     kind, _, name = table.partition("/")

@@ -57,7 +57,7 @@ def find_removal(store: str | PathLike[str], table: str) -> Removal:
     return Removal(
         table=f"{kind}/{name}",
         folders=tuple(f"{one}/{name}" for one in (kind, *beside.get(kind, ())) if held.folder.sizes(f"{one}/{name}")),
-        rows=sum(held.rows(one, part) for one in tables for part in held.parts(one)),
+        rows=sum(map(held.count, tables)),
         derived=tuple(sorted(made for made, bound in derived_tables(held).items() if name in bound.values()))
         if kind == "features"
         else (),

@@ -240,10 +240,15 @@ class Store:
         with self._reading(table, part) as file:
             return int(pq.read_metadata(file).num_rows)
 
-    def count(self, table: str, parts: Iterable[int]) -> int:
-        """How many rows some parts have together, from their footers, of which many are read at once."""
+    def count(self, table: str, parts: Iterable[int] | None = None) -> int:
+        """How many rows a table has, or some of its parts have together, from their footers."""
+        return sum(self.counts(table, parts).values())
+
+    def counts(self, table: str, parts: Iterable[int] | None = None) -> dict[int, int]:
+        """How many rows each part has, of all or of some, from their footers, of which many are read at once."""
+        asked = self.parts(table) if parts is None else list(parts)
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-            return sum(pool.map(lambda part: self.rows(table, part), parts))
+            return dict(zip(asked, pool.map(lambda part: self.rows(table, part), asked), strict=True))
 
     def listed_videos(self) -> pa.Table:
         """What tells the planned videos apart: `LISTED` of `videos`. Read once, until this object changes them."""
