@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import DecodeError
-from vidray.media import AudioRequest, AudioSamples, Clip, Decoded, Request, Sampling, Span, with_context
+from vidray.media import AudioRequest, AudioSamples, Clip, Decoded, Request, Sampling, Span, span_read, with_context
 
 Samples = tuple[int, int]
 """[first, stop) among the samples of a video."""
@@ -45,7 +45,7 @@ class ContextAudio:
         self._spans = [with_context(sampling, clip.start_s, clip.end_s, duration_s) for clip in clips]
         self._rate = self._request(clips[0].start_s, clips[0].end_s).sample_rate
         self._own = [self._samples((clip.start_s, clip.end_s)) for clip in clips]
-        self._around = [self._samples(span) for span in self._spans]
+        self._around = [self._samples(span_read(sampling, c.start_s, c.end_s, duration_s)) for c in clips]
         self._pieces = list(_pieces(self._own, self._around))
         self._first = min(first for first, _ in self._around)
         self._length = max(stop for _, stop in self._around) - self._first

@@ -20,6 +20,7 @@ from vidray.arrow import without_pandas
 from vidray.errors import ClusterError
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
+from vidray.extractors.with_steps import itself
 from vidray.pipeline.cluster import Placement
 from vidray.pipeline.staff import Hired, Staff
 from vidray.pipeline.tasks import Task
@@ -233,7 +234,7 @@ class _Worker:
     """Decodes in a sandbox of its own and extracts, one after the other on one core."""
 
     def __init__(self, store_url: str, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound]) -> None:
-        if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
+        if all(type(itself(extractor)).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
             without_pandas()
         self._samplings = samplings(extractors)
         self._extractor = SliceExtractor(store_url, extractors, "cpu", bound)
