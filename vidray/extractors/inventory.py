@@ -21,6 +21,7 @@ MODULES = (
     "audio.torchaudio",
     "audio.events",
     "speech.voice_activity",
+    "speech.speech_quality",
     "speech.moonshine",
     "speech.whisper",
     "speech.transcript",

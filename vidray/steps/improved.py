@@ -25,7 +25,7 @@ from vidray.media import (
     context_of,
     record_of,
 )
-from vidray.steps.protocol import AUDIO_RATE, Step
+from vidray.steps.protocol import AUDIO_RATE, Frame, Step
 from vidray.steps.registry import record_of_step
 from vidray.steps.resampling import REACH_S, cut, resampled
 
@@ -154,8 +154,7 @@ class ImprovedFrames:
         return self.sampling.request(start_s, end_s)
 
     def collect(self, raw: RawFrames, start_s: float, end_s: float) -> Any:
-        functions = [loaded(step) for step in self.steps]
-        frames = [reduce(lambda seen, function: function(seen), functions, frame) for frame in raw.frames]
+        frames = [through(self.steps, frame) for frame in raw.frames]
         better = np.stack(frames) if frames else raw.frames
         return self.sampling.collect(replace(raw, frames=better), start_s, end_s)
 
@@ -176,6 +175,13 @@ class ImprovedFrames:
 def _around(span: Span, step: Step) -> Span:
     around = getattr(step, "around", None)
     return span if around is None else around(*span)
+
+
+def through(steps: tuple[Step, ...], frame: Frame) -> Frame:
+    """A frame after some steps."""
+    for step in steps:
+        frame = loaded(step)(frame)
+    return frame
 
 
 @lru_cache(maxsize=LOADED)

@@ -23,8 +23,8 @@ GAMMAS = (0.25, 4.0)
 SOLVED = 30
 """Halvings of the span of the exponent's logarithm."""
 
-LEAST_CONTRAST = 0.12
-"""Standard deviation of luma below which a frame counts as flat; those of everyday videos have 0.16 and more."""
+FLAT = (0.01, 0.12)
+"""Standard deviation of luma of a flat frame; everyday videos have 0.16 and more, and below there is nothing to see."""
 CLAHE_LIMIT, CLAHE_TILES = 2.0, (8, 8)
 """Zuiderveld 1994, with OpenCV's tiles and a limit that leaves noise in even areas alone."""
 
@@ -66,7 +66,7 @@ class Light:
         def lit(frame: Frame) -> Frame:
             if not WELL_EXPOSED[0] <= float(_luma(frame).mean()) <= WELL_EXPOSED[1]:
                 frame = _table(_exponent(frame, self.target))[frame]
-            return _with_contrast(frame, cv2) if float(_luma(frame).std()) < LEAST_CONTRAST else frame
+            return _with_contrast(frame, cv2) if FLAT[0] < float(_luma(frame).std()) < FLAT[1] else frame
 
         return lit
 
