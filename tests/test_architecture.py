@@ -32,6 +32,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"corpus": {"corpus", "manifest"}, "decode": {"decode"}},
     {"sandbox": {"sandbox"}},
     {"models": {"models"}},
+    {"steps": {"steps"}},
     {"planning": {"planning"}},
     {"extractors": {"extractors"}},
     {"store": {"store"}},

@@ -1,4 +1,4 @@
-"""`vidray export`: write a table as other tools want it."""
+"""`vidray export`: write a table as other tools want it, or frames of clips."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.errors import UsageError
 
+FRAMES = "frames"
+IMAGES = ("png", "jpeg")
+
 
 def add(commands: Any) -> None:
     parser = command(
@@ -18,19 +21,30 @@ def add(commands: Any) -> None:
         "write a table as CSV, COCO, subtitles, RTTM or tasks to label, an index as Lance",
     )
     parser.add_argument("store", metavar="STORE")
-    parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME")
+    parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME; or frames")
     parser.add_argument(
         "--to",
-        choices=["csv", "coco", "segments", "vtt", "srt", "json", "rttm", "label-studio", "lance"],
-        required=True,
+        choices=["csv", "coco", "segments", "vtt", "srt", "json", "rttm", "label-studio", "lance", *IMAGES],
+        help="of frames: png",
     )
     parser.add_argument(
-        "-o", "--output", metavar="PATH", required=True, help="a path or URL; a folder for subtitles and RTTM"
+        "-o", "--output", metavar="PATH", required=True, help="a path or URL; a folder for subtitles, RTTM and frames"
     )
+    frames = parser.add_argument_group("of frames")
+    frames.add_argument("--clip", metavar="ID", help="a clip of the store")
+    frames.add_argument("--where", metavar="EXPR", help='those of an SQL condition, such as "brightness < 0.2"')
+    frames.add_argument("--at", type=float, metavar="S", help="seconds from the clip's start (its middle)")
+    frames.add_argument("--steps", default="", metavar="STEPS", help='before and after steps, such as "denoise,light"')
     add_json(parser)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
+    if arguments.table == FRAMES:
+        return _export_frames(arguments)
+    if arguments.to is None or arguments.to in IMAGES:
+        raise UsageError("a table is exported with --to csv, coco, vtt, srt, json or lance")
+    if arguments.clip or arguments.where or arguments.at is not None or arguments.steps:
+        raise UsageError("--clip, --where, --at and --steps go with frames: vidray export STORE frames")
     if arguments.to == "lance":
         return _export_index(arguments)
     from vidray.exports.export import export
@@ -46,6 +60,24 @@ def run_export(arguments: argparse.Namespace) -> int:
         what = units.get(arguments.to, "cues")
         tell(f"{summary.rows:,} {what} in {summary.path}")
     return 0
+
+
+def _export_frames(arguments: argparse.Namespace) -> int:
+    from vidray.exports.frames import export_frames
+
+    if arguments.to not in (None, *IMAGES):
+        raise UsageError(f"frames are exported --to {' or '.join(IMAGES)}, got {arguments.to!r}")
+    summary = export_frames(
+        arguments.store, arguments.output, clip=arguments.clip, where=arguments.where, at_s=arguments.at,
+        steps=arguments.steps, to=arguments.to or IMAGES[0],
+    )  # fmt: skip
+    for line in summary.failed:
+        say(line)
+    if arguments.json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        tell(f"{summary.images:,} images of {summary.clips:,} clips in {summary.path}")
+    return 0 if summary.images or not summary.clips else 1
 
 
 def _export_index(arguments: argparse.Namespace) -> int:

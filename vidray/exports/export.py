@@ -86,7 +86,7 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
         raise UsageError(f"{held.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
     if to == "segments" and "events" not in columns:
         raise UsageError(f"{held.url}/{table} has no events, which segments are; use --to csv")
-    with _writing(path) as file:
+    with writing(path) as file:
         if to == "segments":
             return ExportSummary(path=path, rows=write_segments(held, table, file))
         if to == "csv":
@@ -97,7 +97,7 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
 
 
 @contextlib.contextmanager
-def _writing(path: str) -> Iterator[BinaryIO]:
+def writing(path: str) -> Iterator[BinaryIO]:
     """A file that appears when the block ends without an error, in a folder that is left as tidy as it was."""
     parent, slash, name = path.rpartition("/")
     folder = Folder(parent or slash or ".")

@@ -51,7 +51,7 @@ def levels(bound: Mapping[str, Bound]) -> list[list[str]]:
 
 def has_context(sampling: Sampling) -> bool:
     """Whether a sampling asks for more than a clip's own span."""
-    return any(context_of(sampling))
+    return any(context_of(sampling)) or hasattr(sampling, "around")
 
 
 def fitting(tables: Mapping[str, set[str]], wanted: Columns) -> list[str]:

@@ -28,6 +28,7 @@ MODULES = (
     "audio.torchaudio",
     "audio.events",
     "speech.voice_activity",
+    "speech.speech_quality",
     "speech.moonshine",
     "speech.whisper",
     "speech.ctc",

@@ -7,7 +7,7 @@ videos, since sharpness and noise depend on it. Audio is measured on its mono mi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import Audio, AudioSamples, ClipInput, FrameRate, Frames, Resize, Sampling
 from vidray.models.batching import check_fps
+from vidray.steps.audio.bs1770 import loudness
 
 NAME = "quality"
 SAMPLE_RATE = 48_000
@@ -39,21 +40,6 @@ FROZEN_DIFFERENCE = 0.001
 SILENT_DBFS = -60.0
 SILENCE_WINDOW_S = 0.1
 """Audio is silent where the RMS of a window is at most so much: FFmpeg's silencedetect, `noise`."""
-
-K_WEIGHTING = (
-    ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)),
-    ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
-)
-"""Numerator and denominator of the two filters of ITU-R BS.1770-4, annex 1, tables 1 and 2, which are for 48 kHz."""
-
-LOUDNESS_STEP_S = 0.1
-BLOCK_OF_STEPS = 4
-LOUDNESS_GATE_LUFS = -70.0
-RELATIVE_GATE_LU = -10.0
-"""Blocks of 0.4 s that overlap by three quarters, and the two gates of ITU-R BS.1770-4."""
-
-BLOCK_STEPS = 300
-"""How many steps are weighted at once."""
 
 LEAST_DBFS = -120.0
 
@@ -202,52 +188,6 @@ def audio_quality(audio: AudioSamples) -> dict[str, float | None]:
         "silence_share": _mean(silent),
         "longest_silence_s": min(_longest(silent) * SILENCE_WINDOW_S, samples.size / audio.sample_rate),
     }
-
-
-def loudness(audio: AudioSamples) -> float | None:
-    """Integrated loudness in LUFS by ITU-R BS.1770-4; None where the audio is shorter than one of its blocks."""
-    step = round(LOUDNESS_STEP_S * audio.sample_rate)
-    parts = [np.square(part) for part in _k_weighted(audio, BLOCK_STEPS * step)]
-    powers = np.concatenate([part[: part.size // step * step].reshape(-1, step).mean(axis=1) for part in parts])
-    if powers.size < BLOCK_OF_STEPS:
-        return None
-    blocks = np.convolve(powers, np.full(BLOCK_OF_STEPS, 1 / BLOCK_OF_STEPS), "valid")
-    absolute = blocks[blocks > _power(LOUDNESS_GATE_LUFS)]
-    if not absolute.size:
-        return LOUDNESS_GATE_LUFS
-    relative = absolute[absolute > _power(_lufs(absolute.mean()) + RELATIVE_GATE_LU)]
-    return _lufs(relative.mean())
-
-
-def _k_weighted(audio: AudioSamples, size: int) -> Iterator[npt.NDArray[np.float64]]:
-    """The audio through BS.1770's two filters, `size` samples at a time, each block after a second of what precedes it.
-
-    In the frequency domain, where a recursive filter costs no loop; its response to what is older has died away.
-    """
-    lead = audio.sample_rate
-    for first in range(0, audio.samples.size, size):
-        before = min(first, lead)
-        block = audio.samples[first - before : first + size].astype(np.float64)
-        length = next_fast_length(block.size + lead)
-        delay = np.exp(-2j * np.pi * np.arange(length // 2 + 1) / length)
-        response = np.ones_like(delay)
-        for numerator, denominator in K_WEIGHTING:
-            response *= np.polyval(numerator[::-1], delay) / np.polyval(denominator[::-1], delay)
-        yield np.fft.irfft(np.fft.rfft(block, length) * response, length)[before : block.size]
-
-
-def next_fast_length(size: int) -> int:
-    """The next length whose transform is quick: three or one times a power of two."""
-    power = 1 << (size - 1).bit_length()
-    return 3 * power // 4 if size <= 3 * power // 4 else power
-
-
-def _lufs(power: float) -> float:
-    return -0.691 + 10 * math.log10(power)
-
-
-def _power(lufs: float) -> float:
-    return float(10 ** ((lufs + 0.691) / 10))
 
 
 def _windows(samples: npt.NDArray[np.float32], window: int) -> list[npt.NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from vidray.errors import UsageError
 from vidray.extractors import inventory
 from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
+from vidray.extractors.with_steps import STEP_OPTIONS, itself, with_steps
 from vidray.media import Columns, Sampling
 from vidray.models.batching import Precision, check_fps, check_precision
 from vidray.plugins import TABLE_OPTION, built, import_class, known_options, load_entry, parsed_options, split_options
@@ -42,8 +43,8 @@ def resolve(
     Args:
         extractor: A name of `vidray models`, with weights from a file as `name@path-or-url`; or `module:Class`, which
             is imported, also from the working directory, and called without arguments but these options. Behind a `?`
-            may stand options of its own, as in `faces?min_score=0.8&fps=1`: its fields, percent-encoded. They beat the
-            arguments below.
+            may stand options of its own, as in `faces?min_score=0.8&fps=1`: its fields, percent-encoded, which beat the
+            arguments below; and `audio=` and `frames=`, steps that its inputs go through (`vidray.steps`).
         fps: Frames a second of frame extractors.
         keyframes: Whether frame extractors see keyframes alone, at most `fps` a second.
         precision: Of the network.
@@ -63,7 +64,8 @@ def resolve(
     if min_score is not None:
         given["min_score"] = min_score
     found = _found(extractor)
-    return check(_build(found, given), f"'{extractor}'", schema=not found.is_built_in)
+    built = check(_build(found, given), f"'{extractor}'", schema=not found.is_built_in)
+    return with_steps(built, found.steps, f"'{extractor}'")
 
 
 def table_of(extractor: str | Extractor) -> str | None:
@@ -85,7 +87,7 @@ def slug(name: str) -> str:
 
 def is_built_in(extractor: Extractor) -> bool:
     """Whether an extractor comes with vidray."""
-    return type(extractor).__module__.startswith(BUILT_IN)
+    return type(itself(extractor)).__module__.startswith(BUILT_IN)
 
 
 def named_fields(extractor: Extractor) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ def named_fields(extractor: Extractor) -> tuple[str, ...]:
 
 def origin_of(extractor: Extractor) -> str:
     """What `resolve` takes for it: a name, with its weights, or `module:Class`."""
-    cls = type(extractor)
+    cls = type(itself(extractor))
     weights = getattr(extractor, "weights", None)
     if is_built_in(extractor):
         name = str(getattr(extractor, "family", extractor.name))
@@ -154,12 +156,13 @@ def _check_inputs(extractor: Any, what: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """What a typed name means: a class, what the name stands for, and its options."""
+    """What a typed name means: a class, what the name stands for, its options, and the steps of its inputs."""
 
     cls: Any
     text: str
     arguments: Mapping[str, Any]
     options: Mapping[str, Any]
+    steps: Mapping[str, str]
     table: str | None
     is_built_in: bool
 
@@ -168,7 +171,8 @@ def _found(text: str) -> _Found:
     head, typed = split_options(text)
     cls, arguments, comes_with = _class_of(head.partition("@")[0])
     fields = known_options(cls, but=(*arguments, "weights") if "@" in head else arguments)
-    unknown = [option for option in typed if option not in fields and option != TABLE_OPTION]
+    own = {TABLE_OPTION, *STEP_OPTIONS} - fields.keys()
+    unknown = [option for option in typed if option not in fields and option not in own]
     if unknown and "@" in head:
         # the question mark is the URL's
         head, typed, unknown = text, {}, []
@@ -179,7 +183,9 @@ def _found(text: str) -> _Found:
         raise UsageError(f"'{text}' names no file after the @")
     file = {"weights": local_path(weights) if is_local(weights) else weights} if weights else {}
     table = typed.pop(TABLE_OPTION, None)
-    return _Found(cls, text, {**arguments, **file}, parsed_options(typed, fields, f"'{text}'"), table, comes_with)
+    steps = {option: typed.pop(option) for option in STEP_OPTIONS if option in own and option in typed}
+    options = parsed_options(typed, fields, f"'{text}'")
+    return _Found(cls, text, {**arguments, **file}, options, steps, table, comes_with)
 
 
 def _class_of(name: str) -> tuple[Any, dict[str, Any], bool]:

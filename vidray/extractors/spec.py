@@ -14,6 +14,7 @@ from vidray.extractors.inputs import Bound, scope_of, video_schema_of
 from vidray.extractors.named_weights import check_named_weights
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.registry import check, named_fields, origin_of, resolve
+from vidray.extractors.with_steps import itself, with_steps_of
 from vidray.media import Columns, Modality, record_of
 from vidray.models.weights import file_record
 from vidray.storage import is_local
@@ -49,7 +50,7 @@ def describe(
     spec: dict[str, Any] = {
         "name": extractor.name,
         "extractor": origin_of(extractor),
-        "settings": _settings(extractor, leave_out=named_fields(extractor)),
+        "settings": _settings(itself(extractor), leave_out=named_fields(itself(extractor))),
         "version": getattr(extractor, "version", None),
         "weights": record,
         "inputs": {name: _input(value, (bound or {}).get(name), hashes) for name, value in extractor.inputs.items()},
@@ -131,7 +132,7 @@ def restore(spec: Mapping[str, Any], given: Extractor | None = None) -> Extracto
     """
     then = current(spec)
     origin = str(then["extractor"])
-    restored = _rebuilt(origin, then["settings"]) if given is None else given
+    restored = with_steps_of(_rebuilt(origin, then["settings"]) if given is None else given, then)
     now = describe(restored)
     then_sha256, now_sha256 = _sha256(then), _sha256(now)
     if then_sha256 != now_sha256:

@@ -12,6 +12,7 @@ from vidray.media.sampling import (
     Sampling,
     context_of,
     record_of,
+    span_read,
     with_context,
 )
 from vidray.media.values import TIME_SLACK_S, UNSEEN, Clip, FrameSize, Resize, Span, Video, VideoInfo, longest_s
@@ -46,5 +47,6 @@ __all__ = [
     "context_of",
     "longest_s",
     "record_of",
+    "span_read",
     "with_context",
 ]

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 from vidray.errors import ClusterError, StoreError, UsageError, VidrayError, one_line
 from vidray.extractors.protocol import Extractor
+from vidray.extractors.with_steps import itself, like
 from vidray.models.batching import RESERVED_BYTES
 from vidray.pipeline.nodes import Node, Question, answer_of, ask, living, room_of
 from vidray.sandbox import Limits
@@ -189,13 +190,13 @@ def ship_weights(extractors: Mapping[str, Extractor], store: Folder) -> dict[str
 
 def _shipped(extractor: Any, store: Folder) -> Any:
     weights = getattr(extractor, "weights", None)
-    if not isinstance(weights, str) or not is_local(weights) or not dataclasses.is_dataclass(extractor):
+    if not isinstance(weights, str) or not is_local(weights) or not dataclasses.is_dataclass(itself(extractor)):
         return extractor
     path = Path(local_path(weights))
     name = f"{staged_of('weights')}/{hashlib.sha256(path.read_bytes()).hexdigest()}{path.suffix}"
     if not store.exists(name):
         store.write_bytes(name, path.read_bytes())
-    return dataclasses.replace(cast(Any, extractor), weights=f"{store.url}/{name}")
+    return like(extractor, dataclasses.replace(cast(Any, itself(extractor)), weights=f"{store.url}/{name}"))
 
 
 def pickle_sources(extractors: Mapping[str, Extractor]) -> None:
@@ -203,7 +204,9 @@ def pickle_sources(extractors: Mapping[str, Extractor]) -> None:
     could not import it."""
     import ray.cloudpickle
 
-    names = dict.fromkeys(cls.__module__ for extractor in extractors.values() for cls in type(extractor).__mro__)
+    names = dict.fromkeys(
+        cls.__module__ for extractor in extractors.values() for cls in type(itself(extractor)).__mro__
+    )
     for module in map(sys.modules.get, names):
         path = getattr(module, "__file__", None)
         if module is None or path is None or module.__name__.partition(".")[0] in KNOWN_TO_WORKERS:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import DecodeError
-from vidray.media import AudioRequest, AudioSamples, Clip, Decoded, Request, Sampling, Span, with_context
+from vidray.media import AudioRequest, AudioSamples, Clip, Decoded, Request, Sampling, Span, span_read, with_context
 
 Samples = tuple[int, int]
 """[first, stop) among the samples of a video."""
@@ -45,11 +45,12 @@ class ContextAudio:
         self._spans = [with_context(sampling, clip.start_s, clip.end_s, duration_s) for clip in clips]
         self._rate = self._request(clips[0].start_s, clips[0].end_s).sample_rate
         self._own = [self._samples((clip.start_s, clip.end_s)) for clip in clips]
-        self._around = [self._samples(span) for span in self._spans]
+        self._around = [self._samples(span_read(sampling, c.start_s, c.end_s, duration_s)) for c in clips]
         self._pieces = list(_pieces(self._own, self._around))
         self._first = min(first for first, _ in self._around)
         self._length = max(stop for _, stop in self._around) - self._first
         self._track: npt.NDArray[np.float32] | None = None
+        self._given: dict[int, tuple[Any, str | None]] = {}
 
     def wanted(self, place: int) -> list[tuple[Request, Span]]:
         """What is to be read until the own span of a clip is, in order, and is not read yet; each with its span."""
@@ -77,7 +78,15 @@ class ContextAudio:
         return all(piece.is_read for piece in self._of(place))
 
     def samples(self, place: int) -> tuple[Any, str | None]:
-        """What a clip's sampling gives: samples, None or a DecodeError; and what its context is to be warned of."""
+        """What a clip's sampling gives: samples, None or a DecodeError; and what its context is to be warned of.
+
+        Made once, for all tables with this sampling.
+        """
+        if place not in self._given:
+            self._given[place] = self._collected(place)
+        return self._given[place]
+
+    def _collected(self, place: int) -> tuple[Any, str | None]:
         pieces = self._of(place)
         own = [piece for piece in pieces if _overlap(piece.samples, self._own[place])]
         error = next((piece.answer for piece in own if isinstance(piece.answer, DecodeError)), None)

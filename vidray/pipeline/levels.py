@@ -12,6 +12,7 @@ from vidray.extractors import describe, inventory, resolve, slug
 from vidray.extractors.inputs import Bound, columns_of, fitting, levels
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.spec import bound_in, column_names, current, restore
+from vidray.extractors.with_steps import itself
 from vidray.media import Columns
 from vidray.store import Store, check_columns
 from vidray.store.layout import features_of
@@ -73,7 +74,7 @@ def _brought(store: Store, extractors: Mapping[str, Extractor], say: Callable[[s
     brought = [(name, table) for table, e in extractors.items() for name in getattr(e, "brings", ())]
     for name, table in brought:
         plain = resolve(name)
-        if any(type(extractor) is type(plain) for extractor in extractors.values()):
+        if any(type(itself(extractor)) is type(plain) for extractor in extractors.values()):
             continue
         spec = store.spec(slug(plain.name))
         is_alone = spec is None and [other for other, _ in brought].count(name) == 1

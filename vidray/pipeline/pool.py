@@ -20,6 +20,7 @@ from vidray.arrow import without_pandas
 from vidray.errors import ClusterError
 from vidray.extractors.inputs import Bound
 from vidray.extractors.protocol import Extractor
+from vidray.extractors.with_steps import itself
 from vidray.pipeline.cluster import Cluster
 from vidray.pipeline.staff import Hired, Staff
 from vidray.pipeline.tasks import Task
@@ -271,7 +272,7 @@ class _Worker:
             yield found
 
     def _take(self, extractors: Mapping[str, Extractor], bound: Mapping[str, Bound]) -> None:
-        if all(type(extractor).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
+        if all(type(itself(extractor)).__module__.partition(".")[0] == "vidray" for extractor in extractors.values()):
             without_pandas()
         self._samplings = samplings(extractors)
         self._extractor = SliceExtractor(self._store_url, extractors, "cpu", bound)

@@ -120,13 +120,20 @@ class _Block:
         }
         around = [] if is_left_out else self._around(index, works)
         read = self._read(index, list(dict.fromkeys(plain.values())), around)
+        collected: list[tuple[Sampling, Any]] = []
         for work in works:
-            found = {
-                name: _collected(sampling, read.samples[plain[work, name]], self._span(index, sampling))
-                if (work, name) in plain
-                else None
-                for name, sampling in self._wanted[work.table].items()
-            }
+            found: dict[str, Any] = {}
+            for name, sampling in self._wanted[work.table].items():
+                if (work, name) not in plain:
+                    found[name] = None
+                    continue
+                # tables with the same sampling share what it gives: its steps may cost more than decoding
+                shared = [samples for known, samples in collected if known == sampling]
+                if not shared:
+                    answer = read.samples[plain[work, name]]
+                    shared = [_collected(sampling, answer, self._span(index, sampling))]
+                    collected.append((sampling, shared[0]))
+                found[name] = shared[0]
             held = self._filling.setdefault(work, self._empty(work))
             held.samples.append(found)
             held.warnings.append(read.warning)

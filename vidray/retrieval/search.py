@@ -26,7 +26,7 @@ from vidray.extractors.answers import matrix_of, to_arrow
 from vidray.extractors.inputs import samplings_of
 from vidray.extractors.spec import modalities, suitability
 from vidray.index.files import current
-from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, with_context
+from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, span_read, with_context
 from vidray.planning import FixedStride, cut_alike
 from vidray.retrieval.answers import Answer, Ask, ByVectors, videos
 from vidray.retrieval.hits import SearchResult
@@ -249,7 +249,9 @@ def _read(
 ) -> ClipInput | MediaError | None:
     """What an extractor is given of one clip of a query; None where the clip has nothing of the kind."""
     around = {name: with_context(sampling, *span, info.duration_s) for name, sampling in samplings.items()}
-    requests = {name: sampling.request(*around[name]) for name, sampling in samplings.items()}
+    requests = {
+        name: sampling.request(*span_read(sampling, *span, info.duration_s)) for name, sampling in samplings.items()
+    }
     decoded = sandbox.read(uri, list(requests.values()), *span, (info.height or 0, info.width or 0))
     values: dict[str, Any] = {}
     for name, sampling in samplings.items():

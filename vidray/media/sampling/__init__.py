@@ -9,7 +9,7 @@ from vidray.media.sampling.audio import Audio
 from vidray.media.sampling.frame_rate import FrameRate
 from vidray.media.sampling.frame_spread import FrameSpread
 from vidray.media.sampling.frame_windows import FrameWindows
-from vidray.media.sampling.protocol import Modality, Sampling, context_of, record_of, with_context
+from vidray.media.sampling.protocol import Modality, Sampling, context_of, record_of, span_read, with_context
 from vidray.media.values import Resize
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "context_of",
     "from_record",
     "record_of",
+    "span_read",
     "with_context",
 ]
 

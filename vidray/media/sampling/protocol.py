@@ -16,8 +16,10 @@ Modality = Literal["frames", "audio", "text"]
 class Sampling(Protocol):
     """How an extractor wants a clip's frames or audio. A frozen dataclass that pickles; a new kind is one such class.
 
-    Two attributes are optional: `before_s` and `after_s`, seconds of context that it wants around a clip, cut at the
-    video's ends. Audio of neighbouring clips' context is decoded once, and arrives in views of one array.
+    Optional are `before_s` and `after_s`, seconds of context that it wants around a clip, cut at the video's ends.
+    Audio of neighbouring clips' context is decoded once, and arrives in views of one array. Also, of audio,
+    `around(start_s, end_s)`: the span that is read for the samples of a span, context included, where that is more;
+    and `record`, what `record_of` says of it where that is not its fields.
     """
 
     @property
@@ -58,8 +60,21 @@ def with_context(sampling: Sampling, start_s: float, end_s: float, duration_s: f
     return max(0.0, start_s - before_s) if before_s else start_s, max(end_s, min(duration_s, end_s + after_s))
 
 
+def span_read(sampling: Sampling, start_s: float, end_s: float, duration_s: float) -> Span:
+    """The span that is read for a clip: with its context, and with what the sampling hears around that."""
+    span = with_context(sampling, start_s, end_s, duration_s)
+    around = getattr(sampling, "around", None)
+    if around is None:
+        return span
+    first_s, last_s = around(*span)
+    return max(0.0, first_s), max(span[1], min(duration_s, last_s))
+
+
 def record_of(sampling: Sampling) -> dict[str, Any]:
     """A sampling as plain JSON values: its kind, and the fields that are not as they are by default."""
+    own: dict[str, Any] | None = getattr(sampling, "record", None)
+    if own is not None:
+        return own
     fields = dataclasses.fields(sampling)  # type: ignore[arg-type]
     values = {field.name: getattr(sampling, field.name) for field in fields}
     changed = {f.name: _plain(values[f.name]) for f in fields if values[f.name] != f.default}

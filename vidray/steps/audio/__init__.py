@@ -1,0 +1,1 @@
+"""Steps for audio, a file each."""

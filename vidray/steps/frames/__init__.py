@@ -1,0 +1,1 @@
+"""Steps for frames, a file each."""

@@ -1,0 +1,48 @@
+"""Noise added to frames, for training and for tests of what takes it away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vidray.errors import UsageError
+from vidray.steps.protocol import Frame, FrameFn
+from vidray.steps.seeded import seeded
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Adds Gaussian noise to each color by itself. The same frame gets the same noise, another frame another one.
+
+    Attributes:
+        sigma: Standard deviation, of 255.
+        seed: Another one gives other noise.
+    """
+
+    sigma: float = 25.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.sigma >= 0:
+            raise UsageError(f"noise: sigma must be >= 0, got {self.sigma:g}")
+
+    @property
+    def name(self) -> str:
+        return "noise"
+
+    @property
+    def modality(self) -> Literal["frames"]:
+        return "frames"
+
+    @property
+    def version(self) -> str:
+        return "1"
+
+    def load(self) -> FrameFn:
+        def noisy(frame: Frame) -> Frame:
+            noise = seeded(frame, self.seed).standard_normal(frame.shape, np.float32)
+            return (frame + self.sigma * noise).round().clip(0, 255).astype(np.uint8)
+
+        return noisy

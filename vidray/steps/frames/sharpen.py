@@ -1,0 +1,54 @@
+"""Sharper frames, by an unsharp mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vidray.errors import UsageError
+from vidray.steps.frames.opencv import EXTRA_WHAT, opencv, settle
+from vidray.steps.protocol import Frame, FrameFn
+
+
+@dataclass(frozen=True)
+class Sharpen:
+    """Adds what a Gaussian blur takes away. Noise grows with it: name `denoise` before.
+
+    Attributes:
+        amount: How much of it is added.
+        radius: Standard deviation of the blur, in pixels.
+    """
+
+    amount: float = 0.5
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.amount >= 0 and self.radius > 0):
+            raise UsageError(f"sharpen: amount must be >= 0 and radius > 0, got {self.amount:g} and {self.radius:g}")
+
+    @property
+    def name(self) -> str:
+        return "sharpen"
+
+    @property
+    def modality(self) -> Literal["frames"]:
+        return "frames"
+
+    @property
+    def version(self) -> str:
+        return "1"
+
+    def settle(self) -> None:
+        settle(EXTRA_WHAT.format("sharpen"))
+
+    def load(self) -> FrameFn:
+        cv2 = opencv(EXTRA_WHAT.format("sharpen"))
+
+        def sharpened(frame: Frame) -> Frame:
+            values = frame.astype(np.float32)
+            blurred = cv2.GaussianBlur(values, (0, 0), self.radius)
+            return (values + self.amount * (values - blurred)).round().clip(0, 255).astype(np.uint8)
+
+        return sharpened
