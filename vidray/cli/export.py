@@ -67,9 +67,10 @@ def _export_frames(arguments: argparse.Namespace) -> int:
 
     if arguments.to not in (None, *IMAGES):
         raise UsageError(f"frames are exported --to {' or '.join(IMAGES)}, got {arguments.to!r}")
+    to: Any = arguments.to or IMAGES[0]
     summary = export_frames(
         arguments.store, arguments.output, clip=arguments.clip, where=arguments.where, at_s=arguments.at,
-        steps=arguments.steps, to=arguments.to or IMAGES[0],
+        steps=arguments.steps, to=to,
     )  # fmt: skip
     for line in summary.failed:
         say(line)

@@ -21,6 +21,7 @@ from vidray.steps.improved import through
 from vidray.steps.protocol import Frame
 from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
+from vidray.store.layout import features_of
 
 JPEG_QUALITY = 95
 """Of 100: at less, what steps change drowns in what JPEG does."""
@@ -101,7 +102,7 @@ def _clips(store: Store, clip: str | None, where: str | None) -> list[dict[str, 
     if where is not None:
         # a filter sees all of the store's tables, whichever is named here
         table = next(iter(store.tables("features")), "none")
-        rows = rows.take(rows_where(where, rows, store.folder_of(f"features/{table}")))
+        rows = rows.take(rows_where(where, rows, store.folder_of(features_of(table))))
     else:
         rows = rows.filter(np.array([clip_id == clip for clip_id in rows["clip_id"].to_pylist()], np.bool_))
         if not len(rows):

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vidray.errors import UsageError
 from vidray.store import IDENTITY, Store
+from vidray.store.layout import features_of
 
 FORMAT = "label-studio"
 
@@ -68,15 +69,15 @@ def _task(clip: dict[str, Any], said: dict[str, str], table: str, labels: list[t
 
 
 def _has_text(store: Store, name: str) -> bool:
-    parts = store.parts(f"features/{name}")
-    schema = store.schema(f"features/{name}", parts[0]) if parts else pa.schema([])
+    parts = store.parts(features_of(name))
+    schema = store.schema(features_of(name), parts[0]) if parts else pa.schema([])
     return "text" in schema.names and pa.types.is_string(schema.field("text").type)
 
 
 def _texts(store: Store, name: str, part: int) -> dict[str, str]:
-    if part not in store.parts(f"features/{name}"):
+    if part not in store.parts(features_of(name)):
         return {}
-    rows = store.read(f"features/{name}", part, ["clip_id", "text"]).to_pylist()
+    rows = store.read(features_of(name), part, ["clip_id", "text"]).to_pylist()
     return {row["clip_id"]: row["text"] or "" for row in rows}
 
 

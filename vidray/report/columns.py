@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from vidray.report.clips import Clips, rows_of_clips, rows_of_videos
 from vidray.report.naming import Names
 from vidray.store import IDENTITY, Store
+from vidray.store.layout import labels_of
 
 MOST_CATEGORIES = 100
 """A column of texts with more of them is none that people filter by."""
@@ -175,7 +176,7 @@ def _listed(table: str, name: str, where: str | None, values: pa.ChunkedArray) -
 
 def _given(store: Store, clips: Clips, name: str, names: Names) -> Labels | None:
     """The labels of a name, `labels/<name>`."""
-    table = f"labels/{name}"
+    table = labels_of(name)
     parts = store.parts(table)
     if not parts:
         return None

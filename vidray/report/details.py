@@ -29,8 +29,8 @@ def write_details(site: Site, tables: Mapping[str, pa.Table], count: int) -> Non
     """Write the rows of all tables, clip by clip: a shard is a list of {table: {column: value}}."""
     shown = {}
     for table, rows in tables.items():
-        kept = [name for name in rows.column_names if name not in SHOWN_ELSEWHERE]
-        columns = {name: tidied(whole(rows[name])) for name in kept}
+        names = [name for name in rows.column_names if name not in SHOWN_ELSEWHERE]
+        columns = {name: tidied(whole(rows[name])) for name in names}
         if columns:
             shown[table] = pa.table(columns), [name for name, column in columns.items() if _is_special(column)]
     for number, first in enumerate(range(0, count, SHARD_CLIPS)):

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from vidray.report.clips import Clips, streamed
 from vidray.report.shards import Site
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 COLUMNS = ("poster", "storyboard", "tile_times_s", "tile_width", "tile_height", "columns")
 
@@ -41,7 +42,7 @@ class Boards:
 def thumbnails_table(store: Store) -> str | None:
     """The table that has posters and storyboards, `features/<name>`; None where none has."""
     for name in store.tables("features"):
-        table = f"features/{name}"
+        table = features_of(name)
         parts = store.parts(table)
         if parts and set(COLUMNS) <= set(store.columns(table, parts[0])):
             return table

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vidray.index.embeddings import IDENTITY
 from vidray.index.filter_tables import FilterTable, filter_tables, listed
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -34,7 +35,7 @@ class Names:
 
     def __init__(self, store: Store) -> None:
         features = store.tables("features")
-        folder = store.folder_of(f"features/{features[0]}") if features else None
+        folder = store.folder_of(features_of(features[0])) if features else None
         self._tables: Sequence[FilterTable] = () if folder is None else filter_tables(folder, listed(folder))
         self._paths = {table.path: table for table in self._tables}
 

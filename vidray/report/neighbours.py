@@ -12,6 +12,7 @@ from vidray.report.clips import Clips, streamed
 from vidray.report.shards import Site, packed
 from vidray.retrieval.indexed import check_same, indexed, open_table
 from vidray.store import Store
+from vidray.store.layout import features_of
 
 NEIGHBOURS = 24
 SHARD_CLIPS = 2000
@@ -41,7 +42,7 @@ def _nearest(store: Store, clips: Clips, table: str, index: Index) -> npt.NDArra
     """Numbers of clips, uint32 (N, NEIGHBOURS), the nearest first."""
     number_of = {clip: number for number, clip in enumerate(clips.ids.to_pylist())}
     found = np.full((len(clips), NEIGHBOURS), NONE, np.uint32)
-    for numbers, rows in streamed(store, clips, f"features/{table}", ["embedding"]):
+    for numbers, rows in streamed(store, clips, features_of(table), ["embedding"]):
         known = rows["embedding"].is_valid()
         values = rows["embedding"].filter(known).combine_chunks()
         vectors = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, index.dim)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidray.report.clips import Clips
-from vidray.store import PROBE, Store
+from vidray.store import Store
 from vidray.store.accounts import WARNED, by_kind, failures, retry_command
+from vidray.store.layout import PROBE_TABLE
 
 BINS = 24
 RANKED = 12
@@ -63,7 +64,7 @@ def corpus(store: Store, clips: Clips) -> dict[str, Any]:
     videos = pa.concat_tables(read, promote_options="permissive") if read else pa.table({n: [] for n in names})
     seconds = _floats(videos["duration_s"])
     sizes = zip(videos["width"].to_pylist(), videos["height"].to_pylist(), strict=True)
-    failed = sum(store.rows(f"errors/{PROBE}", part) for part in store.parts(f"errors/{PROBE}"))
+    failed = sum(store.rows(PROBE_TABLE, part) for part in store.parts(PROBE_TABLE))
     return {
         "videos": videos.num_rows,
         "unreadable": failed,

@@ -5,10 +5,11 @@ Such a sampling is asked like any other, so that tables and queries take the sam
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from vidray.media import (
     AudioSamples,
     FrameRequest,
     FrameSize,
-    Modality,
     RawFrames,
     Sampling,
     Span,
@@ -56,7 +56,7 @@ class ImprovedAudio:
     steps: tuple[Step, ...]
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> Literal["audio"]:
         return "audio"
 
     @property
@@ -130,7 +130,7 @@ class ImprovedFrames:
             )
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> Literal["frames"]:
         return "frames"
 
     @property
@@ -184,7 +184,11 @@ def through(steps: tuple[Step, ...], frame: Frame) -> Frame:
     return frame
 
 
-@lru_cache(maxsize=LOADED)
 def loaded(step: Step) -> Any:
     """The function of a step, loaded once in a process."""
+    return _loaded(cast(Hashable, step))
+
+
+@lru_cache(maxsize=LOADED)
+def _loaded(step: Any) -> Any:
     return step.load()
