@@ -37,7 +37,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"index": {"index"}},
     {"labels": {"labels"}},
     {"retrieval": {"retrieval"}, "exports": {"exports"}},
-    {"moving": {"moving"}},
+    {"moving": {"moving"}, "duplicates": {"duplicates"}},
     {"pipeline": {"pipeline"}, "overview": {"overview"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
     {"report": {"report"}, "demo": {"demo"}},
@@ -49,6 +49,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
 MUST_NOT_KNOW = {
     "extractors": {"corpus", "decode", "sandbox", "store"},
     "labels": {"corpus", "decode", "sandbox"},
+    "duplicates": {"corpus", "decode", "sandbox"},
     "index": {"corpus", "decode", "sandbox"},
     "store": {"decode", "sandbox"},
     "report": {"pipeline"},

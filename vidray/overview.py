@@ -54,6 +54,7 @@ class Status:
         clips: Planned.
         tables: Of features.
         labels: The rows of each set of labels.
+        duplicates: The rows of each set of duplicates.
         staged: Files of slices that a run has done, and not published.
         held_by: Who is writing the store or its labels, one line each.
     """
@@ -67,6 +68,7 @@ class Status:
     clips: int
     tables: tuple[TableStatus, ...]
     labels: Mapping[str, int]
+    duplicates: Mapping[str, int]
     staged: int
     held_by: tuple[str, ...]
 
@@ -95,6 +97,7 @@ def status(store: str) -> Status:
         clips=sum(planned.values()),
         tables=tuple(_table(held, name, planned) for name in held.tables("features")),
         labels={name: _rows(held, f"labels/{name}") for name in held.tables("labels")},
+        duplicates={name: _rows(held, f"duplicates/{name}") for name in held.tables("duplicates")},
         staged=sum(len(held.staged(name)) for name in held.tables("_staging")),
         held_by=tuple(line for of in ("", OF_LABELS) if (line := _holder(held, of)) is not None),
     )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from vidray.cli import (
     demo,
     drop,
+    duplicates,
     errors,
     export,
     extract,
@@ -31,7 +32,8 @@ from vidray.cli.arguments import say
 from vidray.errors import UsageError, VidrayError
 
 COMMANDS = (
-    plan, extract, label, train, import_, export, index, search, status, errors, verify, drop, move, models, demo,
+    plan, extract, label, train, import_, export, index, search, duplicates, status, errors, verify, drop, move,
+    models, demo,
 )  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 

@@ -74,14 +74,14 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     columns = held.columns(table, held.parts(table)[0])
     if to == "coco" and not {"detections", "masks"} & set(columns):
         raise UsageError(f"{held.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
-    with _writing(path) as file:
+    with writing(path) as file:
         if to == "csv":
             return _to_csv(held, table, file, path)
         return ExportSummary(path=path, rows=_to_coco(held, table, columns, file))
 
 
 @contextlib.contextmanager
-def _writing(path: str) -> Iterator[BinaryIO]:
+def writing(path: str) -> Iterator[BinaryIO]:
     """A file that appears when the block ends without an error, in a folder that is left as tidy as it was."""
     parent, slash, name = path.rpartition("/")
     folder = Folder(parent or slash or ".")

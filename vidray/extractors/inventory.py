@@ -15,6 +15,7 @@ MODULES = (
     "quality",
     "vision.faces",
     "vision.thumbnails",
+    "vision.phash",
     "vision.torchvision",
     "vision.torchvision_detection",
     "vision.torchvision_segmentation",

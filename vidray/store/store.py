@@ -175,6 +175,14 @@ class Store:
     def write_labels_spec(self, name: str, spec: Mapping[str, Any]) -> None:
         self._write_json(f"labels/{name}/_spec.json", spec)
 
+    def duplicates_spec(self, name: str) -> dict[str, Any] | None:
+        """What the duplicates of a name were found by and in; None where there are none."""
+        file = f"duplicates/{name}/_spec.json"
+        return self._json(file) if self.folder.exists(file) else None
+
+    def write_duplicates_spec(self, name: str, spec: Mapping[str, Any]) -> None:
+        self._write_json(f"duplicates/{name}/_spec.json", spec)
+
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         self._write_json(f"runs/{run_id}.json", record)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vidray.errors import StoreError, UsageError
 from vidray.store.layout import INTENT
 from vidray.store.store import Store
+from vidray.store.verify.duplicates import check_duplicates, check_duplicates_spec
 from vidray.store.verify.features import FeatureTable, check_features, feature_tables, stale_tables
 from vidray.store.verify.findings import WRONG, Check, Finding, counted, plan_anew
 from vidray.store.verify.inventory import Inventory, inventory
@@ -109,12 +110,16 @@ def _checked(
             yield from found
         for name in labels:
             yield from check_labels(store, held, name, part, planned, full=full)
+        for name in held.names("duplicates"):
+            yield from check_duplicates(store, held, name, part, planned, full=full)
     yield from stale_tables(store, tables)
 
 
 def _others(store: Store, held: Inventory) -> Iterator[Finding]:
     for name in held.names("labels", "video_labels"):
         yield from check_labels_spec(store, name)
+    for name in held.names("duplicates"):
+        yield from check_duplicates_spec(store, name)
     if store.folder.exists(INTENT):
         what = "videos were being removed when a run ended"
         yield Finding(where=INTENT, what=what, remedy="run vidray plan CORPUS STORE: it goes on with that")

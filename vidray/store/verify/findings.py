@@ -73,3 +73,8 @@ def plan_anew(part: int) -> str:
 def label_again(name: str) -> str:
     """How labels are made anew."""
     return f"label or import labels/{name} again"
+
+
+def find_again(name: str) -> str:
+    """How duplicates are found anew."""
+    return f"run vidray duplicates STORE --name {name} again"
