@@ -144,12 +144,12 @@ def align(first: Pictures, second: Pictures, of_first: slice, of_second: slice) 
         of_second: Where to look in the other.
     """
     best: Alignment | None = None
-    sides = [(first.content, second.content)]
+    sides = [_Coarse.of(first.content, second.content, of_first, of_second)]
     if first.content is not first.whole or second.content is not second.whole:
-        sides.append((first.whole, second.whole))
+        sides.append(_Coarse.of(first.whole, second.whole, of_first, of_second))
     for band in BANDS:
-        for one, other in sides:
-            view = _best_cut(one, other, of_first, of_second, band)
+        for coarse in sides:
+            view = _best_cut(coarse, band)
             seed = None if view is None else _seed(view, of_first, of_second)
             found = None if seed is None or view is None else _followed(view, seed)
             if found is not None and (best is None or found.weight > best.weight):
@@ -159,24 +159,49 @@ def align(first: Pictures, second: Pictures, of_first: slice, of_second: slice) 
     return best
 
 
-def _best_cut(one: Luma, other: Luma, of_one: slice, of_other: slice, band: Rows) -> _View | None:
+@dataclass(frozen=True)
+class _Coarse:
+    """Two stretches as the cut is looked for: all ways to cut each, and each as it is."""
+
+    first: Luma
+    second: Luma
+    cuts: tuple[F32, F32]
+    plain: tuple[F32, F32]
+
+    @staticmethod
+    def of(first: Luma, second: Luma, of_first: slice, of_second: slice) -> _Coarse:
+        stretches = first[of_first], second[of_second]
+        cuts = _all_cuts(stretches[0]), _all_cuts(stretches[1])
+        # nothing taken comes first
+        return _Coarse(first, second, cuts, (cuts[0][0, 0], cuts[1][0, 0]))
+
+
+def _best_cut(coarse: _Coarse, band: Rows) -> _View | None:
     """How one's pictures are cut to be most like the other's at some shift."""
     best, found = 0.0, None
     kept = slice(round(band[0] * COARSE), round(band[1] * COARSE))
     spans = _spans()
-    for is_first, cut, plain in ((True, one[of_one], other[of_other]), (False, other[of_other], one[of_one])):
-        ways = _normed(_all_cuts(cut)[..., kept, :]).reshape(-1, (kept.stop - kept.start) * COARSE)
-        alike = np.maximum(ways @ _normed(_sampled(plain, COARSE, WHOLE, WHOLE)[:, kept]).T - ALIKE, 0)
+    for is_first in (True, False):
+        cuts, plain = coarse.cuts[not is_first], coarse.plain[is_first]
+        ways = _normed(cuts[..., kept, :]).reshape(-1, (kept.stop - kept.start) * COARSE)
+        alike = np.maximum(ways @ _normed(plain[:, kept]).T - ALIKE, 0)
         if not alike.any():
             continue
-        alike = alike.reshape(len(spans) ** 2, len(cut), len(plain))
-        shifts = range(1 - len(cut), len(plain))
-        votes = np.stack([np.trace(alike, offset=shift, axis1=1, axis2=2) for shift in shifts], axis=1).max(axis=1)
+        votes = _shifted_sums(alike.reshape(len(spans) ** 2, cuts.shape[2], len(plain))).max(axis=1)
         way = int(votes.argmax())
         if votes[way] > best:
             high, wide = spans[way // len(spans)], spans[way % len(spans)]
-            best, found = float(votes[way]), _View(one, other, band, is_first, high, wide)
+            best, found = float(votes[way]), _View(coarse.first, coarse.second, band, is_first, high, wide)
     return found
+
+
+def _shifted_sums(alike: F32) -> F32:
+    """The sums along all diagonals: (N, T, U) -> (N, T + U - 1), by rows that are each shifted one further."""
+    count, rows, columns = alike.shape
+    wide = np.zeros((count, rows, columns + rows), np.float32)
+    wide[:, :, :columns] = alike[:, ::-1]
+    flat = wide.reshape(count, -1)[:, : rows * (columns + rows - 1)]
+    return np.asarray(flat.reshape(count, rows, -1).sum(axis=1))
 
 
 def _seed(view: _View, of_first: slice, of_second: slice) -> Alignment | None:
@@ -217,7 +242,7 @@ def _followed(view: _View, seed: Alignment) -> Alignment:
     length = before + seed.first[1] - seed.first[0] + behind
     x, y = view.normed(slice(at, at + length), slice(to, to + length))
     alike = np.einsum("ij,ij->i", x, y) > SAME
-    start, stop = next(run for run in _stretches(alike) if run[0] <= before < run[1])
+    start, stop = next((run for run in _stretches(alike) if run[0] <= before < run[1]), (before, length - behind))
     whole = _judged(x[start:stop], y[start:stop], at + start, to + start)
     low, high = _shared(x[start:stop], y[start:stop])
     if high - low < LEAST:
@@ -259,8 +284,9 @@ def _normed(pictures: F32) -> F32:
     """Each picture as a vector of mean 0 and length 1, (..., H, W) -> (..., H * W); a flat one stays shorter."""
     flat = pictures.reshape(*pictures.shape[:-2], -1)
     flat = flat - flat.mean(axis=-1, keepdims=True)
-    lengths = np.linalg.norm(flat, axis=-1, keepdims=True)
-    return np.asarray(flat / np.maximum(lengths, LEAST_CONTRAST * np.sqrt(flat.shape[-1])), np.float32)
+    lengths = np.sqrt(np.einsum("...i,...i->...", flat, flat))
+    flat /= np.maximum(lengths, LEAST_CONTRAST * np.sqrt(flat.shape[-1]))[..., None].astype(np.float32)
+    return flat
 
 
 def within(pictures: Luma, content: tuple[float, float, float, float]) -> Luma:
