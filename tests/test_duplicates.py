@@ -100,7 +100,7 @@ def test_stills_are_copies_where_they_are_the_same() -> None:
 
 
 def quality(video: str, length_s: float, pixels: float = 100.0) -> Quality:
-    return Quality(length_s=length_s, pixels=pixels, bits_per_s=1.0, uri=video)
+    return Quality(length_s=length_s, pixels=pixels, content=1.0, bits_per_s=1.0, uri=video)
 
 
 def match(one: str, one_s: tuple[float, float], other: str, other_s: tuple[float, float]) -> Match:

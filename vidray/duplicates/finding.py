@@ -131,14 +131,19 @@ def _verified(
                 continue
             ranked = sorted(pairs, key=lambda pair: (-pairs[pair], pair))
             held = pictures.of(first), pictures.of(second)
-            for found in _alignments(held, (first, second), ranked, threshold):
-                matches.append(
-                    Match(
-                        first=first.video_id, first_s=first.span_s(*found.first), second=second.video_id,
-                        second_s=second.span_s(*found.second), score=min(1.0, found.score),
-                    )
-                )  # fmt: skip
+            found = _alignments(held, (first, second), ranked, threshold)
+            matches += [_match(first, second, alignment) for alignment in found]
     return matches
+
+
+def _match(first: Video, second: Video, found: Alignment) -> Match:
+    """What two videos share, in their own times: as long in both, where one ends within its last picture."""
+    one, other = first.span_s(*found.first), second.span_s(*found.second)
+    length_s = min(one[1] - one[0], other[1] - other[0])
+    return Match(
+        first=first.video_id, first_s=(one[0], one[0] + length_s), second=second.video_id,
+        second_s=(other[0], other[0] + length_s), score=min(1.0, found.score),
+    )  # fmt: skip
 
 
 def _alignments(
@@ -176,7 +181,9 @@ def _qualities(store: Store, videos: Sequence[Video]) -> dict[str, Quality]:
                 length_s = row["duration_s"] or float(np.max(video.spans_s))
                 pixels = (row["width"] or 0) * (row["height"] or 0) * video.content
                 bits = 8 * (row["size_bytes"] or 0) / max(length_s, 1e-9)
-                found[video.video_id] = Quality(length_s=length_s, pixels=pixels, bits_per_s=bits, uri=row["uri"])
+                found[video.video_id] = Quality(
+                    length_s=length_s, pixels=pixels, content=video.content, bits_per_s=bits, uri=row["uri"]
+                )
     return found
 
 

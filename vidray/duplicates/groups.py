@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ COVERED = 0.5
 
 LENGTH_STEP_S = 0.5
 """Stretches that differ in length by less are as long: their borders are known to a quarter of a second."""
+
+LARGER = 1.15
+"""How many times the pixels count as more: borders are not known to the pixel."""
+
+BORDERS_STEP = 0.04
+"""Share of the area; borders of less are none."""
 
 LEAST_SHARED_S = 0.5
 """Stretches of one video that share so much are one."""
@@ -24,12 +31,14 @@ class Quality:
     Attributes:
         length_s: Of the video.
         pixels: Of its frames, without borders.
+        content: Share of its frames' area that is within borders.
         bits_per_s: Of its file.
         uri: So that nothing is left to chance.
     """
 
     length_s: float
     pixels: float
+    content: float
     bits_per_s: float
     uri: str
 
@@ -95,15 +104,15 @@ class _Region:
     span_s: Span
 
 
-Key = tuple[int, float, float, float, str, Span]
+Key = tuple[int, int, tuple[int, float], float, str, Span]
 _Edges = dict[_Region, list[tuple[_Region, Match]]]
 
 
 def grouped(matches: Sequence[Match], qualities: Mapping[str, Quality]) -> list[Group]:
     """Groups of stretches with one content, copies of copies among them, each told by the one that is kept.
 
-    That is the longest stretch; of those as long, that of the video with the most pixels, then of the most bits a
-    second, then of the longest.
+    That is the longest stretch; of those as long, that of the video with the most pixels, then without borders and of
+    the most bits a second, then of the longest.
     """
     regions = _regions(matches)
     edges: _Edges = {region: [] for some in regions.values() for region in some}
@@ -196,7 +205,9 @@ def _turned(match: Match) -> Match:
 def _key(region: _Region, quality: Quality) -> Key:
     """The better, the lower."""
     length = round(_length(region.span_s) / LENGTH_STEP_S)
-    return -length, -quality.pixels, -quality.bits_per_s, -quality.length_s, quality.uri, region.span_s
+    size = round(math.log(max(1.0, quality.pixels), LARGER))
+    borders = round((1 - quality.content) / BORDERS_STEP)
+    return -length, -size, (borders, -quality.bits_per_s), -quality.length_s, quality.uri, region.span_s
 
 
 def _why(best: Key, others: Sequence[Key]) -> str:
