@@ -120,6 +120,13 @@ def test_the_longest_is_kept_and_a_trim_is_told_by_it() -> None:
     assert told([found])[0][2] == {("d", (0, 30), (0, 30)), ("b", (0, 10), (5, 15)), ("c", (0, 10), (5, 15))}
 
 
+def test_of_two_that_are_as_large_the_one_without_borders_is_kept() -> None:
+    plain = quality("a", 10, pixels=100)
+    framed = Quality(length_s=10, pixels=104, content=0.7, bits_per_s=9.0, uri="b")
+    (found,) = grouped([match("a", (0, 10), "b", (0, 10))], {"a": plain, "b": framed})
+    assert (found.keep, found.why) == ("a", "best quality")
+
+
 def test_two_copies_in_one_video_are_two_groups() -> None:
     qualities = {name: quality(name, 60 if name == "host" else 20) for name in ("host", "a", "b")}
     matches = [match("host", (0, 5), "a", (3, 8)), match("host", (30, 36), "b", (0, 6))]

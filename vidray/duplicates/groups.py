@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,7 +103,7 @@ class _Region:
     span_s: Span
 
 
-Key = tuple[int, int, tuple[int, float], float, str, Span]
+Key = tuple[int, float, tuple[int, float], float, str, Span]
 _Edges = dict[_Region, list[tuple[_Region, Match]]]
 
 
@@ -127,6 +126,8 @@ def grouped(matches: Sequence[Match], qualities: Mapping[str, Quality]) -> list[
     while left:
         kept = next(iter(left))
         members = dict(_members(kept, edges, left, keys))
+        if (best := _best([kept, *members], keys)) != kept:
+            kept, members = best, dict(_members(best, edges, left, keys))
         for region in (kept, *members):
             del left[region]
         if members:
@@ -205,17 +206,26 @@ def _turned(match: Match) -> Match:
 def _key(region: _Region, quality: Quality) -> Key:
     """The better, the lower."""
     length = round(_length(region.span_s) / LENGTH_STEP_S)
-    size = round(math.log(max(1.0, quality.pixels), LARGER))
     borders = round((1 - quality.content) / BORDERS_STEP)
-    return -length, -size, (borders, -quality.bits_per_s), -quality.length_s, quality.uri, region.span_s
+    return -length, -quality.pixels, (borders, -quality.bits_per_s), -quality.length_s, quality.uri, region.span_s
+
+
+def _best(regions: Sequence[_Region], keys: Mapping[_Region, Key]) -> _Region:
+    """Of the longest, those that are about as large as the largest; of these the best by the rest of their keys."""
+    longest = [region for region in regions if keys[region][0] == min(keys[one][0] for one in regions)]
+    most = min(keys[region][1] for region in longest) / LARGER
+    return min((region for region in longest if keys[region][1] <= most), key=lambda region: keys[region][2:])
 
 
 def _why(best: Key, others: Sequence[Key]) -> str:
     """In what a stretch is better than each of the others."""
-    for count, why in enumerate(("longest", "largest", "best quality"), start=1):
-        if all(best[:count] < other[:count] for other in others):
-            return why
-    return "first of equals"
+    as_long = [other for other in others if other[0] == best[0]]
+    if not as_long:
+        return "longest"
+    as_large = [other for other in as_long if other[1] < best[1] / LARGER]
+    if not as_large:
+        return "largest"
+    return "best quality" if all(best[2] < other[2] for other in as_large) else "first of equals"
 
 
 def _share(members: Sequence[Member], span_s: Span) -> float:
