@@ -10,7 +10,7 @@ compared, each whole, whether a candidate or not: they show the same people in t
 The self-join compares each of so many clips with the lists nearest to it; the exact one with all, and is measured on a
 sample of the clips. CPU seconds of one thread.
 
-    python benchmarks/duplicates.py [--pieces 40] [--pairs 500] [--clips 200000] [--phases copies,scenes,join]
+    python benchmarks/duplicates.py [--pieces 40] [--pairs 500] [--clips 200000] [--folder DIR] [--phases ...]
 
 Ends with one JSON object.
 """
@@ -62,16 +62,18 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=40)
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--clips", type=int, default=200_000)
+    parser.add_argument("--folder", help="where files are made and kept, to go on from (a temporary one)")
     parser.add_argument("--phases", default="copies,scenes,join")
     arguments = parser.parse_args()
     answer: dict[str, Any] = {
         "benchmark": "duplicates", "python": platform.python_version(), "vidray": vidray.__version__,
         "threshold": THRESHOLD,
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(arguments.folder or scratch)
         phases = {"copies": copies, "scenes": scenes, "join": join}
         for name in arguments.phases.split(","):
-            answer |= phases[name](Path(folder), arguments)
+            answer |= phases[name](folder, arguments)
             print(json.dumps(answer), file=sys.stderr, flush=True)
     print(json.dumps(answer))
 
@@ -161,7 +163,7 @@ def moment(file: Planted, at_s: float) -> tuple[int, float] | None:
 def scenes(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     shots = shots_of(music_video(), SHORTEST_SHOT_S)
     corpus = folder / "scenes"
-    corpus.mkdir()
+    corpus.mkdir(parents=True, exist_ok=True)
     for number, shot in enumerate(shots):
         encode(corpus / f"shot-{number:03d}.mp4", shot, preset="veryfast", crf="20")
     groups = found_in(corpus)

@@ -90,8 +90,12 @@ def resized(frame: Frame, height: int, width: int) -> Frame:
 
 
 def encode(path: Path, footage: Footage, codec: str = "libx264", **options: str) -> None:
+    """Write a file whole, unless it is there."""
+    if path.exists():
+        return
     height, width = (side // 2 * 2 for side in footage.frames[0].shape[:2])
-    with av.open(str(path), "w") as container:
+    scratch = path.with_name(f".{path.name}")
+    with av.open(str(scratch), "w") as container:
         rate = Fraction(footage.fps).limit_denominator(1001)
         stream = container.add_stream(codec, rate=rate, options=options or {"preset": "veryfast", "crf": "26"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -100,6 +104,7 @@ def encode(path: Path, footage: Footage, codec: str = "libx264", **options: str)
             pixels = np.ascontiguousarray(frame[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
+    scratch.rename(path)
 
 
 def smaller(footage: Footage, draw: random.Random) -> Footage:
