@@ -189,9 +189,11 @@ def _pictures(video: Video, rows: list[dict[str, Any]]) -> tuple[npt.NDArray[np.
     by_clip = {row["clip_id"]: row for row in rows}
     held = [by_clip[clip_id]["lumas"] or [] for clip_id in video.clip_ids]
     pictures = np.frombuffer(b"".join(b"".join(lumas) for lumas in held), np.uint8).reshape(-1, SIDE, SIDE)
-    boxes = []
+    boxes: list[tuple[slice, Box]] = []
     for place, clip_id in enumerate(video.clip_ids):
-        window, box = video.window(place), by_clip[clip_id]["content"]
-        if window.stop > window.start and tuple(box) != WHOLE_FRAME:
-            boxes.append((window, tuple(box)))
+        window = video.window(place)
+        if window.stop > window.start:
+            x0, y0, x1, y1 = by_clip[clip_id]["content"]
+            if (x0, y0, x1, y1) != WHOLE_FRAME:
+                boxes.append((window, (x0, y0, x1, y1)))
     return pictures[video.taken], boxes
