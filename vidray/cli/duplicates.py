@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose embeddings, where several tables have some")
     parser.add_argument("--name", help="of the table (copies)")
-    parser.add_argument("--threshold", type=float, metavar="T", help="the least score of a copy, in (0, 1] (0.5)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="the least score of a copy, in (0, 1] (0.6)")
     parser.add_argument("--keep", metavar="FILE.csv", help="write a manifest of all clips but the copies")
     add_json(parser)
 

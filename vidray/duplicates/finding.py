@@ -25,9 +25,8 @@ from vidray.store.tables import checked_name, features_table
 from vidray.wording import counted
 
 NAME = "copies"
-THRESHOLD = 0.5
-"""Copies score 0.53 to 1 and other shots of one scene 0.19 at most, on the videos that this was set on:
-docs/duplicates.md."""
+THRESHOLD = 0.6
+"""Of five seconds or more; see docs/duplicates.md for what copies score, and other shots of one scene."""
 
 MOST_TRIES = 8
 """Pairs of clips of two videos that are compared in vain before the others are left."""
