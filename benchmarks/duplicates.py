@@ -32,7 +32,7 @@ from typing import Any
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 import numpy as np
-from planted import KINDS, Planted, Span, encode, music_video, pieces_of, plant, shots_of
+from planted import KINDS, REUSED, Planted, Span, encode, music_video, pieces_of, plant, shots_of
 
 import vidray
 from vidray.duplicates.alignment import align
@@ -176,18 +176,23 @@ def scenes(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     one, other = np.triu_indices(len(videos), 1)
     likeness = np.einsum("ij,ij->i", matrix[one], matrix[other])
     best = np.argsort(-likeness, kind="stable")[: arguments.pairs]
-    scores, false = [], 0
+    scores: list[float] = []
+    false = reused = 0
     with PictureFile(store, "phash", videos) as pictures:
         for pair in best.tolist():
-            first, second = (pictures.of(videos[place]) for place in (one[pair], other[pair]))
+            both = videos[one[pair]], videos[other[pair]]
+            if tuple(sorted(int(Path(video.uri).stem.split("-")[1]) for video in both)) in REUSED:
+                reused += 1
+                continue
+            first, second = map(pictures.of, both)
             found = align(first, second, slice(0, len(first)), slice(0, len(second)))
             scores.append(0.0 if found is None else found.score)
             if found is not None and found.reaches(THRESHOLD):
                 false += 1
-                print("false:", videos[one[pair]].uri, videos[other[pair]].uri, found, file=sys.stderr)
+                print("false:", both[0].uri, both[1].uri, found, file=sys.stderr)
     return {
         "shots": len(shots), "scene_pairs": len(scores), "least_cosine": round(float(likeness[best[-1]]), 3),
-        "scene_groups": len(groups), "scene_pairs_false": false,
+        "scene_groups": len(groups), "scene_pairs_false": false, "scene_pairs_reused": reused,
         "highest_score": round(max(scores, default=0.0), 3),
     }  # fmt: skip
 

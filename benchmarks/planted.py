@@ -28,6 +28,10 @@ CONTENT = (slice(2, 88), slice(22, 138))
 CUT_DIFFERENCE = 25.0
 """Mean difference of two frames, of 255, above which there is a cut."""
 
+REUSED = frozenset({(2, 45), (62, 74)})
+"""Shots of at least 1.2 s, by their places, that are the same footage: the video uses it twice, as one sees frame by
+frame."""
+
 FRAME_RATES = (12, 15, 20, 24, 30, 50)
 BORDERS = ((0, 0, 0), (0, 0, 0), (255, 255, 255), (30, 60, 120))
 CAPTIONS = ("breaking news", "what a day", "follow for more", "subscribe now", "part two of five", "never seen before")
