@@ -39,7 +39,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"index": {"index"}},
     {"labels": {"labels"}},
     {"retrieval": {"retrieval"}, "exports": {"exports"}},
-    {"moving": {"moving"}},
+    {"moving": {"moving"}, "duplicates": {"duplicates"}},
     {"pipeline": {"pipeline"}, "overview": {"overview"}, "report": {"report"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
     {"demo": {"demo"}, "browse": {"browse"}},
@@ -51,6 +51,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
 MUST_NOT_KNOW = {
     "extractors": {"corpus", "decode", "sandbox", "store"},
     "labels": {"corpus", "decode", "sandbox"},
+    "duplicates": {"corpus", "decode", "sandbox"},
     "index": {"corpus", "decode", "sandbox"},
     "store": {"decode", "sandbox"},
     "report": {"pipeline"},

@@ -141,3 +141,19 @@ def test_speech_is_timed(repository: Path) -> None:
     assert answer["audio_s"] == pytest.approx(2.99, abs=0.01)
     assert answer["voice_activity_x"] > 0
     assert answer["moonshine_x"] > 0
+
+
+@pytest.mark.slow
+def test_the_index_is_measured(repository: Path) -> None:
+    answer = benchmark(repository, "index.py", "--clips", "4000", "--dim", "32", "--phases", "lists,codes")
+    assert answer["recall"] >= 0.95
+    assert answer["codes"]["recall"] >= 0.95
+    assert all(kept["hits"] == min(10, kept["kept"]) for kept in answer["filters"].values())
+    assert answer["appended"] == 40
+
+
+def test_the_self_join_is_measured(repository: Path) -> None:
+    answer = benchmark(repository, "duplicates.py", "--clips", "12000", "--phases", "join")
+    assert answer["join_recall"] >= 0.9
+    assert answer["join_over_exact"] > 0
+    assert answer["join_truth"] > 0

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vidray.duplicates.finding import find_duplicates
     from vidray.errors import VidrayError
     from vidray.exports.export import export
     from vidray.extractors import resolve
@@ -37,6 +38,7 @@ _HOMES = {
     "export": "vidray.exports.export",
     "extract": "vidray.pipeline",
     "failures": "vidray.store.accounts",
+    "find_duplicates": "vidray.duplicates.finding",
     "import_labels": "vidray.labels.imports",
     "label": "vidray.labels.labeling",
     "move": "vidray.moving",
@@ -66,6 +68,7 @@ __all__ = [
     "export",
     "extract",
     "failures",
+    "find_duplicates",
     "import_labels",
     "label",
     "move",

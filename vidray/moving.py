@@ -108,7 +108,7 @@ def _tables(store: Store) -> Iterator[str]:
 
 
 def _moved(rows: pa.Table, old: str, new: str) -> pa.Table:
-    for name in ("uri", "corpus"):
+    for name in ("uri", "corpus", "of_uri"):
         if name in rows.column_names:
             held = rows[name].combine_chunks().dictionary_encode()
             values = [None if value is None else _renamed(value, old, new) for value in held.dictionary.to_pylist()]

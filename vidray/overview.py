@@ -15,7 +15,7 @@ from vidray.storage import STAGING, find
 from vidray.store import Store
 from vidray.store.accounts import corpora_of
 from vidray.store.changes import derived_tables, outdated
-from vidray.store.layout import PROBE_TABLE, errors_of, features_of, index_of, labels_of
+from vidray.store.layout import PROBE_TABLE, duplicates_of, errors_of, features_of, index_of, labels_of
 from vidray.store.lease import FILE, OF_LABELS
 
 
@@ -56,6 +56,7 @@ class Status:
         clips: Planned.
         tables: Of features.
         labels: The rows of each set of labels.
+        duplicates: The rows of each set of duplicates.
         staged: Files of slices that a run has done, and not published.
         held_by: Who is writing the store or its labels, one line each.
     """
@@ -69,6 +70,7 @@ class Status:
     clips: int
     tables: tuple[TableStatus, ...]
     labels: Mapping[str, int]
+    duplicates: Mapping[str, int]
     staged: int
     held_by: tuple[str, ...]
 
@@ -95,6 +97,7 @@ def status(store: str | PathLike[str]) -> Status:
         clips=sum(planned.values()),
         tables=tuple(_table(held, name, planned) for name in held.tables("features")),
         labels={name: _rows(held, labels_of(name)) for name in held.tables("labels")},
+        duplicates={name: _rows(held, duplicates_of(name)) for name in held.tables("duplicates")},
         staged=sum(len(held.staged(name)) for name in held.tables(STAGING)),
         held_by=tuple(line for of in ("", OF_LABELS) if (line := _holder(held, of)) is not None),
     )

@@ -13,6 +13,7 @@ from vidray.cli import (
     browse,
     demo,
     drop,
+    duplicates,
     errors,
     export,
     extract,
@@ -33,8 +34,8 @@ from vidray.cli.arguments import say
 from vidray.errors import UsageError, VidrayError, one_line
 
 COMMANDS = (
-    plan, extract, label, train, import_, export, index, search, report, browse, status, errors, verify, drop,
-    move, models, demo,
+    plan, extract, label, train, import_, export, index, search, duplicates, report, browse, status, errors, verify,
+    drop, move, models, demo,
 )  # fmt: skip
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 

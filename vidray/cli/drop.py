@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
     parser = command(commands, "drop", run_drop, "remove a table, labels, an index or a head")
     parser.add_argument("store", metavar="STORE")
     parser.add_argument(
-        "table", metavar="TABLE", help="features/NAME, labels/NAME, index/NAME or heads/NAME; NAME alone"
+        "table", metavar="TABLE", help="features/NAME, or NAME alone; labels/, duplicates/, index/ or heads/NAME"
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_json(parser)

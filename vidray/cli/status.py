@@ -31,6 +31,8 @@ def run_status(arguments: argparse.Namespace) -> int:
         tell(f"features/{table.name}: {', '.join(_told(table))}")
     for name, rows in found.labels.items():
         tell(f"labels/{name}: {counted(rows, 'label')}")
+    for name, rows in found.duplicates.items():
+        tell(f"duplicates/{name}: {counted(rows, 'row')}")
     if found.staged:
         tell(f"staged: {counted(found.staged, 'slice')} of a run that is going on, or was interrupted: run it again")
     for line in found.held_by:

@@ -20,6 +20,7 @@ MODULES = (
     "vision.tracks",
     "vision.object_events",
     "vision.thumbnails",
+    "vision.phash",
     "vision.torchvision",
     "vision.torchvision_detection",
     "vision.torchvision_segmentation",

@@ -33,9 +33,11 @@ from vidray.pipeline.cluster import cluster, raise_as_said
 from vidray.pipeline.waiting import wait_for
 from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
+from vidray.store.copies import families
 from vidray.store.layout import features_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name, suiting_table
+from vidray.wording import counted
 
 RETRIES = 2
 LARGEST_SEED = 2**32 - 1
@@ -118,6 +120,7 @@ def train(
         raise UsageError(f"seed must be in 0 to {LARGEST_SEED}, got {seed}")
     name, target, labels = checked_name(name), Store(store), place_of(labels, "labels")
     clips = labeled_clips(target, read_annotations(labels, any_source=any_source, say=say), labels, say=say)
+    clips = _with_families(target, clips, say)
     table = _table(target, extractor, head)
     _check_labels(clips, labels, folds)
     with cluster(ray_address) as connection:
@@ -180,6 +183,16 @@ class _Trained:
     numbers: tuple[str, ...]
 
 
+def _with_families(store: Store, clips: pa.Table, say: Callable[[str], None]) -> pa.Table:
+    """The clips with a column `family`: videos that share copies are one, so that no fold has them on both sides."""
+    column = families(store, clips)
+    videos, apart = len(pc.unique(clips["video_id"])), len(pc.unique(column))
+    if apart < videos:
+        said = f"{counted(videos - apart, 'labeled video')} share copies with others, by duplicates/"
+        say(f"{said}{', duplicates/'.join(store.tables('duplicates'))}: they are held out together")
+    return clips.append_column("family", column)
+
+
 def _table(store: Store, extractor: str | None, head: str) -> str:
     column = COLUMNS[head]
     what = "embeddings" if head == "linear" else "embeddings of single frames, from --per-frame,"
@@ -206,8 +219,8 @@ def _check_labels(clips: pa.Table, labels: str, folds: int) -> None:
     if twice is not None:
         given = clips.filter(pc.equal(clips["clip_id"], twice))["label"].to_pylist()
         raise UsageError(f"{labels}: clip '{twice}' is labeled {' and '.join(given)}; a head gives one label a clip")
-    videos = clips.group_by(["label", "video_id"]).aggregate([]).group_by("label").aggregate([("video_id", "count")])
-    counts = dict(zip(videos["label"].to_pylist(), videos["video_id_count"].to_pylist(), strict=True))
+    videos = clips.group_by(["label", "family"]).aggregate([]).group_by("label").aggregate([("family", "count")])
+    counts = dict(zip(videos["label"].to_pylist(), videos["family_count"].to_pylist(), strict=True))
     if len(counts) < 2:
         raise UsageError(f"{labels}: only one class, '{next(iter(counts))}'; label clips that are something else too")
     least = min(counts, key=lambda name: (counts[name], name))
@@ -278,10 +291,10 @@ def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int
             rows.append(clips.take(places.drop_null().filter(pa.array(usable))))
             features += [found] if len(found) else []
     kept = pa.concat_tables(rows) if rows else clips.slice(0, 0)
-    videos = pc.unique(kept["video_id"])
+    videos = pc.unique(kept["family"])
     indices = {
         "classes": pc.index_in(kept["label"], value_set=pa.array(names)).to_numpy().astype(np.int64),
-        "videos": pc.index_in(kept["video_id"], value_set=videos).to_numpy().astype(np.int64),
+        "videos": pc.index_in(kept["family"], value_set=videos).to_numpy().astype(np.int64),
     }
     if len(np.unique(indices["classes"])) < len(names):
         lost = names[int(np.setdiff1d(np.arange(len(names)), indices["classes"])[0])]

@@ -15,7 +15,7 @@ import pyarrow as pa
 from vidray.report.clips import Clips
 from vidray.store import Store
 from vidray.store.accounts import WARNED, by_kind, failures, retry_command
-from vidray.store.layout import PROBE_TABLE
+from vidray.store.layout import PROBE_TABLE, duplicates_of
 
 BINS = 24
 RANKED = 12
@@ -190,7 +190,7 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
     """Groups of near-duplicates, `duplicates/<name>`: the largest first, members by the numbers of their clips."""
     found = []
     for name in store.tables("duplicates"):
-        table = f"duplicates/{name}"
+        table = duplicates_of(name)
         parts = store.parts(table)
         if not parts:
             continue

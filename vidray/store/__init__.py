@@ -6,6 +6,7 @@ changes: it is the commit. What is staged is a checkpoint that no reader looks a
 
 from vidray.store.layout import (
     CLIPS,
+    DUPLICATES,
     ERRORS,
     FAILURE,
     FORMAT,
@@ -31,6 +32,7 @@ from vidray.store.store import Store
 
 __all__ = [
     "CLIPS",
+    "DUPLICATES",
     "ERRORS",
     "FAILURE",
     "FORMAT",

@@ -127,7 +127,19 @@ def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None
                 rows = store.read(table, part)
                 if _holds(rows, gone):
                     store.write(table, part, _without(rows, gone), rows.schema)
+    if but is None:
+        _remove_references(store, gone)
     keep_current(store)
+
+
+def _remove_references(store: Store, gone: pa.Array) -> None:
+    """Remove the rows of other videos that name one that is gone."""
+    for kind in KINDS:
+        for table in (f"{kind.name}/{name}" for name in store.tables(kind.name) if kind.refers_by is not None):
+            for part in store.parts(table):
+                rows = store.read(table, part)
+                if _holds(rows, gone, str(kind.refers_by)):
+                    store.write(table, part, _without(rows, gone, str(kind.refers_by)), rows.schema)
 
 
 def derived_tables(store: Store) -> dict[str, dict[str, str]]:
@@ -280,9 +292,9 @@ def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.D
     return rows.append_column(VIDEO_ROW, pa.array(values, kind))
 
 
-def _without(rows: pa.Table, video_ids: pa.Array) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=video_ids)))
+def _without(rows: pa.Table, video_ids: pa.Array, column: str = "video_id") -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=video_ids)))
 
 
-def _holds(rows: pa.Table, video_ids: pa.Array) -> bool:
-    return bool(pc.any(pc.is_in(rows["video_id"], value_set=video_ids)).as_py())
+def _holds(rows: pa.Table, video_ids: pa.Array, column: str = "video_id") -> bool:
+    return bool(pc.any(pc.is_in(rows[column], value_set=video_ids)).as_py())

@@ -85,6 +85,21 @@ RESERVED = frozenset({*IDENTITY.names, *CLIPS.names, *FAILURE.names, WARNING.nam
 SCORED = pa.schema([("label", pa.string()), ("score", pa.float32()), ("source", pa.string())])
 LABELS = pa.schema([*IDENTITY, *SCORED])
 VIDEO_LABELS = pa.schema([("video_id", pa.string()), ("uri", pa.string()), *SCORED])
+DUPLICATES = pa.schema(
+    [
+        ("group_id", pa.string()),
+        *IDENTITY,
+        ("of_clip_id", pa.string()),
+        ("of_video_id", pa.string()),
+        ("of_uri", pa.string()),
+        ("of_start_s", pa.float64()),
+        ("of_end_s", pa.float64()),
+        ("score", pa.float32()),
+        ("keep", pa.bool_()),
+        ("why", pa.string()),
+    ]
+)
+"""A row is what a clip shares with the video that is kept of its group: `start_s` and `end_s` are the shared span's."""
 HUMAN = "human"
 """The `source` of labels that a person gave; a model's have the kind of its labeler."""
 
@@ -131,6 +146,11 @@ def labels_of(name: str) -> str:
 def video_labels_of(name: str) -> str:
     """Where the labels of videos lie, by their name."""
     return f"video_labels/{name}"
+
+
+def duplicates_of(name: str) -> str:
+    """The table of near-duplicates of this name."""
+    return f"duplicates/{name}"
 
 
 def imports_of(name: str) -> str:
@@ -237,14 +257,17 @@ class TableKind:
         name: The folder.
         rows_of: Whether a row is of a clip or of a video.
         has_gaps: Whether clips of the plan may lack rows.
+        refers_by: The column that names another video, whose rows go with it; None where there is none.
     """
 
     name: str
     rows_of: Literal["clip", "video"]
     has_gaps: bool = True
+    refers_by: str | None = None
 
 
 KINDS = (
+    TableKind("duplicates", "clip", refers_by="of_video_id"),
     TableKind("video_labels", "video"),
     TableKind("labels", "clip"),
     TableKind("errors", "clip"),

@@ -18,7 +18,7 @@ from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.store import Store
 from vidray.store.tables import named
 
-KINDS = ("features", "labels", "index", "heads")
+KINDS = ("features", "labels", "duplicates", "index", "heads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Removal:
     """What `drop` removes.
 
     Attributes:
-        table: As in `features/<name>`, `labels/<name>`, `index/<name>` or `heads/<name>`.
+        table: As in `features/<name>`, `labels/<name>`, `duplicates/<name>`, `index/<name>` or `heads/<name>`.
         folders: All folders that go, the one by which the table is known first.
         rows: Of the table, and of its errors where it has some.
         derived: Tables that were made from it, which stay.
@@ -52,7 +52,7 @@ def find_removal(store: str | PathLike[str], table: str) -> Removal:
         there = [f"{kind}/{one}" for kind in KINDS for one in held.tables(kind)]
         raise UsageError(f"{held.url}: no table '{table}'; there are {', '.join(there) or 'none'}")
     beside = {"features": ("video_features", "errors", STAGING, "index"), "labels": ("video_labels",)}
-    counted = {"features": ("features", "errors"), "labels": ("labels",)}
+    counted = {"features": ("features", "errors"), "labels": ("labels",), "duplicates": ("duplicates",)}
     tables = (f"{one}/{name}" for one in counted.get(kind, ()))
     return Removal(
         table=f"{kind}/{name}",
@@ -65,11 +65,12 @@ def find_removal(store: str | PathLike[str], table: str) -> Removal:
 
 
 def drop(store: str | PathLike[str], table: str, *, say: Callable[[str], None] = lambda line: None) -> Removal:
-    """Remove a feature table with its errors and its index, labels with those of the videos, an index or a head.
+    """Remove a feature table with its errors and its index, labels with those of the videos, or what else has a name.
 
     Args:
         store: fsspec URL of a store.
-        table: `features/<name>`, `labels/<name>`, `index/<name>` or `heads/<name>`; a name alone is of a feature table.
+        table: `features/<name>`, `labels/<name>`, `duplicates/<name>`, `index/<name>` or `heads/<name>`; a name alone
+            is of a feature table.
         say: Called with a line where another run holds the store.
 
     Raises:
@@ -77,7 +78,7 @@ def drop(store: str | PathLike[str], table: str, *, say: Callable[[str], None] =
         StoreError: The store is being written by another run.
     """
     held = Store(store)
-    of = OF_LABELS if find_removal(store, table).table.startswith(("labels/", "heads/")) else ""
+    of = OF_LABELS if find_removal(store, table).table.startswith(("labels/", "heads/", "duplicates/")) else ""
     with Lease(held.folder, say=say, of=of):
         removal = find_removal(store, table)
         for folder in removal.folders:

@@ -39,6 +39,7 @@ from vidray.store.layout import (
     VIDEO_IDENTITY,
     VIDEO_ROW,
     SliceKey,
+    duplicates_of,
     errors_of,
     features_of,
     features_schema,
@@ -199,6 +200,14 @@ class Store:
 
     def write_labels_spec(self, name: str, spec: Mapping[str, Any]) -> None:
         self._write_json(f"{labels_of(name)}/{SPEC_FILE}", spec)
+
+    def duplicates_spec(self, name: str) -> dict[str, Any] | None:
+        """What the duplicates of a name were found by and in; None where there are none."""
+        file = f"{duplicates_of(name)}/{SPEC_FILE}"
+        return self._json(file) if self.folder.exists(file) else None
+
+    def write_duplicates_spec(self, name: str, spec: Mapping[str, Any]) -> None:
+        self._write_json(f"{duplicates_of(name)}/{SPEC_FILE}", spec)
 
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
         self._write_json(run_file(run_id), record)

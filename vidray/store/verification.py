@@ -18,6 +18,7 @@ from vidray.storage import STORE_FILE
 from vidray.store.layout import INTENT
 from vidray.store.lease import damaged_leases
 from vidray.store.store import Store
+from vidray.store.verify.duplicates import check_duplicates, check_duplicates_spec
 from vidray.store.verify.features import FeatureTable, check_features, feature_tables, stale_tables
 from vidray.store.verify.findings import WRONG, Check, Finding, counted, damaged, plan_anew
 from vidray.store.verify.inventory import Inventory, inventory
@@ -113,6 +114,8 @@ def _checked(
             yield from found
         for name in labels:
             yield from check_labels(store, held, name, part, planned, full=full)
+        for name in held.names("duplicates"):
+            yield from check_duplicates(store, held, name, part, planned, full=full)
     yield from stale_tables(store, tables)
 
 
@@ -121,6 +124,8 @@ def _others(store: Store, held: Inventory) -> Iterator[Finding]:
         yield from check_labels_spec(store, name)
     for name in damaged_leases(store.folder):
         yield damaged(name, "cannot be read, and keeps runs from writing", "remove it if no run is writing this store")
+    for name in held.names("duplicates"):
+        yield from check_duplicates_spec(store, name)
     if store.folder.exists(INTENT):
         try:
             store.intent()

@@ -78,3 +78,8 @@ def label_again(name: str) -> str:
 def label_anew(name: str, part: int) -> str:
     """How a part of labels that cannot be read is made anew: labels that are kept are read before."""
     return f"remove part-{part:05d}.parquet of labels/{name} and video_labels/{name}, then {label_again(name)}"
+
+
+def find_again(name: str) -> str:
+    """How duplicates are found anew."""
+    return f"run vidray duplicates STORE --name {name} again"

@@ -1,0 +1,228 @@
+"""Copies are found with their borders, and nothing else is; what is written of them follows the store."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filling import filled
+
+import vidray
+from vidray.cli import main
+from vidray.duplicates import alignment
+from vidray.duplicates.alignment import Pictures, align
+from vidray.duplicates.groups import Match, Quality, grouped
+from vidray.errors import UsageError
+from vidray.extractors.vision.phash import PHash
+from vidray.planning import FixedStride
+from vidray.store import Store, part_file
+from vidray.store.changes import retire
+
+
+def scene(seed: int, length: int, *, moving: float = 60.0) -> np.ndarray:
+    """A scene that stands still but for blobs that wander: uint8 (T, 32, 32); one seed is one place and one time."""
+    draw = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32]
+    places = np.cumsum(draw.normal(0, 1.5, (length, 3, 2)), axis=0) + draw.uniform(4, 28, (3, 2))
+    blobs = np.exp(-((y - places[..., :1, None]) ** 2 + (x - places[..., 1:, None]) ** 2) / 20).sum(axis=1)
+    return np.clip(studio() + moving * blobs, 0, 255).astype(np.uint8)
+
+
+def studio() -> np.ndarray:
+    coarse = np.random.default_rng(0).uniform(40, 180, (4, 4))
+    return np.kron(coarse, np.ones((8, 8)))
+
+
+def noisy(pictures: np.ndarray, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 3, pictures.shape)
+    return np.clip(0.9 * pictures + 8 + noise, 0, 255).astype(np.uint8)
+
+
+def aligned(one: np.ndarray, other: np.ndarray) -> alignment.Alignment | None:
+    sides = [Pictures(whole=pictures, content=pictures) for pictures in (one, other)]
+    return align(*sides, slice(0, len(one)), slice(0, len(other)))
+
+
+@pytest.mark.parametrize("shift", [0, 7, 20])
+def test_a_copy_is_found_where_it_is(shift: int) -> None:
+    original = scene(1, 40)
+    found = aligned(original, noisy(original[shift : shift + 20], 5))
+    assert found is not None
+    assert (found.first, found.second) == ((shift, shift + 20), (0, 20))
+    assert found.reaches(0.6)
+
+
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_another_moment_of_one_studio_is_no_copy(seed: int) -> None:
+    found = aligned(scene(1, 40), noisy(scene(seed, 40), 5))
+    assert found is None or not found.reaches(0.6)
+
+
+def test_a_copy_inside_another_moment_of_its_scene_ends_where_it_ends() -> None:
+    original, host = scene(1, 40), scene(2, 60)
+    host[25:45] = original[10:30]
+    found = aligned(original, noisy(host, 5))
+    assert found is not None
+    assert np.abs(np.subtract(found.first, (10, 30))).max() <= 2
+    assert found.shift == 15
+
+
+def test_a_crop_is_seen_through() -> None:
+    original = scene(3, 30)
+    cut = original[:, 2:30, 1:29]
+    resized = np.stack([alignment.within(cut_as(picture), (0, 0, 1, 1)) for picture in cut])
+    found = aligned(original, resized[:, 0])
+    assert found is not None
+    assert (found.first, found.second) == ((0, 30), (0, 30))
+    assert found.reaches(0.6)
+
+
+def cut_as(picture: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize((32, 32), Image.Resampling.BILINEAR))[None]
+
+
+def test_stills_are_copies_where_they_are_the_same() -> None:
+    still = np.repeat(scene(4, 1), 20, axis=0)
+    other = np.repeat(scene(5, 1), 20, axis=0)
+    same, different = aligned(still, still.copy()), aligned(still, other)
+    assert same is not None
+    assert same.reaches(0.6)
+    assert different is None or not different.reaches(0.6)
+
+
+def quality(video: str, length_s: float, pixels: float = 100.0) -> Quality:
+    return Quality(length_s=length_s, pixels=pixels, content=1.0, bits_per_s=1.0, uri=video)
+
+
+def match(one: str, one_s: tuple[float, float], other: str, other_s: tuple[float, float]) -> Match:
+    return Match(first=one, first_s=one_s, second=other, second_s=other_s, score=0.9)
+
+
+def told(groups: list[Any]) -> list[tuple[str, str, set[Any]]]:
+    return [(g.keep, g.why, {(m.video_id, m.span_s, m.of_s) for m in g.members}) for g in groups]
+
+
+def test_the_longest_is_kept_and_a_trim_is_told_by_it() -> None:
+    qualities = {"a": quality("a", 30), "b": quality("b", 10), "c": quality("c", 10)}
+    matches = [match("a", (5, 15), "b", (0, 10)), match("b", (0, 10), "c", (0, 10)), match("a", (0, 30), "d", (0, 30))]
+    (found,) = grouped(matches, qualities | {"d": quality("d", 30, pixels=50)})
+    assert (found.keep, found.why) == ("a", "largest")
+    # what is known of b alone is told by a
+    assert told([found])[0][2] == {("d", (0, 30), (0, 30)), ("b", (0, 10), (5, 15)), ("c", (0, 10), (5, 15))}
+
+
+def test_of_two_that_are_as_large_the_one_without_borders_is_kept() -> None:
+    plain = quality("a", 10, pixels=100)
+    framed = Quality(length_s=10, pixels=104, content=0.7, bits_per_s=9.0, uri="b")
+    (found,) = grouped([match("a", (0, 10), "b", (0, 10))], {"a": plain, "b": framed})
+    assert (found.keep, found.why) == ("a", "best quality")
+
+
+def test_two_copies_in_one_video_are_two_groups() -> None:
+    qualities = {name: quality(name, 60 if name == "host" else 20) for name in ("host", "a", "b")}
+    matches = [match("host", (0, 5), "a", (3, 8)), match("host", (30, 36), "b", (0, 6))]
+    found = grouped(matches, qualities)
+    assert {(g.keep, m.video_id) for g in found for m in g.members} == {("host", "a"), ("host", "b")}
+    assert len(found) == 2
+
+
+def test_nothing_alike_is_no_group() -> None:
+    assert grouped([], {}) == []
+
+
+@pytest.fixture(scope="module")
+def planted(repository: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(repository / "benchmarks")
+        return importlib.import_module("planted"), importlib.import_module("duplicates")
+
+
+@pytest.fixture(scope="module")
+def copies(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[Any]]]:
+    folder = tmp_path_factory.mktemp("copies")
+    making, _ = planted
+    made = making.plant(folder / "corpus", making.pieces_of(making.music_video(), 2), seed=1)
+    yield filled(folder / "store", folder / "corpus", {"phash": PHash()}, FixedStride(10.0)), made
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def store(copies: tuple[Store, list[Any]], tmp_path: Path) -> Store:
+    return Store(str(shutil.copytree(copies[0].url, tmp_path / "store")))
+
+
+@pytest.mark.slow
+def test_planted_copies_are_found_and_followed(copies, planted, store, tmp_path, capsys) -> None:
+    _, bench = planted
+    assert main(["duplicates", store.url, "--json", "--keep", str(tmp_path / "keep.csv")]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(answer) == ["groups"]
+    for group in answer["groups"]:
+        assert list(group) == ["keep", "members"]
+        assert list(group["keep"]) == ["clip_id", "uri", "start_s", "end_s"]
+        assert all(list(one) == ["clip_id", "uri", "start_s", "end_s", "score", "of"] for one in group["members"])
+
+    found = vidray.find_duplicates(store.url)
+    relations = list(bench.related(found.groups))
+    files = {one.file: one for one in copies[1]}
+    assert not [relation for relation in relations if bench.is_false(relation, files)]
+    # without embeddings, crops have no candidates
+    for one in copies[1]:
+        if one.kind not in ("piece", "cropped"):
+            error = bench.border_error(one, f"piece-{one.piece:03d}.mp4", relations)
+            assert error is not None, one.file
+            assert error <= bench.BORDER_S, one.file
+    check_manifest(store, tmp_path / "keep.csv")
+    check_table(store)
+
+
+def check_manifest(store: Store, path: Path) -> None:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["uri", "start_s", "end_s"]
+    assert 2 <= len(rows) < sum(store.rows("clips", part) for part in store.parts("clips"))
+
+
+def check_table(store: Store) -> None:
+    """What is written agrees with the plan, and follows it."""
+    assert vidray.verify(store.url).is_whole
+    rows = store.read("duplicates/copies", 0).to_pylist()
+    clips = {row["clip_id"]: row for row in store.read("clips", 0).to_pylist()}
+    for row in rows:
+        clip, kept = clips[row["clip_id"]], clips[row["of_clip_id"]]
+        assert clip["start_s"] <= row["start_s"] < row["end_s"] <= clip["end_s"]
+        assert row["of_end_s"] - row["of_start_s"] == pytest.approx(row["end_s"] - row["start_s"])
+        assert (row["video_id"], row["of_video_id"]) == (clip["video_id"], kept["video_id"])
+        assert row["keep"] == (row["video_id"] == row["of_video_id"])
+    assert vidray.status(store.url).duplicates == {"copies": len(rows)}
+    gone = next(row["of_video_id"] for row in rows if not row["keep"])
+    retire(store, [gone])
+    left = store.read("duplicates/copies", 0).to_pylist()
+    assert 0 < len(left) < len(rows)
+    assert not [row for row in left if gone in (row["video_id"], row["of_video_id"])]
+    found = vidray.verify(store.url)
+    assert (found.stale, found.orphaned, found.damaged) == (1, 0, 0)
+    vidray.find_duplicates(store.url)
+    assert vidray.verify(store.url).is_whole
+    place = Path(store.folder.path(part_file("duplicates/copies", 0)))
+    place.write_bytes(place.read_bytes()[:-9])
+    assert vidray.verify(store.url).damaged
+    vidray.find_duplicates(store.url)
+    assert vidray.drop(store.url, "duplicates/copies").folders == ("duplicates/copies",)
+    assert vidray.verify(store.url).is_whole
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"threshold must be in \(0, 1\], got 2"):
+        vidray.find_duplicates(str(tmp_path), threshold=2)
+    with pytest.raises(UsageError, match="no vidray store there"):
+        vidray.find_duplicates(str(tmp_path))
