@@ -39,4 +39,4 @@ def say_nothing_done(store: str, tables: Sequence[str]) -> int:
 
 
 def _rows(store: Any, table: str) -> int:
-    return store.count(table)
+    return int(store.count(table))
