@@ -121,8 +121,13 @@ class ByClasses:
     labeler: ClassNames
     ask: Ask
 
+    @property
+    def _is_free(self) -> bool:
+        """Whether no table and no modality was named: else scores are those that labels have."""
+        return self.ask.extractor is None and self.ask.modality is None
+
     def hits(self, count: int) -> list[Hit]:
-        rows = best_clips(self.store, self.labeler, count, self.ask.where).to_pylist()
+        rows = best_clips(self.store, self.labeler, count, self.ask.where, together=self._is_free).to_pylist()
         return [Hit(**row) for row in rows]
 
     def notes(self) -> tuple[str, ...]:

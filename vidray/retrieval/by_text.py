@@ -17,7 +17,7 @@ READ_ROWS = 8192
 SHOWN = ("clip_id", "uri", "start_s", "end_s")
 
 
-def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None) -> pa.Table:
+def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None, *, together: bool = False) -> pa.Table:
     """The k clips that score highest for the first of a labeler's texts, best first, ties in plan order.
 
     Reads two columns of the feature table. Without a filter, memory is bounded; with one, all clips are held.
@@ -28,6 +28,8 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None) -> 
         k: How many rows; fewer come back where the table, or the filter, has fewer.
         where: An SQL expression over the columns of the table and of the store's clips and videos.
 
+        together: Whether clips are ranked by what their classes mean together, too, rather than by what labels score.
+
     Returns:
         `clip_id`, `uri`, `start_s`, `end_s` and `score`, float32 in [0, 1].
 
@@ -36,7 +38,7 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None) -> 
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k}")
-    found = [_best(batch, k) if where is None else batch for batch in _scored(store, labeler)]
+    found = [_best(batch, k) if where is None else batch for batch in _scored(store, labeler, together)]
     if not found:
         return pa.table({name: [] for name in (*SHOWN, "score")})
     rows = pa.concat_tables(found).combine_chunks()
@@ -46,7 +48,7 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None) -> 
     return _best(rows, k)
 
 
-def _scored(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
+def _scored(store: Store, labeler: ClassNames, together: bool) -> Iterator[pa.Table]:
     """The clips that have classes, with their scores."""
     table = features_of(labeler.features)
     for part in store.parts(table):
@@ -55,7 +57,7 @@ def _scored(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
             raise UsageError(f"{store.url}/{table} has no column {', '.join(lacking)}; name another table with -x")
         for rows in store.stream(table, part, [*SHOWN, *labeler.columns], rows=READ_ROWS):
             known = rows.filter(rows["labels"].is_valid())
-            scores = pa.array(labeler.ranking_scores(known)[:, 0])
+            scores = pa.array((labeler.ranking_scores if together else labeler.scores)(known)[:, 0])
             yield known.select(SHOWN).append_column("score", scores)
 
 
