@@ -223,7 +223,7 @@ def _rebuild(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]
 
 
 REMEDIES: dict[str, Follow] = {
-    r"remove (part-\d+\.parquet) of (\S+) and (\S+), then run vidray extract CORPUS STORE -x (\S+) again": _make_part_anew,
+    r"remove (part-\d+\.parquet) of (\S+) and (\S+), then run vidray extract CORPUS STORE -x (\S+)": _make_part_anew,
     r"remove (part-\d+\.parquet) of (\S+) and (\S+), then label or import": _make_labels_anew,
     r"put (part-\d+\.parquet) back from a copy, or remove it from videos, clips and errors/_probe": _plan_anew,
     r"put it back from a copy|upgrade vidray": _from_a_copy,
