@@ -1,6 +1,6 @@
 """Corruptions of a finished store: found, named, with a remedy that helps; no traceback, and nothing wrong is served.
 
-    python -m tests.campaigns.corruptions [--seed 1] [--only TEXT] [--keep FOLDER]
+    python -m tests.campaigns.corruptions [--seed 1] [--only TEXT] [--every N]
 
 A store of real media with every kind of table and an index is corrupted in one way at a time. The laws: `verify` does
 not find it whole, names what is wrong, and says what to do; `extract`, `plan`, `status`, `errors`, `export`, `search`
@@ -300,7 +300,7 @@ def _import_once() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="those with this in their name; again, or this")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth of them")
     options = parser.parse_args()
     _import_once()
@@ -311,7 +311,8 @@ def main() -> int:
         assert said_of(made.store) == []
         _, said = made.run(*search_of(made, made.store))
         campaign = Campaign(made, _hits(said), dict(expected_of(made.store)))
-        chosen = [corruption for corruption in corruptions() if options.only in corruption.name]
+        wanted = options.only or [""]
+        chosen = [corruption for corruption in corruptions() if any(text in corruption.name for text in wanted)]
         for corruption in chosen[:: options.every]:
             sys.stderr.write(f"{corruption.name}\n")
             campaign.try_out(corruption, options.seed)
