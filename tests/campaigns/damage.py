@@ -210,7 +210,7 @@ def _of_plans() -> list[Corruption]:
         # that an id is another one is known from what has it
         Corruption("clips with another id of a clip", lambda s, d: _set(s, "clips", 0, "clip_id", "c"), COLOUR, False),
         Corruption("a clip twice", lambda s, d: _double(s, "clips", 0), "clips"),
-        Corruption("a clip removed", lambda s, d: _drop(s, "clips", 0), COLOUR),
+        Corruption("a clip removed", lambda s, d: _drop(s, "clips", 0), COLOUR, False),
         Corruption("a reason for a video that can be read", _blamed, PROBE),
         Corruption("no reason for a video that cannot", lambda s, d: _drop(s, PROBE, UNREADABLE_PART), PROBE),
         Corruption("a video in two parts", lambda s, d: _planned_twice(s), "part 7"),
