@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
+from dolby import write_dolby
 from field_media import Media, Track, every, heard_hz, ladder, silence, tone, write_media
 from synthetic_media import info_of, numbers, one, read, same_bytes, spans
 
@@ -421,6 +422,16 @@ def test_wide_gamut_keeps_greys_and_the_hue() -> None:
     assert out[32, 5, 0] == pytest.approx(30_000 / 257, abs=3)
     assert out[32, 60, 0] > 40_000 / 257
     assert out[32, 60, 1] < 8_000 / 257 + 3
+
+
+@pytest.mark.parametrize(("profile", "is_said"), [(0, True), (1, False)])
+def test_colours_of_dolby_vision_alone_are_said(folder: Path, profile: int, is_said: bool) -> None:
+    """Profile 5 says 0 in its frames' metadata; 8, which builds on HDR10, says 1."""
+    path = folder / f"dolby-{profile}.hevc"
+    write_dolby(path, profile)
+    (decoded,) = read(path, [EACH], [(0.0, 0.5)])
+    assert isinstance(decoded.samples[EACH], Frames)
+    assert ("colours of Dolby Vision alone" in str(decoded.warning)) == is_said
 
 
 def test_what_cannot_be_converted_says_why(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Corruptions of a finished store: found, named, with a remedy that helps; no traceback, and nothing wrong is served.
 
-    python -m tests.campaigns.corruptions [--seed 1] [--only TEXT] [--keep FOLDER]
+    python -m tests.campaigns.corruptions [--seed 1] [--only TEXT] [--every N]
 
 A store of real media with every kind of table and an index is corrupted in one way at a time. The laws: `verify` does
 not find it whole, names what is wrong, and says what to do; `extract`, `plan`, `status`, `errors`, `export`, `search`
@@ -223,7 +223,7 @@ def _rebuild(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]
 
 
 REMEDIES: dict[str, Follow] = {
-    r"remove (part-\d+\.parquet) of (\S+) and (\S+), then run vidray extract CORPUS STORE -x (\S+) again": _make_part_anew,
+    r"remove (part-\d+\.parquet) of (\S+) and (\S+), then run vidray extract CORPUS STORE -x (\S+)": _make_part_anew,
     r"remove (part-\d+\.parquet) of (\S+) and (\S+), then label or import": _make_labels_anew,
     r"put (part-\d+\.parquet) back from a copy, or remove it from videos, clips and errors/_probe": _plan_anew,
     r"put it back from a copy|upgrade vidray": _from_a_copy,
@@ -300,7 +300,7 @@ def _import_once() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="those with this in their name; again, or this")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth of them")
     options = parser.parse_args()
     _import_once()
@@ -311,7 +311,8 @@ def main() -> int:
         assert said_of(made.store) == []
         _, said = made.run(*search_of(made, made.store))
         campaign = Campaign(made, _hits(said), dict(expected_of(made.store)))
-        chosen = [corruption for corruption in corruptions() if options.only in corruption.name]
+        wanted = options.only or [""]
+        chosen = [corruption for corruption in corruptions() if any(text in corruption.name for text in wanted)]
         for corruption in chosen[:: options.every]:
             sys.stderr.write(f"{corruption.name}\n")
             campaign.try_out(corruption, options.seed)

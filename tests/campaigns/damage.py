@@ -56,9 +56,15 @@ class Corruption:
 def corruptions() -> list[Corruption]:
     """All of them."""
     found = [
-        *_of_files(), *_of_folders(), *_of_descriptions(), *_of_seals(), *_of_the_index(), *_of_plans(),
-        *_of_features(), *_of_labels(),
-    ]  # fmt: skip
+        *_of_files(),
+        *_of_folders(),
+        *_of_descriptions(),
+        *_of_seals(),
+        *_of_the_index(),
+        *_of_plans(),
+        *_of_features(),
+        *_of_labels(),
+    ]
     assert len({corruption.name for corruption in found}) == len(found)
     return found
 
@@ -116,28 +122,40 @@ def _of_descriptions() -> list[Corruption]:
     return [
         Corruption("no vidray.json", lambda s, d: s.folder.remove("vidray.json"), "vidray.json"),
         Corruption("a cut off vidray.json", lambda s, d: _cut(s, "vidray.json", d), "vidray.json"),
-        Corruption("a vidray.json that is a list", lambda s, d: s.folder.write_bytes("vidray.json", b"[]"), "vidray.json"),
+        Corruption(
+            "a vidray.json that is a list", lambda s, d: s.folder.write_bytes("vidray.json", b"[]"), "vidray.json"
+        ),
         Corruption("a vidray.json without a plan", lambda s, d: _edit(s, "vidray.json", plan=None), "vidray.json"),
         Corruption("a vidray.json of another format", lambda s, d: _edit(s, "vidray.json", format=99), "format 99"),
-        Corruption("a vidray.json of no text", lambda s, d: s.folder.write_bytes("vidray.json", b"\xff\xfe"), "vidray.json"),
+        Corruption(
+            "a vidray.json of no text", lambda s, d: s.folder.write_bytes("vidray.json", b"\xff\xfe"), "vidray.json"
+        ),
         Corruption("no spec", lambda s, d: s.folder.remove(spec), spec),
         Corruption("a cut off spec", lambda s, d: _cut(s, spec, d), spec),
         Corruption("a spec that is a number", lambda s, d: s.folder.write_bytes(spec, b"7"), spec),
         Corruption("a spec of other columns", lambda s, d: _edit(s, spec, columns=[["other", "int64"]]), FEATURES),
         Corruption("a spec whose columns are a text", lambda s, d: _edit(s, spec, columns="embedding"), spec),
-        Corruption("a spec whose inputs are a text", lambda s, d: _edit(s, f"{DERIVED}/_spec.json", inputs="x"), DERIVED),
+        Corruption(
+            "a spec whose inputs are a text", lambda s, d: _edit(s, f"{DERIVED}/_spec.json", inputs="x"), DERIVED
+        ),
         Corruption("a spec of another version", lambda s, d: _edit(s, spec, version="9"), COLOUR, False),
         Corruption("no record of what a part was made from", lambda s, d: s.folder.remove(inputs), DERIVED),
         Corruption("a cut off record of what a part was made from", lambda s, d: _cut(s, inputs, d), DERIVED),
-        Corruption("another record of what a part was made from", lambda s, d: _edit(s, inputs, **{COLOUR: "0"}), DERIVED),
+        Corruption(
+            "another record of what a part was made from", lambda s, d: _edit(s, inputs, **{COLOUR: "0"}), DERIVED
+        ),
         Corruption("no description of the labels", lambda s, d: s.folder.remove(labels), labels),
         Corruption("a cut off description of the labels", lambda s, d: _cut(s, labels, d), labels),
         Corruption("a cut off record of a run", lambda s, d: _cut(s, _first(s, "runs"), d), "runs/"),
-        Corruption("a record of a run that is a list", lambda s, d: s.folder.write_bytes(_first(s, "runs"), b"[1]"), "runs/"),
+        Corruption(
+            "a record of a run that is a list", lambda s, d: s.folder.write_bytes(_first(s, "runs"), b"[1]"), "runs/"
+        ),
         Corruption("a cut off intent", lambda s, d: s.folder.write_bytes("_intent.json", b'{"ret'), "_intent.json"),
-        Corruption("an intent of nonsense", lambda s, d: s.folder.write_bytes("_intent.json", b'{"retire": 7}'), "_intent.json"),
+        Corruption(
+            "an intent of nonsense", lambda s, d: s.folder.write_bytes("_intent.json", b'{"retire": 7}'), "_intent.json"
+        ),
         Corruption("a cut off lease", lambda s, d: s.folder.write_bytes("_lease.json", b'{"ho'), "_lease.json"),
-    ]  # fmt: skip
+    ]
 
 
 def _of_seals() -> list[Corruption]:
@@ -164,7 +182,9 @@ def _of_the_index() -> list[Corruption]:
     return [
         *found,
         Corruption("an index of a version that is not there", _other_version, INDEX),
-        Corruption("an index that lags behind another part", lambda s, d: _permute(s, FEATURES, 0, "embedding"), INDEX),
+        Corruption(
+            "an index that lags behind another part", lambda s, d: _permute(s, FEATURES, 0, "embedding"), INDEX, False
+        ),
     ]
 
 
@@ -177,24 +197,30 @@ def _of_plans() -> list[Corruption]:
         "no URI": ("uri", None), "another id of a video": ("video_id", "v"), "no id": ("video_id", None),
     }  # fmt: skip
     clips: Mapping[str, tuple[str, Any]] = {
-        "another id of a clip": ("clip_id", "c"), "no id of a clip": ("clip_id", None),
+        "no id of a clip": ("clip_id", None),
         "a span that ends before it begins": ("end_s", -1.0), "an end that is no number": ("end_s", float("nan")),
         "an end after the video's": ("end_s", 99.0), "a place twice": ("clip_index", 1),
         "another part's number": ("part", 5), "a clip of no video": ("video_id", "v"),
     }  # fmt: skip
     return [
-        *(Corruption(f"videos with {n}", lambda s, d, c=c, v=v: _set(s, "videos", 0, c, v), "videos") for n, (c, v) in videos.items()),
-        *(Corruption(f"clips with {n}", lambda s, d, c=c, v=v: _set(s, "clips", 0, c, v), "clips") for n, (c, v) in clips.items()),
+        *(_written_wrong("videos", name, *wrong) for name, wrong in videos.items()),
+        *(_written_wrong("clips", name, *wrong) for name, wrong in clips.items()),
         Corruption("a video twice", lambda s, d: _double(s, "videos", 0), "videos"),
         Corruption("a video removed", lambda s, d: _drop(s, "videos", 0), "clips"),
+        # that an id is another one is known from what has it
+        Corruption("clips with another id of a clip", lambda s, d: _set(s, "clips", 0, "clip_id", "c"), COLOUR, False),
         Corruption("a clip twice", lambda s, d: _double(s, "clips", 0), "clips"),
-        Corruption("a clip removed", lambda s, d: _drop(s, "clips", 0), COLOUR),
+        Corruption("a clip removed", lambda s, d: _drop(s, "clips", 0), COLOUR, False),
         Corruption("a reason for a video that can be read", _blamed, PROBE),
         Corruption("no reason for a video that cannot", lambda s, d: _drop(s, PROBE, UNREADABLE_PART), PROBE),
         Corruption("a video in two parts", lambda s, d: _planned_twice(s), "part 7"),
         Corruption("clips without a column", lambda s, d: _without(s, "clips", 0, "block"), "clips"),
         Corruption("videos without a column", lambda s, d: _without(s, "videos", 0, "fps"), "videos"),
-    ]  # fmt: skip
+    ]
+
+
+def _written_wrong(table: str, name: str, column: str, value: Any) -> Corruption:
+    return Corruption(f"{table} with {name}", lambda s, d: _set(s, table, 0, column, value), table)
 
 
 def _of_features() -> list[Corruption]:
@@ -210,13 +236,15 @@ def _of_features() -> list[Corruption]:
         Corruption("features of another type", lambda s, d: _as(s, FEATURES, 0, "frames", pa.int64()), FEATURES),
         Corruption("embeddings of another length", _other_length, FEATURES),
         Corruption("swapped embeddings", lambda s, d: _rewrite(s, FEATURES, 0, "embedding"), FEATURES),
-        Corruption("swapped embeddings of a part that is derived", lambda s, d: _rewrite(s, DERIVED, 0, "brightness"), DERIVED),
+        Corruption(
+            "swapped embeddings of a part that is derived", lambda s, d: _rewrite(s, DERIVED, 0, "brightness"), DERIVED
+        ),
         Corruption("an error removed", lambda s, d: _drop(s, PICKY_ERRORS, 0), PICKY),
         Corruption("an error twice", lambda s, d: _double(s, PICKY_ERRORS, 0), PICKY),
         Corruption("an error of what is done", _failed_and_done, COLOUR),
         Corruption("rows of a video twice", lambda s, d: _double(s, OF_VIDEOS, 0), OF_VIDEOS),
         Corruption("a row of an unknown video", lambda s, d: _set(s, OF_VIDEOS, 0, "video_id", "v"), OF_VIDEOS),
-    ]  # fmt: skip
+    ]
 
 
 def _of_labels() -> list[Corruption]:
@@ -229,8 +257,10 @@ def _of_labels() -> list[Corruption]:
         Corruption("a score without end", lambda s, d: _set(s, VIDEO_LABELS, 0, "score", float("inf")), VIDEO_LABELS),
         Corruption("a label of an unknown video", lambda s, d: _set(s, VIDEO_LABELS, 0, "uri", "/x.mp4"), LABELS),
         Corruption("labels without a column", lambda s, d: _without(s, LABELS, 0, "score"), LABELS),
-        Corruption("labels of a part that is not planned", lambda s, d: _copy_part(s, (LABELS, 0), (LABELS, 9)), "part 9"),
-    ]  # fmt: skip
+        Corruption(
+            "labels of a part that is not planned", lambda s, d: _copy_part(s, (LABELS, 0), (LABELS, 9)), "part 9"
+        ),
+    ]
 
 
 def _cut(store: Store, name: str, dice: random.Random) -> None:

@@ -18,7 +18,7 @@ from vidray.testing import Sweep, SyntheticVideo, write_video
 COLOUR, PICKY, BRIGHTNESS, PETS = "mean_colour", "fails_on_dark", "brightness", "pets"
 MADE_BY = {
     COLOUR: "extractors_for_tests:MeanColour",
-    PICKY: "extractors_for_tests:FailsOnDark",
+    PICKY: "extractors_for_tests:FailsOnDark?limit=50",
     BRIGHTNESS: "tests.campaigns.damaged_store:Brightness",
 }
 CLIP_S = "0.2"

@@ -77,12 +77,12 @@ SHORT = Form(
     30,
     {
         "RAY_health_check_initial_delay_ms": "2000",
-        "RAY_health_check_period_ms": "1000",
-        "RAY_health_check_timeout_ms": "2000",
+        "RAY_health_check_period_ms": "2000",
+        "RAY_health_check_timeout_ms": "4000",
         "RAY_health_check_failure_threshold": "4",
     },
 )
-"""A loss is noticed within some ten seconds rather than a minute: what comes then is the same."""
+"""A loss is noticed within half a minute rather than a whole one: what comes then is the same."""
 
 
 @dataclass

@@ -8,10 +8,12 @@ coded for a display of gamma 2.4 (BT.1886).
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -33,6 +35,24 @@ _PRIMARIES = {
     12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
 }
 _D65 = (0.3127, 0.3290)
+
+
+OWN_COLOURS = "its frames are in colours of Dolby Vision alone (profile 5), which are not converted"
+
+
+def has_own_colours(frame: VideoFrame) -> bool:
+    """Whether a frame is in the colours of Dolby Vision's profile 5, which no other decoder shows right.
+
+    Its metadata says profile 0 of full range in that case, as FFmpeg's `AVDOVIMetadata` holds them; profiles that build
+    on PQ, HLG or SDR are shown as these.
+    """
+    held = next((bytes(data) for data in frame.side_data if data.type == Type.DOVI_METADATA), b"")
+    header = held[int.from_bytes(held[:8], sys.byteorder) :] if len(held) >= 8 else b""
+    return len(header) > _FULL_RANGE_AT and header[_PROFILE_AT] == 0 and header[_FULL_RANGE_AT] == 1
+
+
+_PROFILE_AT, _FULL_RANGE_AT = 4, 10
+"""In FFmpeg's `AVDOVIRpuDataHeader`."""
 
 
 def needs_mapping(frame: VideoFrame) -> bool:

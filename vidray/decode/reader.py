@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from vidray.decode.audio import MONO, Wanted
 from vidray.decode.frames import Frame
+from vidray.decode.hdr import OWN_COLOURS, has_own_colours
 from vidray.decode.keyframes import read_keyframes
 from vidray.decode.mix import AudioMix
 from vidray.decode.planes import Planes
@@ -37,6 +38,7 @@ class VideoReader:
         self._tracks = Tracks(file, uri)
         first = self._tracks.first
         self._scaler = None if first is None else Scaler(geometry_of(first.raw, self._tracks.aspect()))
+        self._has_own_colours = first is not None and has_own_colours(first.raw)
         self._tracks.want(frames=frames, audio=audio)
         self._lost = False
 
@@ -71,6 +73,8 @@ class VideoReader:
         except DecodeError as e:
             self._lost = True
             answers = dict.fromkeys(requests, e)
+        if self._has_own_colours and any(isinstance(request, FrameRequest) for request in requests):
+            self._said.append(OWN_COLOURS)
         return Decoded({request: answers[request] for request in requests}, self._warning(start_s, end_s))
 
     def _read_all(self, requests: Sequence[Request], start_s: float, end_s: float) -> dict[Request, Answer]:

@@ -187,7 +187,7 @@ class _Uris:
             ends[uri.rpartition("/")[2]].append(uri)
         self.example = ""
         for part in store.parts("clips"):
-            for uri in store.read("videos", part, ["uri"])["uri"].to_pylist():
+            for uri in store.read("videos", part, ["uri"])["uri"].drop_null().to_pylist():
                 self.example = self.example or f"; a URI of the store looks like '{uri}'"
                 for short in ends.get(uri.rpartition("/")[2], ()):
                     if uri in self._same[short] or uri.endswith("/" + short.removeprefix("./")):

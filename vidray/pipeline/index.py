@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any
 
 from vidray.arguments import check_extractor, check_whole_or_none
-from vidray.errors import ClusterError, UsageError, VidrayError, one_line
+from vidray.errors import ClusterError, StoreError, UsageError, VidrayError, one_line
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
 from vidray.index import IndexInfo, ann
@@ -17,10 +17,12 @@ from vidray.index import build_index as build
 from vidray.index.embeddings import Metric
 from vidray.pipeline.cluster import Cluster, cluster, raise_as_said, usable_cores
 from vidray.pipeline.waiting import first_of, wait_for
-from vidray.store import Store
+from vidray.store import Store, part_file
 from vidray.store.layout import features_of, index_of
 from vidray.store.seals import check_parts
 from vidray.store.tables import features_table
+from vidray.store.verify.reading import CLIP, NONE, beyond_the_first, joined, unknown
+from vidray.wording import counted
 
 DOING = "building the index"
 RETRIES = 2
@@ -54,7 +56,7 @@ def build_index(
 
     Raises:
         UsageError: The store has no such table, or it has no embeddings.
-        StoreError: A part of the table cannot be read.
+        StoreError: A part of the table cannot be read, or has rows of clips that are not in the plan.
         ClusterError: There is no cluster, or it lost a task for good.
     """
     check_extractor(extractor=extractor)
@@ -65,12 +67,31 @@ def build_index(
     held.check_there()
     table = features_table(held, extractor if isinstance(extractor, str) else origin_of(extractor))
     check_parts(held.folder, features_of(table), held.parts(features_of(table)))
+    check_planned(held, table)
     with _threads(workers), cluster(ray_address) as connection:
         run = _Runner(connection, held, workers, forced=bool(ray_address or os.environ.get("RAY_ADDRESS")), say=say)
         return build(
             f"{held.url}/{features_of(table)}", f"{held.url}/{index_of(table)}", metric=metric, factory=factory,
             rebuild=rebuild, run=run, say=say,
         )  # fmt: skip
+
+
+def check_planned(store: Store, table: str) -> None:
+    """Refuse rows that are of no planned clip, say another span than the plan, or are there twice: StoreError.
+
+    A folder of features that has no plan says itself what its clips are.
+    """
+    planned = set(store.parts("clips"))
+    for part in store.parts(f"features/{table}") if planned else ():
+        clips = joined(store.read("clips", part, CLIP), CLIP) if part in planned else NONE
+        rows = joined(store.read(f"features/{table}", part, CLIP), CLIP)
+        wrong = unknown(rows, clips) + beyond_the_first(rows)
+        if wrong:
+            name = part_file(f"features/{table}", part)
+            raise StoreError(
+                f"{store.url}/{name}: {counted(wrong, 'row')} of clips that are not in the plan, or are there twice; "
+                "vidray verify says what to do"
+            )
 
 
 @contextlib.contextmanager

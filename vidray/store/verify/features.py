@@ -85,7 +85,10 @@ def check_features(
         wrong = Counter(missing=unknown(planned.clips, rows), duplicated=beyond_the_first(rows))
         if planned.is_read:
             wrong["orphaned"] = unknown(rows, planned.clips)
-        findings += counted(f"{table.name} part {part}", wrong, _remedy(table, part, wrong))
+        is_anew = done.is_there or wrong["duplicated"] or wrong.get("orphaned")
+        # a part that is published is not done again for a row that it lacks
+        remedy = make_anew(table.name, part) if is_anew else extract_again(table.name)
+        findings += counted(f"{table.name} part {part}", wrong, remedy)
     if done.is_there and not failed.is_there and not failed.findings:
         absent = Counter(missing=1)
         findings += counted(f"errors/{table.name} part {part}", absent, make_anew(table.name, part))
@@ -112,10 +115,6 @@ def stale_tables(store: Store, tables: Sequence[FeatureTable]) -> Iterator[Findi
                     yield Finding(where=where, what=what, remedy=again, counts={"stale": len(old)})
         except (StoreError, OSError, AttributeError, TypeError) as e:
             yield damaged(where, f"what it was made from cannot be told: {one_line(e)[:200]}", again)
-
-
-def _remedy(table: FeatureTable, part: int, wrong: Mapping[str, int]) -> str:
-    return make_anew(table.name, part) if wrong["duplicated"] or wrong.get("orphaned") else extract_again(table.name)
 
 
 @dataclass(frozen=True)
