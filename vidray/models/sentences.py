@@ -109,7 +109,7 @@ class Sentences:
 
 def folder_config(folder: Path) -> dict[str, Any]:
     """`config.json` of a folder whose encoder can be computed here. Raises WeightsError."""
-    config = _json(folder, "config.json")
+    config: dict[str, Any] = _json(folder, "config.json")
     kind, activation = config.get("model_type"), config.get("hidden_act", "gelu")
     relative = config.get("position_embedding_type", "absolute")
     if (kind, activation, relative) != ("bert", "gelu", "absolute"):
