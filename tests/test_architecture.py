@@ -40,7 +40,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"moving": {"moving"}},
     {"pipeline": {"pipeline"}, "overview": {"overview"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
-    {"report": {"report"}, "demo": {"demo"}},
+    {"report": {"report"}, "demo": {"demo", "demo_words"}},
     {"cli": {"cli", "__main__"}},
     {"jobs": {"jobs"}},
 )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
-from av.audio.stream import AudioStream
-from av.video.stream import VideoStream
 from PIL import Image, ImageDraw, ImageFont
 
 FPS = 5
@@ -30,13 +27,13 @@ def caption(text: str) -> Image.Image:
 def write_slides(path: Path, texts: Sequence[str], samples: npt.NDArray[np.float32], *, sample_rate: int) -> None:
     """Write a video as long as its mono samples, in which each text stands as a caption for an equal time."""
     count = int(len(samples) / sample_rate * FPS)
-    frames = [caption(text) for text in texts]
+    frames = [np.asarray(caption(text)) for text in texts]
     with av.open(str(path), "w") as container:
-        video = cast(VideoStream, container.add_stream("mpeg4", rate=FPS, width=SIZE[0], height=SIZE[1]))
+        video = container.add_stream("mpeg4", rate=FPS, width=SIZE[0], height=SIZE[1])
         video.pix_fmt, video.bit_rate = "yuv420p", 1_000_000
-        audio = cast(AudioStream, container.add_stream("aac", rate=sample_rate, layout="mono"))
+        audio = container.add_stream("aac", rate=sample_rate, layout="mono")
         for number in range(count):
-            container.mux(video.encode(av.VideoFrame.from_image(frames[number * len(frames) // count])))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frames[number * len(frames) // count])))
         container.mux(video.encode())
         heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
         heard.sample_rate = sample_rate
