@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vidray.media import Audio, ClipInput, FrameRate, Resize, Sampling
+from vidray.media import Audio, ClipInput, Columns, FrameRate, Resize, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,29 @@ class Loudness:
         def extract(items: Sequence[ClipInput]) -> dict:
             loud = [[np.sqrt((item["audio"].samples ** 2).mean())] for item in items]
             return {"embedding": np.array(loud, np.float32)}
+
+        return extract
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crescendo:
+    """How much louder each clip of a video is than the one before it: derived from the table of `Loudness`."""
+
+    name: str = "crescendo"
+    scope: str = "video"
+
+    @property
+    def inputs(self) -> dict[str, Columns]:
+        return {"loudness": Columns("loudness", ["embedding"])}
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("rise", pa.float32())])
+
+    def load(self, device: str):
+        def extract(items: Sequence[ClipInput]) -> dict:
+            loud = [0.0 if item["loudness"] is None else float(item["loudness"]["embedding"][0]) for item in items]
+            return {"rise": np.diff(loud, prepend=loud[0]).astype(np.float32)}
 
         return extract
 
