@@ -1,7 +1,11 @@
 """What voice activity and speech to text cost, in CPU-seconds of one core.
 
+    benchmarks/speech.py RECORDING.wav ... [--whisper FOLDER]
+
 Voice activity looks at every second of audio, speech to text at what is speech: both are held against the length of the
-audio that they are given. Run it alone: `benchmarks/speech.py RECORDING.wav ...`, mono WAV at 16 kHz. The last line is
+audio that they are given. With `--whisper FOLDER`, a model in CTranslate2's format, the extractor `whisper`, voice
+activity included, is held against faster-whisper called directly on the same segments, in turns, and the ratio is the
+median of the rounds: other work on the machine changes both alike. Recordings are mono WAV at 16 kHz. The last line is
 one JSON object.
 """
 
@@ -14,10 +18,13 @@ import time
 import wave
 from collections.abc import Callable
 from importlib.metadata import version
+from statistics import median
 
 import numpy as np
 
 from vidray.extractors.speech.moonshine import MoonshineText
+from vidray.extractors.speech.transcribing import sound_of
+from vidray.extractors.speech.whisper import Whisper
 from vidray.media import AudioSamples, Clip, ClipInput
 from vidray.models.silero import SAMPLE_RATE, speech_network
 from vidray.models.speech_spans import segments_of
@@ -26,6 +33,7 @@ from vidray.models.speech_spans import segments_of
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", nargs="+", metavar="RECORDING.wav")
+    parser.add_argument("--whisper", metavar="FOLDER")
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     samples = np.concatenate([read(path) for path in arguments.recordings])
@@ -39,7 +47,39 @@ def main() -> None:
         "voice_activity_x": round(length_s / fastest(lambda: segments_of(items, speech), arguments.repeat), 1),
         "moonshine_x": round(length_s / fastest(lambda: extract(items), arguments.repeat), 1),
     }
+    if arguments.whisper is not None:
+        found |= whisper_figures(items, arguments.whisper, arguments.repeat)
     print(json.dumps(found))
+
+
+def whisper_figures(items: list[ClipInput], folder: str, repeat: int) -> dict[str, float]:
+    """The CPU-seconds of the extractor, and how many times those of the library on the same segments they are."""
+    from faster_whisper import WhisperModel
+
+    extract = Whisper(size=folder, compute_type="int8").load("cpu")
+    network = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=1)
+    audio = items[0]["audio"]
+    heard = segments_of(items, speech_network())
+    sounds = [sound_of(audio, segment)[0] for clip in heard for segment in clip.segments]
+
+    def direct() -> None:
+        for samples in sounds:
+            segments, _ = network.transcribe(
+                samples,
+                temperature=0.0,
+                without_timestamps=True,
+                word_timestamps=True,
+                condition_on_previous_text=False,
+            )
+            list(segments)
+
+    rounds = [(cpu_s(lambda: extract(items)), cpu_s(direct)) for _ in range(repeat)]
+    return {
+        "segments": len(sounds),
+        "whisper_s": round(median(own for own, _ in rounds), 2),
+        "faster_whisper_s": round(median(other for _, other in rounds), 2),
+        "whisper_over_faster_whisper": round(median(own / other for own, other in rounds), 3),
+    }
 
 
 def read(path: str) -> np.ndarray:
@@ -51,12 +91,14 @@ def read(path: str) -> np.ndarray:
 
 def fastest(work: Callable[[], object], repeat: int) -> float:
     """CPU-seconds of the fastest run."""
-    spent = []
-    for _ in range(repeat):
-        before = time.process_time()
-        work()
-        spent.append(time.process_time() - before)
-    return min(spent)
+    return min(cpu_s(work) for _ in range(repeat))
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """CPU-seconds of a run, over all threads."""
+    before = time.process_time()
+    work()
+    return time.process_time() - before
 
 
 if __name__ == "__main__":

@@ -61,6 +61,29 @@ class Loudness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Crescendo:
+    """How much louder each clip of a video is than the one before it: derived from the table of `Loudness`."""
+
+    name: str = "crescendo"
+    scope: str = "video"
+
+    @property
+    def inputs(self) -> dict[str, Columns]:
+        return {"loudness": Columns("loudness", ["embedding"])}
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("rise", pa.float32())])
+
+    def load(self, device: str):
+        def extract(items: Sequence[ClipInput]) -> dict:
+            loud = [0.0 if item["loudness"] is None else float(item["loudness"]["embedding"][0]) for item in items]
+            return {"rise": np.diff(loud, prepend=loud[0]).astype(np.float32)}
+
+        return extract
+
+
+@dataclass(frozen=True, kw_only=True)
 class FailsOnDark(MeanColour):
     """An extractor with a fault: it raises for frames darker than a limit, of 255."""
 

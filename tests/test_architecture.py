@@ -42,7 +42,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"moving": {"moving"}, "duplicates": {"duplicates"}},
     {"pipeline": {"pipeline"}, "overview": {"overview"}, "report": {"report"}},
     {FACADE: {"__init__"}, "testing": {"testing"}},
-    {"demo": {"demo"}, "browse": {"browse"}},
+    {"demo": {"demo", "demo_words"}, "browse": {"browse"}},
     {"cli": {"cli", "__main__"}},
     {"jobs": {"jobs"}},
 )

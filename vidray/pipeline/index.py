@@ -82,12 +82,12 @@ def check_planned(store: Store, table: str) -> None:
     A folder of features that has no plan says itself what its clips are.
     """
     planned = set(store.parts("clips"))
-    for part in store.parts(f"features/{table}") if planned else ():
+    for part in store.parts(features_of(table)) if planned else ():
         clips = joined(store.read("clips", part, CLIP), CLIP) if part in planned else NONE
-        rows = joined(store.read(f"features/{table}", part, CLIP), CLIP)
+        rows = joined(store.read(features_of(table), part, CLIP), CLIP)
         wrong = unknown(rows, clips) + beyond_the_first(rows)
         if wrong:
-            name = part_file(f"features/{table}", part)
+            name = part_file(features_of(table), part)
             raise StoreError(
                 f"{store.url}/{name}: {counted(wrong, 'row')} of clips that are not in the plan, or are there twice; "
                 "vidray verify says what to do"

@@ -10,12 +10,12 @@ import posixpath
 from collections.abc import Iterator
 
 from vidray.errors import StoreError
-from vidray.store.layout import KINDS, PROBE, SEAL_FILE, seal_file
+from vidray.store.layout import KINDS, PROBE_TABLE, SEAL_FILE, seal_file
 from vidray.store.lease import OF_LABELS, Lease, is_left_behind
 from vidray.store.seals import is_unsettled, mend_seal
 from vidray.store.store import Store
 
-PLAN = ("videos", "clips", f"errors/{PROBE}")
+PLAN = ("videos", "clips", PROBE_TABLE)
 LABEL_KINDS = ("labels", "video_labels")
 
 

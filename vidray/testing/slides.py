@@ -27,14 +27,13 @@ def caption(text: str) -> Image.Image:
 def write_slides(path: Path, texts: Sequence[str], samples: npt.NDArray[np.float32], *, sample_rate: int) -> None:
     """Write a video as long as its mono samples, in which each text stands as a caption for an equal time."""
     count = int(len(samples) / sample_rate * FPS)
-    frames = [caption(text) for text in texts]
+    frames = [np.asarray(caption(text)) for text in texts]
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=FPS, width=SIZE[0], height=SIZE[1])
         video.pix_fmt, video.bit_rate = "yuv420p", 1_000_000
         audio = container.add_stream("aac", rate=sample_rate, layout="mono")
         for number in range(count):
-            image = np.asarray(frames[number * len(frames) // count])
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frames[number * len(frames) // count])))
         container.mux(video.encode())
         heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
         heard.sample_rate = sample_rate

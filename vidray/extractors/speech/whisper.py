@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,13 @@ class Whisper:
             raise UsageError(f"whisper {self.size} knows no language '{self.language}'; it knows {known}")
 
         def write(sounds: Sequence[Floats]) -> list[Written]:
-            heard = [_language(pipeline, samples, self.language) for samples in sounds]
             found: dict[int, Written] = {}
-            for places in _batches([language for language, _ in heard], BATCH[device]):
-                found.update(_written(pipeline, sounds, places, heard))
+            for first in range(0, len(sounds), BATCH[device]):
+                some = sounds[first : first + BATCH[device]]
+                heard = _languages(pipeline, some, self.language)
+                for places in _alike([language for language, _ in heard]):
+                    written = _written(pipeline, some, places, heard)
+                    found.update({first + place: one for place, one in written.items()})
             return [found[place] for place in range(len(sounds))]
 
         return transcriber(write)
@@ -106,33 +110,51 @@ def _pipeline(extractor: Whisper, device: str) -> Any:
         network = WhisperModel(extractor.size, device=device, compute_type=extractor.compute_type, cpu_threads=1)
     except (OSError, RuntimeError, ValueError) as e:
         raise WeightsError(f"whisper '{extractor.size}' cannot be loaded: {one_line(e)}") from e
+    network.encode = _EncodedOnce(network.encode)
     return BatchedInferencePipeline(network)
 
 
-def _language(pipeline: Any, samples: Floats, given: str | None) -> tuple[str, float]:
-    if given is not None:
-        return given, 1.0
-    if not pipeline.model.model.is_multilingual:
-        return "en", 1.0
-    language, score, _ = pipeline.model.detect_language(samples)
-    return language, float(score)
+class _EncodedOnce:
+    """An encoder that remembers what it gave last: languages are told from it before texts are written from it."""
+
+    def __init__(self, encode: Callable[[Floats], Any]) -> None:
+        self._encode = encode
+        self._features: Floats | None = None
+        self._encoded: Any = None
+
+    def __call__(self, features: Floats) -> Any:
+        if self._features is None or not np.array_equal(features, self._features):
+            self._features, self._encoded = features, self._encode(features)
+        return self._encoded
 
 
-def _batches(languages: Sequence[str], most: int) -> Iterator[list[int]]:
+def _languages(pipeline: Any, sounds: Sequence[Floats], given: str | None) -> list[tuple[str, float]]:
+    """The language of each of some sounds, with its probability: what `detect_language` of faster-whisper does."""
+    network = pipeline.model
+    if given is not None or not network.model.is_multilingual:
+        return [(given or "en", 1.0)] * len(sounds)
+    from faster_whisper.audio import pad_or_trim
+
+    features = np.stack([pad_or_trim(network.feature_extractor(samples)[..., :-1]) for samples in sounds])
+    found = network.model.detect_language(network.encode(features))
+    return [(ranked[0][0][2:-2], float(ranked[0][1])) for ranked in found]  # a token is `<|de|>`
+
+
+def _alike(languages: Sequence[str]) -> Iterator[list[int]]:
     """Places of one language together, in their order."""
     for language in dict.fromkeys(languages):
-        places = [place for place, one in enumerate(languages) if one == language]
-        for first in range(0, len(places), most):
-            yield places[first : first + most]
+        yield [place for place, one in enumerate(languages) if one == language]
 
 
 def _written(
     pipeline: Any, sounds: Sequence[Floats], places: Sequence[int], heard: Sequence[tuple[str, float]]
 ) -> dict[int, Written]:
     """What is said in some segments of one language; each is a chunk of its own, padded alone."""
-    ends = np.cumsum([len(sounds[place]) for place in places]) / silero.SAMPLE_RATE
-    starts = [0.0, *ends[:-1].tolist()]
-    spans = [{"start": start_s, "end": end_s} for start_s, end_s in zip(starts, ends.tolist(), strict=True)]
+    ends = np.cumsum([len(sounds[place]) for place in places])
+    starts = [0.0, *(ends[:-1] / silero.SAMPLE_RATE).tolist()]
+    # in the middle of a sample: faster-whisper cuts off what is behind the point
+    edges = [(end + 0.5) / silero.SAMPLE_RATE for end in (0, *ends.tolist())]
+    spans = [{"start": start_s, "end": end_s} for start_s, end_s in pairwise(edges)]
     segments, _ = pipeline.transcribe(
         np.concatenate([sounds[place] for place in places]),
         language=heard[places[0]][0],
