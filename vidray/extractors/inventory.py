@@ -30,6 +30,9 @@ MODULES = (
     "text.language",
     "text.embedding",
     "text.sentiment",
+    "text.summary",
+    "text.translation",
+    "text.generation",
     "vision.open_clip",
 )
 """Each has `find(name)`, the class of a name and what the name stands for; `names()`; and `infos()`."""
