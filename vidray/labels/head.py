@@ -27,7 +27,7 @@ class Head:
 
     Attributes:
         name: Under which it stands in the store.
-        network: "linear" or "gru".
+        network: "linear", "gru" or "text".
         classes: Their names, in the order of the network's answers.
         features: The feature table that it was trained on.
         sha256: Of its weights.
@@ -44,7 +44,7 @@ class Head:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The clip's embedding, or those of its frames."""
+        """The clip's embedding, those of its frames, or its text."""
         return (COLUMNS[self.network],)
 
     def spec(self) -> dict[str, Any]:

@@ -37,6 +37,13 @@ RETRIES = 2
 LARGEST_SEED = 2**32 - 1
 Ints = npt.NDArray[np.int64]
 
+WANTED = {
+    "linear": ("embeddings", "-x efficientnet_lite0"),
+    "gru": ("embeddings of single frames, from --per-frame,", "-x efficientnet_lite0 --per-frame --as NAME"),
+    "text": ("texts", "-x moonshine"),
+}
+"""What each kind of head is trained on, for messages, and how to get it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSummary:
@@ -44,7 +51,7 @@ class TrainSummary:
 
     Attributes:
         name: Of the head, `heads/<name>/`.
-        network: "linear" or "gru".
+        network: "linear", "gru" or "text".
         features: The feature table.
         classes: Their names.
         clips: That it was trained on.
@@ -85,8 +92,8 @@ def train(
         store: fsspec URL of a store with features.
         labels: Path or URL of a CSV file, with the columns clip_id,label or uri,label or uri,start_s,end_s,label.
         name: Of the head.
-        head: "linear", a softmax regression on the clips' embeddings, or "gru", a recurrent network over those of their
-            frames.
+        head: "linear", a softmax regression on the clips' embeddings, "gru", a recurrent network over those of their
+            frames, or "text", one over the words of their texts.
         extractor: Whose features; by default the only ones that there are.
         folds: Of the cross-validation; each class must be in as many videos.
         seed: Of splits and of training: on one machine, the same labels and seed give the same head.
@@ -119,6 +126,9 @@ def train(
         found = _on_ray(target.url, table, head, clips, folds, seed)
     classes = sorted(set(clips["label"].to_pylist()))
     metrics = measure(found.classes, found.probabilities, found.videos, seed=seed)
+    plainer = None
+    if found.baseline is not None:
+        plainer = measure(found.classes, found.baseline, found.videos, seed=seed)
     config: dict[str, Any] = {
         "name": name,
         "network": head,
@@ -133,11 +143,12 @@ def train(
         "seed": seed,
         "setting": found.setting,
         "metrics": figures(metrics, classes),
+        **({} if plainer is None else {"baseline": figures(plainer, classes)}),
         "vidray": importlib.metadata.version("vidray"),
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     files = {
-        "card.md": card(config, metrics).encode(),
+        "card.md": card(config, metrics, plainer).encode(),
         "confusion.png": confusion_png(metrics.confusion, classes),
         PREDICTIONS: _predictions(found, classes),
     }
@@ -159,6 +170,8 @@ class _Trained:
         probabilities: (N, C), of the network that did not see the clip's video.
         setting: What was chosen for the network that saw all.
         model: That network, as safetensors.
+        baseline: (N, C), of a linear head on the texts' embeddings; None for a head that is not of texts, and where
+            the extra `text` is not installed.
     """
 
     clips: pa.Table
@@ -168,18 +181,18 @@ class _Trained:
     probabilities: npt.NDArray[np.float64]
     setting: dict[str, float]
     model: bytes
+    baseline: npt.NDArray[np.float64] | None = None
 
 
 def _table(store: Store, extractor: str | None, head: str) -> str:
     column = COLUMNS[head]
-    what = "embeddings" if head == "linear" else "embeddings of single frames, from --per-frame,"
-    options = "-x efficientnet_lite0" if head == "linear" else "-x efficientnet_lite0 --per-frame --as NAME"
+    what, options = WANTED[head]
     wanted = {what: lambda spec: column in dict(spec.get("columns") or ())}
     table = suiting_table(store, extractor, wanted, remedy=options)
     parts = store.parts(f"features/{table}")
     if parts and column not in store.columns(f"features/{table}", parts[0]):
         extract = f"run vidray extract CORPUS STORE {options}"
-        remedy = extract if head == "gru" else "name another table with -x"
+        remedy = extract if head != "linear" else "name another table with -x"
         raise UsageError(f"{store.url}/features/{table} has no {column}, which a {head} head is trained on; {remedy}")
     return table
 
@@ -219,9 +232,13 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
         folded = ray.remote(**options)(_fold)
         answers = [folded.remote(head, examples, parts, fold, seed) for fold in range(folds)]
         last = finish.options(num_returns=2).remote(head, examples, seed)
+        probe = None
+        if head == "text":
+            probe = ray.remote(**options)(_baseline).remote(store_url, table, examples, rows, parts, seed)
         predictions = [ray.get(wait_for(answer, doing="training on folds")) for answer in answers]
         wait_for(last[0], doing="training on all clips")
         model, setting = ray.get(last)
+        baseline = None if probe is None else ray.get(wait_for(probe, doing="training a baseline"))
     except TimeoutError as e:
         raise ClusterError(str(e)) from e
     except ray.exceptions.RayTaskError as e:
@@ -232,7 +249,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     fold = np.empty(len(rows), np.int64)
     for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):
         probabilities[test], fold[test] = found, number
-    return _Trained(rows, classes, videos, fold, probabilities, setting, model)
+    return _Trained(rows, classes, videos, fold, probabilities, setting, model, baseline)
 
 
 def _raise_cause(error: Any) -> NoReturn:
@@ -298,6 +315,30 @@ def _fit(head: str, examples: Any, seed: int) -> tuple[bytes, dict[str, float]]:
 
     fitted = fit(head, examples, seed=seed)
     return to_safetensors(fitted.network), fitted.setting
+
+
+def _baseline(
+    store_url: str, table: str, examples: Any, clips: pa.Table, parts: list[tuple[Ints, Ints]], seed: int
+) -> npt.NDArray[np.float64] | None:
+    """Class probabilities (N, C) by linear heads on the embeddings of texts; None without the extra `text`."""
+    from vidray.labels.networks import predict
+    from vidray.labels.training import fit
+    from vidray.models.sentences import embed_sentences
+
+    store = Store(store_url)
+    texts: dict[str, str] = {}
+    for part in store.parts(f"features/{table}"):
+        for some in store.stream(f"features/{table}", part, ["clip_id", "text"]):
+            texts |= dict(zip(some["clip_id"].to_pylist(), some["text"].to_pylist(), strict=True))
+    try:
+        vectors = embed_sentences([texts[clip_id] for clip_id in clips["clip_id"].to_pylist()])
+    except MissingExtraError:
+        return None
+    plain = dataclasses.replace(examples, clips=Ragged(vectors, np.ones(len(vectors), np.int64)))
+    found = np.empty((len(vectors), examples.count))
+    for train_on, test in parts:
+        found[test] = predict(fit("linear", plain.take(train_on), seed=seed).network, plain.clips.take(test))
+    return found
 
 
 def _predictions(found: _Trained, classes: list[str]) -> bytes:
