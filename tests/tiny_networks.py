@@ -46,3 +46,83 @@ def classifier_folder(folder: Path, labels: Sequence[str], *, seed: int = 0) -> 
         torch.manual_seed(seed)
         BertForSequenceClassification(config).save_pretrained(folder)
     return str(folder)
+
+
+def _fast_tokenizer(folder: Path, more: Sequence[str] = ()) -> int:
+    """A tokenizer of characters with a start, an end and some more tokens; returns the size of its vocabulary."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    characters = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'-<>|:"
+    vocabulary = {piece: place for place, piece in enumerate(("<pad>", "<s>", "</s>", "<unk>", *more, *characters))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        additional_special_tokens=list(more),
+        model_max_length=LONGEST,
+    ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+def translator_folder(folder: Path, *, languages: Sequence[str] = (), seed: int = 0) -> str:
+    """A BART of one layer each way that writes nonsense."""
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = BartConfig(
+        vocab_size=_fast_tokenizer(folder, languages),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=LONGEST,
+        init_std=0.5,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        forced_eos_token_id=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BartForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
+
+
+def writer_folder(folder: Path, *, template: str | None = None, seed: int = 0) -> str:
+    """A GPT-2 of two layers that writes nonsense; with a template it holds conversations."""
+    import torch
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    size = _fast_tokenizer(folder)
+    if template is not None:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(folder)
+    config = GPT2Config(
+        vocab_size=size,
+        n_positions=LONGEST,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        initializer_range=0.5,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        GPT2LMHeadModel(config).save_pretrained(folder)
+    return str(folder)

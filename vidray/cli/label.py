@@ -23,7 +23,9 @@ def add(commands: Any) -> None:
     prompts = zero_shot.add_mutually_exclusive_group(required=True)
     prompts.add_argument("--prompts", nargs="+", metavar="TEXT", help='the labels, such as "a dog" "traffic"')
     prompts.add_argument("--prompts-file", metavar="FILE", help="a text file of one label a line")
-    for labeler in (classes, events, zero_shot):
+    topics = command(labelers, "topics", run_label_topics, "what the corpus is about, by its texts")
+    topics.add_argument("--count", type=count, metavar="N", help="how many topics (as many as part best)")
+    for labeler in (classes, events, zero_shot, topics):
         labeler.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
         labeler.add_argument("--name", help="of the labels (the labeler and its table)")
         _add_labels(labeler, top=ZERO_SHOT_TOP if labeler is zero_shot else None)
@@ -58,6 +60,14 @@ def run_label_zero_shot(arguments: argparse.Namespace) -> int:
 
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts is None else arguments.prompts
     return _label(arguments, zero_shot_labeler(arguments.store, prompts, extractor=arguments.extractor))
+
+
+def run_label_topics(arguments: argparse.Namespace) -> int:
+    from vidray.labels.topics import topic_labeler
+
+    labeler = topic_labeler(arguments.store, extractor=arguments.extractor, count=arguments.count)
+    say(f"{counted(len(labeler.names), 'topic')}: {'; '.join(labeler.names)}")
+    return _label(arguments, labeler)
 
 
 def run_label_head(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,12 @@ def add(commands: Any) -> None:
     parser = command(commands, "train", run_train, "train a head on labeled clips; label the others with it")
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("labels", metavar="LABELS.csv", help=LABEL_COLUMNS)
-    parser.add_argument("--head", choices=["linear", "gru"], required=True, help="on a clip as a whole, or in time")
+    parser.add_argument(
+        "--head",
+        choices=["linear", "gru", "text"],
+        required=True,
+        help="on a clip as a whole, in time, or on its words",
+    )
     parser.add_argument("--name", required=True, help="of the head")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")
     add_any_source(parser)

@@ -40,6 +40,9 @@ MODULES = (
     "text.language",
     "text.embedding",
     "text.sentiment",
+    "text.summary",
+    "text.translation",
+    "text.generation",
     "vision.open_clip",
 )
 """A file of one extractor has its `NAME`, its class as `EXTRACTOR` and `info()`, one of several what `Family` has."""

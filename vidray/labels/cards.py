@@ -30,6 +30,7 @@ STYLE = f"""\
   }}
 </style>"""
 """The colours of the page of a report."""
+BASELINE = "accuracy of a linear head on the texts' embeddings, in the same folds"
 
 CARD = """\
 # {name}
@@ -51,7 +52,7 @@ from 1,000 draws of videos.
 | accuracy | {accuracy} |
 | macro F1 | {macro_f1} |
 | share of the largest class | {largest} |
-
+{baseline}
 | class | clips | average precision |
 | --- | --- | --- |
 {rows}
@@ -76,8 +77,8 @@ def figures(metrics: Metrics, classes: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def card(config: Mapping[str, Any], metrics: Metrics) -> str:
-    """The card of a head, from what its configuration says, and its metrics."""
+def card(config: Mapping[str, Any], metrics: Metrics, baseline: Metrics | None = None) -> str:
+    """The card of a head, from what its configuration says, its metrics, and those of a plainer one."""
     classes, spec = config["classes"], config["spec"] or {}
     counts = metrics.confusion.sum(axis=1)
     values = {
@@ -87,6 +88,7 @@ def card(config: Mapping[str, Any], metrics: Metrics) -> str:
         "accuracy": _text(metrics.accuracy),
         "macro_f1": _text(metrics.macro_f1),
         "largest": f"{counts.max() / counts.sum():.3f}",
+        "baseline": "" if baseline is None else f"| {BASELINE} | {_text(baseline.accuracy)} |\n",
         "setting": ", ".join(f"{name} {value:g}" for name, value in config["setting"].items()),
     }
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.errors import StoreError
+from vidray.labels.word_examples import word_numbers
 
 Ints = npt.NDArray[np.int64]
 
-COLUMNS = {"linear": "embedding", "gru": "frame_embeddings"}
+COLUMNS = {"linear": "embedding", "gru": "frame_embeddings", "text": "text"}
 """The column that each kind of head looks at."""
 
 
@@ -24,11 +26,11 @@ class Ragged:
 
     Attributes:
         frames: float16 or float32 (F, D), the frames of all clips one after the other; one a clip for a clip's own
-            embedding.
+            embedding; int64 (F, 1) for words.
         lengths: int64 (N,), how many of them each clip has, at least one; they come to F.
     """
 
-    frames: npt.NDArray[np.floating]
+    frames: npt.NDArray[Any]
     lengths: Ints
 
     def __len__(self) -> int:
@@ -60,13 +62,16 @@ def vectors_of(rows: pa.Table, column: str) -> tuple[Ragged, npt.NDArray[np.bool
     A row whose embedding is null, empty or not finite has none.
 
     Args:
-        rows: With the column, a list of floats (`embedding`), or of lists of floats (`frame_embeddings`).
+        rows: With the column, a list of floats (`embedding`), or of lists of floats (`frame_embeddings`), or texts.
         column: Which.
 
     Raises:
         StoreError: The vectors are not all of one length.
     """
     values = rows[column].combine_chunks()
+    if pa.types.is_string(values.type):
+        words, counts = word_numbers(values)
+        return Ragged(words, counts[counts > 0]), counts > 0
     counts = values.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
     vectors = values.drop_null()
     if pa.types.is_nested(vectors.type.value_type):

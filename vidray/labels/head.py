@@ -28,7 +28,7 @@ class Head:
 
     Attributes:
         name: Under which it stands in the store.
-        network: "linear" or "gru".
+        network: "linear", "gru" or "text".
         classes: Their names, in the order of the network's answers.
         features: The feature table that it was trained on.
         sha256: Of its weights.
@@ -47,7 +47,7 @@ class Head:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The clip's embedding, those of its frames, or its numbers."""
+        """The clip's embedding, those of its frames, its text, or its numbers."""
         return columns_of_names(self.numbers) or (COLUMNS[self.network],)
 
     def spec(self) -> dict[str, Any]:

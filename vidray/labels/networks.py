@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from vidray.labels.examples import Ragged
 
 HIDDEN = 64
+WORD_DIM = 64
+WORDS_DROPPED = 0.1
 BATCH_CLIPS = 256
 
 
@@ -58,10 +60,44 @@ class GruNetwork(nn.Module):
         return logits
 
 
+class TextNetwork(nn.Module):
+    """A gated recurrent unit over the words of a clip, each a vector that is learned.
+
+    Answers from its last state and from the mean of all. A tenth of the words is taken for unknown in training, so that
+    it learns what to make of those that it never saw, and a fifth of the vectors is dropped.
+    """
+
+    vocabulary: Tensor
+
+    def __init__(self, words: int, classes: int, *, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.register_buffer("vocabulary", torch.zeros(words, dtype=torch.int64))
+        self.dropout = nn.Dropout(0.2)
+        self.embedding = nn.Embedding(words + 1, WORD_DIM)
+        self.gru = nn.GRU(WORD_DIM, hidden, batch_first=True)
+        self.out = nn.Linear(2 * hidden, classes)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Numbers of words (N, T, 1), of which each clip has its length -> logits (N, classes)."""
+        numbers = frames[..., 0].contiguous()
+        places = torch.searchsorted(self.vocabulary, numbers).clamp(max=len(self.vocabulary) - 1)
+        is_known = self.vocabulary[places] == numbers
+        if self.training:
+            is_known &= torch.rand(numbers.shape) >= WORDS_DROPPED
+        inputs = self.dropout(self.embedding(torch.where(is_known, places + 1, 0)))
+        packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        states, last = self.gru(packed)
+        held, _ = pad_packed_sequence(states, batch_first=True)
+        mean = held.sum(dim=1) / lengths[:, None]
+        logits: Tensor = self.out(self.dropout(torch.cat([last[0], mean], dim=1)))
+        return logits
+
+
 def batch(clips: Ragged) -> tuple[Tensor, Tensor]:
-    """float32 (N, T, D), padded with zeros, and the lengths (N,)."""
+    """float32 (N, T, D), or int64 (N, T, 1) of words, padded with zeros, and the lengths (N,)."""
     lengths = torch.from_numpy(clips.lengths.copy())
-    frames = torch.from_numpy(clips.frames.astype(np.float32))
+    is_words = clips.frames.dtype == np.int64
+    frames = torch.from_numpy(clips.frames.copy() if is_words else clips.frames.astype(np.float32))
     return pad_sequence(list(torch.split(frames, lengths.tolist())), batch_first=True), lengths
 
 
@@ -90,6 +126,8 @@ def from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> nn.Module:
     if kind == "gru":
         dim, components = tensors["projection"].shape
         network = GruNetwork(dim, components, classes, hidden=width)
+    elif kind == "text":
+        network = TextNetwork(len(tensors["vocabulary"]), classes, hidden=width // 2)
     else:
         network = LinearNetwork(width, classes)
     network.load_state_dict(dict(tensors))

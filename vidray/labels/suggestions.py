@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.labels.examples import Ragged
+from vidray.labels.word_examples import word_directions
 
 Floats = npt.NDArray[np.float64]
 
@@ -17,9 +18,11 @@ def uncertainty(probabilities: Floats) -> Floats:
 
 
 def directions(clips: Ragged) -> npt.NDArray[np.float32]:
-    """The mean frame of each clip, as a unit vector: (N, D)."""
+    """The mean frame of each clip, or what words it has, as a unit vector: (N, D)."""
     starts = np.cumsum(clips.lengths) - clips.lengths
-    sums = np.add.reduceat(clips.frames.astype(np.float32), starts, axis=0)
+    is_words = clips.frames.dtype == np.int64
+    frames = word_directions(clips.frames) if is_words else clips.frames.astype(np.float32)
+    sums = np.add.reduceat(frames, starts, axis=0)
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
 
 

@@ -19,7 +19,8 @@ from torch import nn
 
 from vidray.errors import UsageError
 from vidray.labels.examples import Ragged
-from vidray.labels.networks import GruNetwork, LinearNetwork, batch, predict
+from vidray.labels.networks import GruNetwork, LinearNetwork, TextNetwork, batch, predict
+from vidray.labels.word_examples import vocabulary
 
 Ints = npt.NDArray[np.int64]
 Split = tuple[Ints, Ints]
@@ -29,6 +30,7 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 DEFAULT_PENALTY = 1e-2
 EPOCHS = 200
 PATIENCE_EPOCHS = 25
+MOST_WORDS_KNOWN = 20_000
 DEFAULT_EPOCHS = 50
 BATCH_CLIPS = 16
 LEARNING_RATE = 3e-3
@@ -62,7 +64,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network and the setting that was chosen for it: `C` of a linear head, `epochs` of a GRU."""
+    """A network and the setting that was chosen for it: `C` of a linear head, `epochs` of a recurrent one."""
 
     network: nn.Module
     setting: dict[str, float]
@@ -85,10 +87,10 @@ def splits(examples: Examples, folds: int, *, seed: int) -> list[Split]:
 
 
 def fit(kind: str, examples: Examples, *, seed: int) -> Fitted:
-    """Train a `linear` or a `gru` head, each class counting alike however many clips it has.
+    """Train a `linear`, a `gru` or a `text` head, each class counting alike however many clips it has.
 
-    What has to be chosen, the penalty of the one and the epochs of the other (early stop), is chosen by the loss on a
-    fifth of the videos; then the head is trained on all of them.
+    What has to be chosen, the penalty of the first and the epochs of the others (early stop), is chosen by the loss on
+    a fifth of the videos; then the head is trained on all of them.
     """
     split = _validation(examples, seed)
     parts = None if split is None else (examples.take(split[0]), examples.take(split[1]))
@@ -96,8 +98,8 @@ def fit(kind: str, examples: Examples, *, seed: int) -> Fitted:
         if kind == "linear":
             penalty = DEFAULT_PENALTY if parts is None else _best_penalty(*parts)
             return Fitted(_linear(examples, penalty), {"C": penalty})
-        epochs = DEFAULT_EPOCHS if parts is None else _best_epochs(*parts, seed=seed)
-        *_, network = _gru_epochs(examples, epochs, seed)
+        epochs = DEFAULT_EPOCHS if parts is None else _best_epochs(kind, *parts, seed=seed)
+        *_, network = _epochs(kind, examples, epochs, seed)
         return Fitted(network, {"epochs": epochs})
 
 
@@ -165,9 +167,9 @@ def _linear(examples: Examples, penalty: float) -> LinearNetwork:
     return network
 
 
-def _best_epochs(train: Examples, held_out: Examples, *, seed: int) -> int:
+def _best_epochs(kind: str, train: Examples, held_out: Examples, *, seed: int) -> int:
     best, best_loss = 1, np.inf
-    for epoch, network in enumerate(_gru_epochs(train, EPOCHS, seed), start=1):
+    for epoch, network in enumerate(_epochs(kind, train, EPOCHS, seed), start=1):
         loss = _loss(network, held_out)
         if loss < best_loss:
             best, best_loss = epoch, loss
@@ -176,14 +178,27 @@ def _best_epochs(train: Examples, held_out: Examples, *, seed: int) -> int:
     return best
 
 
-def _gru_epochs(examples: Examples, epochs: int, seed: int) -> Iterator[GruNetwork]:
-    """The network after each epoch: the same object, trained on."""
+def _gru(examples: Examples) -> GruNetwork:
     mean, projection = _components(examples)
+    network = GruNetwork(projection.shape[0], projection.shape[1], examples.count)
+    network.mean.copy_(torch.from_numpy(mean))
+    network.projection.copy_(projection)
+    return network
+
+
+def _text(examples: Examples) -> TextNetwork:
+    texts = np.split(examples.clips.frames, np.cumsum(examples.clips.lengths)[:-1])
+    words = vocabulary([text[:, 0] for text in texts], MOST_WORDS_KNOWN)
+    network = TextNetwork(len(words), examples.count)
+    network.vocabulary.copy_(torch.from_numpy(words))
+    return network
+
+
+def _epochs(kind: str, examples: Examples, epochs: int, seed: int) -> Iterator[nn.Module]:
+    """The network after each epoch: the same object, trained on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = GruNetwork(projection.shape[0], projection.shape[1], examples.count)
-        network.mean.copy_(torch.from_numpy(mean))
-        network.projection.copy_(projection)
+        network = _text(examples) if kind == "text" else _gru(examples)
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
         criterion = nn.CrossEntropyLoss(torch.from_numpy(_class_weights(examples)).float())
         for _ in range(epochs):

@@ -19,6 +19,11 @@ WEIGHTS = "*.safetensors"
 DECIDING = ("*.json", "*.txt", "*.model", WEIGHTS)
 """Files of a folder that decide what a network answers: weights, configurations and vocabularies."""
 
+GREEDY = {"do_sample": False, "num_beams": 1}
+"""Nothing is drawn by chance, whatever a model's own settings are."""
+MOST_WRITTEN = 512
+"""Tokens of a translation at most; a sentence has a tenth of it."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -102,3 +107,68 @@ def _longest(tokenizer: Any, config: Mapping[str, Any]) -> int:
     if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
         places -= 2  # RoBERTa's positions begin behind the padding's own
     return int(min(tokenizer.model_max_length, places))
+
+
+def translator(model: str, to: str, *, what: str, device: str) -> Callable[[str], str]:
+    """A function from a text to its translation, by the likeliest words.
+
+    A model of many languages is told the one to write in, as its vocabulary has it: as a first word (NLLB's `deu_Latn`,
+    mBART's `de_DE`), or before the text (Marian's `>>de<<`). One that has neither is taken to be of one pair.
+    """
+    tokenizer, network = load_pretrained(model, "AutoModelForSeq2SeqLM", what=what, device=device)
+    import torch
+
+    known = tokenizer.get_vocab()
+    first = {"forced_bos_token_id": known[to]} if to in known else {}
+    before = f">>{to}<< " if f">>{to}<<" in known else ""
+    most = _longest(tokenizer, network.config)
+
+    def translate(text: str) -> str:
+        encoded = tokenizer(before + text, return_tensors="pt", truncation=True, max_length=most).to(device)
+        encoded.pop("token_type_ids", None)
+        with torch.inference_mode():
+            written = network.generate(**encoded, **GREEDY, **first, max_new_tokens=min(most, MOST_WRITTEN))
+        return str(tokenizer.decode(written[0], skip_special_tokens=True)).strip()
+
+    return translate
+
+
+def writer(model: str, prompt: str, most: int, *, what: str, device: str) -> Callable[[str], str]:
+    """A function from a text to what a language model writes on it, by the likeliest words.
+
+    Args:
+        model: A folder, or a name on a hub.
+        prompt: What the model is told, with `{text}` where the text goes. It is put into the model's own form of a
+            conversation, where the model has one.
+        most: Tokens that are written at most.
+        what: Who needs it, for messages.
+        device: "cpu" or "cuda".
+    """
+    tokenizer, network = load_pretrained(model, "AutoModelForCausalLM", what=what, device=device)
+    import torch
+
+    room = _longest(tokenizer, network.config) - most
+    if room < 1:
+        raise UsageError(f"{what}: tokens must be less than the {room + most} that '{model}' takes at once, got {most}")
+    around = len(tokenizer(_asked(tokenizer, prompt, ""))["input_ids"])
+
+    def write(text: str) -> str:
+        pieces = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if around + len(pieces) > room:
+            text = str(tokenizer.decode(pieces[: max(0, room - around)]))
+        encoded = tokenizer(_asked(tokenizer, prompt, text), return_tensors="pt", truncation=True, max_length=room)
+        encoded.pop("token_type_ids", None)
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        with torch.inference_mode():
+            written = network.generate(**encoded.to(device), **GREEDY, max_new_tokens=most, pad_token_id=padding)
+        return str(tokenizer.decode(written[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+
+    return write
+
+
+def _asked(tokenizer: Any, prompt: str, text: str) -> str:
+    asked = prompt.replace("{text}", text)
+    if getattr(tokenizer, "chat_template", None) is None:
+        return asked
+    said = [{"role": "user", "content": asked}]
+    return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))

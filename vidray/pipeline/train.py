@@ -43,6 +43,13 @@ RETRIES = 2
 LARGEST_SEED = 2**32 - 1
 Ints = npt.NDArray[np.int64]
 
+WANTED = {
+    "linear": ("embeddings", "-x efficientnet_lite0"),
+    "gru": ("embeddings of single frames, from --per-frame,", "-x efficientnet_lite0 --per-frame --as NAME"),
+    "text": ("texts", "-x moonshine"),
+}
+"""What each kind of head is trained on, for messages, and how to get it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSummary:
@@ -50,7 +57,7 @@ class TrainSummary:
 
     Attributes:
         name: Of the head, `heads/<name>/`.
-        network: "linear" or "gru".
+        network: "linear", "gru" or "text".
         features: The feature table.
         classes: Their names.
         clips: That it was trained on.
@@ -92,7 +99,8 @@ def train(
         labels: Path or URL of a CSV file, with the columns clip_id,label or uri,label or uri,start_s,end_s,label.
         name: Of the head.
         head: "linear", a softmax regression on the clips' embeddings, or on the numbers (counts, areas) of a table
-            without such, or "gru", a recurrent network over the embeddings of their frames.
+            without such; "gru", a recurrent network over the embeddings of their frames; or "text", one over the words
+            of their texts.
         extractor: Whose features; by default the only ones that there are.
         folds: Of the cross-validation; each class must be in as many videos.
         seed: Of splits and of training: on one machine, the same labels and seed give the same head.
@@ -129,6 +137,9 @@ def train(
         found = _on_ray(target.url, table, head, clips, folds, seed)
     classes = sorted(set(clips["label"].to_pylist()))
     metrics = measure(found.classes, found.probabilities, found.videos, seed=seed)
+    plainer = None
+    if found.baseline is not None:
+        plainer = measure(found.classes, found.baseline, found.videos, seed=seed)
     config: dict[str, Any] = {
         "name": name,
         "network": head,
@@ -144,11 +155,12 @@ def train(
         "setting": found.setting,
         **({"numbers": found.numbers} if found.numbers else {}),
         "metrics": figures(metrics, classes),
+        **({} if plainer is None else {"baseline": figures(plainer, classes)}),
         "vidray": importlib.metadata.version("vidray"),
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     files = {
-        "card.md": card(config, metrics).encode(),
+        "card.md": card(config, metrics, plainer).encode(),
         "confusion.svg": confusion_svg(metrics.confusion, classes),
         PREDICTIONS: _predictions(found, classes),
     }
@@ -171,6 +183,8 @@ class _Trained:
         setting: What was chosen for the network that saw all.
         model: That network, as safetensors.
         numbers: The features, where they are no embeddings.
+        baseline: (N, C), of a linear head on the texts' embeddings; None for a head that is not of texts, and where
+            the extra `text` is not installed.
     """
 
     clips: pa.Table
@@ -181,6 +195,7 @@ class _Trained:
     setting: dict[str, float]
     model: bytes
     numbers: tuple[str, ...]
+    baseline: npt.NDArray[np.float64] | None = None
 
 
 def _with_families(store: Store, clips: pa.Table, say: Callable[[str], None]) -> pa.Table:
@@ -195,8 +210,7 @@ def _with_families(store: Store, clips: pa.Table, say: Callable[[str], None]) ->
 
 def _table(store: Store, extractor: str | None, head: str) -> str:
     column = COLUMNS[head]
-    what = "embeddings" if head == "linear" else "embeddings of single frames, from --per-frame,"
-    options = "-x efficientnet_lite0" if head == "linear" else "-x efficientnet_lite0 --per-frame --as NAME"
+    what, options = WANTED[head]
     wanted: dict[str, Callable[[Any], bool]] = {what: lambda spec: column in dict(spec.get("columns") or ())}
     if head == "linear":
         wanted["numbers"] = has_numbers
@@ -205,7 +219,7 @@ def _table(store: Store, extractor: str | None, head: str) -> str:
     is_of_numbers = head == "linear" and has_numbers(store.spec(table) or {})
     if parts and not is_of_numbers and column not in store.columns(features_of(table), parts[0]):
         extract = f"run vidray extract CORPUS STORE {options}"
-        remedy = extract if head == "gru" else "name another table with -x"
+        remedy = extract if head != "linear" else "name another table with -x"
         raise UsageError(
             f"{store.url}/{features_of(table)} has no {column}, which a {head} head is trained on; {remedy}"
         )
@@ -247,9 +261,13 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
         folded = ray.remote(**options)(_fold)
         answers = [folded.remote(head, examples, parts, fold, seed) for fold in range(folds)]
         last = finish.options(num_returns=2).remote(head, examples, seed)
+        probe = None
+        if head == "text":
+            probe = ray.remote(**options)(_baseline).remote(store_url, table, examples, rows, parts, seed)
         predictions = [ray.get(wait_for(answer, doing="training on folds")) for answer in answers]
         wait_for(last[0], doing="training on all clips")
         model, setting = ray.get(last)
+        baseline = None if probe is None else ray.get(wait_for(probe, doing="training a baseline"))
     except TimeoutError as e:
         raise ClusterError(str(e)) from e
     except ray.exceptions.RayTaskError as e:
@@ -260,7 +278,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     fold = np.empty(len(rows), np.int64)
     for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):
         probabilities[test], fold[test] = found, number
-    return _Trained(rows, classes, videos, fold, probabilities, setting, model, numbers)
+    return _Trained(rows, classes, videos, fold, probabilities, setting, model, numbers, baseline)
 
 
 def _raise_cause(error: Any) -> NoReturn:
@@ -347,6 +365,30 @@ def _fit(head: str, examples: Any, seed: int) -> tuple[bytes, dict[str, float]]:
 
     fitted = fit(head, examples, seed=seed)
     return to_safetensors(fitted.network), fitted.setting
+
+
+def _baseline(
+    store_url: str, table: str, examples: Any, clips: pa.Table, parts: list[tuple[Ints, Ints]], seed: int
+) -> npt.NDArray[np.float64] | None:
+    """Class probabilities (N, C) by linear heads on the embeddings of texts; None without the extra `text`."""
+    from vidray.labels.networks import predict
+    from vidray.labels.training import fit
+    from vidray.models.sentences import embed_sentences
+
+    store = Store(store_url)
+    texts: dict[str, str] = {}
+    for part in store.parts(features_of(table)):
+        for some in store.stream(features_of(table), part, ["clip_id", "text"]):
+            texts |= dict(zip(some["clip_id"].to_pylist(), some["text"].to_pylist(), strict=True))
+    try:
+        vectors = embed_sentences([texts[clip_id] for clip_id in clips["clip_id"].to_pylist()])
+    except MissingExtraError:
+        return None
+    plain = dataclasses.replace(examples, clips=Ragged(vectors, np.ones(len(vectors), np.int64)))
+    found = np.empty((len(vectors), examples.count))
+    for train_on, test in parts:
+        found[test] = predict(fit("linear", plain.take(train_on), seed=seed).network, plain.clips.take(test))
+    return found
 
 
 def _predictions(found: _Trained, classes: list[str]) -> bytes:

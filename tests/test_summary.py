@@ -1,0 +1,89 @@
+"""Extractive summaries hold the sentences that talks were made around, with their times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from talks import TALKS, talk
+
+from vidray.errors import UsageError
+from vidray.extractors import resolve
+from vidray.extractors.text.summary import Summary
+from vidray.media import Clip, ClipInput
+from vidray.testing import check_extractor
+
+CLIP_S = 10.0
+SENTENCE_S = 4.0
+
+
+def spoken(sentences: list[str]) -> tuple[list[ClipInput], dict[str, float]]:
+    """A talk's words with times in clips of 10 s, as a transcript has them, and when each sentence starts."""
+    words: list[dict[str, Any]] = []
+    starts = {}
+    for place, sentence in enumerate(sentences):
+        starts[sentence] = place * SENTENCE_S
+        some = sentence.split()
+        words += [
+            {
+                "word": word,
+                "start_s": place * SENTENCE_S + 0.2 * number,
+                "end_s": place * SENTENCE_S + 0.2 * number + 0.1,
+            }
+            for number, word in enumerate(some)
+        ]
+    clips = []
+    for number in range(int(len(sentences) * SENTENCE_S // CLIP_S) + 1):
+        start_s, end_s = number * CLIP_S, (number + 1) * CLIP_S
+        own = [word for word in words if start_s <= word["start_s"] < end_s]
+        row = {"text": " ".join(word["word"] for word in own), "words": own, "language": "en"}
+        clip = Clip(clip_id=str(number), video_id="v", uri="u", clip_index=number, start_s=start_s, end_s=end_s)
+        clips.append(ClipInput(clip=clip, values={"text": row}))
+    return clips, starts
+
+
+def test_summaries_hold_the_key_sentences_at_their_times():
+    extract: Any = Summary().load("cpu")
+    held = 0
+    for number, (key, _) in enumerate(TALKS):
+        clips, starts = spoken(talk(number))
+        rows, video = extract(clips)
+        chosen = video["key_sentences"]
+        assert len(chosen) == 3
+        assert all(one["start_s"] == pytest.approx(starts[one["text"]]) for one in chosen)
+        assert video["summary"] == " ".join(one["text"] for one in chosen)
+        assert [one for some in rows["key_sentences"] for one in some] == chosen
+        for clip, some in zip(clips, rows["key_sentences"], strict=True):
+            assert all(clip.clip.start_s <= one["start_s"] < clip.clip.end_s for one in some)
+        held += key in starts and key in [one["text"] for one in chosen]
+    assert held >= 8, f"{held} of {len(TALKS)}"
+
+
+def test_what_is_said_twice_is_in_it_once_and_silence_has_none():
+    extract: Any = Summary(sentences=5).load("cpu")
+    again = ["The bridge is closed for repairs.", "Cats sleep most of the day."] * 4
+    _, video = extract(spoken(again)[0])
+    assert sorted(one["text"] for one in video["key_sentences"]) == sorted(set(again))
+    rows, video = extract(spoken([])[0])
+    assert rows == {"key_sentences": [[]]}
+    assert video == {"summary": None, "key_sentences": []}
+
+
+def test_sentences_within_a_segment_have_their_own_times():
+    text = "The bridge is closed for repairs. Cats sleep most of the day."
+    segment = {"start_s": 2.0, "end_s": 8.0, "text": text, "language": "en", "invented": None}
+    clip = Clip(clip_id="c", video_id="v", uri="u", clip_index=0, start_s=0.0, end_s=CLIP_S)
+    item = ClipInput(clip=clip, values={"text": {"text": text, "segments": [segment]}})
+    _, video = Summary(sentences=2).load("cpu")([item])
+    first, second = video["key_sentences"]
+    assert (first["start_s"], second["end_s"]) == (2.0, pytest.approx(8.0))
+    assert first["end_s"] == pytest.approx(second["start_s"])
+    assert 4.5 < first["end_s"] < 5.5
+
+
+def test_it_is_an_extractor_with_options():
+    assert resolve("summary?of=ocr&sentences=5") == Summary(of="ocr", sentences=5)
+    with pytest.raises(UsageError, match="sentences must be at least 1, got 0"):
+        resolve("summary?sentences=0")
+    rows = [{"text": text, "language": None, "segments": None, "lines": None, "words": None} for text in talk(0)[:4]]
+    check_extractor(Summary(), columns={"text": rows})
