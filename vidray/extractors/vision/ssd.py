@@ -131,7 +131,8 @@ def _network(weights: str | None) -> Callable[[npt.NDArray[np.uint8]], Rows]:
 
     cv2.setNumThreads(1)
     try:
-        network = cv2.dnn.readNetFromTensorflow(*(np.frombuffer(read_file(file), np.uint8) for file in (graph, layers)))
+        buffers = [np.frombuffer(read_file(file), np.uint8) for file in (graph, layers)]
+        network = cv2.dnn.readNetFromTensorflow(buffers[0], buffers[1])
     except cv2.error as e:
         raise WeightsError(f"{graph} is no graph that OpenCV reads: {one_line(e)}") from e
 
