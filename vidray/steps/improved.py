@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from vidray.media import (
     AudioSamples,
     FrameRequest,
     FrameSize,
-    Modality,
     RawFrames,
     Sampling,
     Span,
@@ -56,7 +55,7 @@ class ImprovedAudio:
     steps: tuple[Step, ...]
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> Literal["audio"]:
         return "audio"
 
     @property
@@ -130,7 +129,7 @@ class ImprovedFrames:
             )
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> Literal["frames"]:
         return "frames"
 
     @property

@@ -49,6 +49,7 @@ class Sharpen:
         def sharpened(frame: Frame) -> Frame:
             values = frame.astype(np.float32)
             blurred = cv2.GaussianBlur(values, (0, 0), self.radius)
-            return (values + self.amount * (values - blurred)).round().clip(0, 255).astype(np.uint8)
+            found: Frame = (values + self.amount * (values - blurred)).round().clip(0, 255).astype(np.uint8)
+            return found
 
         return sharpened
