@@ -5,11 +5,10 @@ Such a sampling is asked like any other, so that tables and queries take the sam
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import accumulate
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -184,11 +183,7 @@ def through(steps: tuple[Step, ...], frame: Frame) -> Frame:
     return frame
 
 
+@lru_cache(maxsize=LOADED)
 def loaded(step: Step) -> Any:
     """The function of a step, loaded once in a process."""
-    return _loaded(cast(Hashable, step))
-
-
-@lru_cache(maxsize=LOADED)
-def _loaded(step: Any) -> Any:
     return step.load()

@@ -16,7 +16,7 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """Of ITU-R BT.709, as the extractor `quality` measures `brightness` and `contrast`."""
 
 WELL_EXPOSED = (0.36, 0.60)
-"""Mean luma that is left alone: frames of everyday videos were found between 0.38 and 0.55."""
+"""Mean luma that is left alone: most frames of everyday videos were found between 0.38 and 0.55, a few near 0.3."""
 TARGET = 0.45
 GAMMAS = (0.25, 4.0)
 """More would make a scene of what is black: a fade, say."""

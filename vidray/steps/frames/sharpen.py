@@ -49,7 +49,7 @@ class Sharpen:
         def sharpened(frame: Frame) -> Frame:
             values = frame.astype(np.float32)
             blurred = cv2.GaussianBlur(values, (0, 0), self.radius)
-            sharp: Frame = (values + self.amount * (values - blurred)).round().clip(0, 255).astype(np.uint8)
-            return sharp
+            found: Frame = (values + self.amount * (values - blurred)).round().clip(0, 255).astype(np.uint8)
+            return found
 
         return sharpened
