@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +30,8 @@ def write_details(site: Site, tables: Mapping[str, pa.Table], count: int) -> Non
     """Write the rows of all tables, clip by clip: a shard is a list of {table: {column: value}}."""
     shown = {}
     for table, rows in tables.items():
-        kept = [name for name in rows.column_names if name not in SHOWN_ELSEWHERE]
-        columns = {name: tidied(whole(rows[name])) for name in kept}
+        names = [name for name in rows.column_names if name not in SHOWN_ELSEWHERE]
+        columns = {name: tidied(whole(rows[name])) for name in names}
         if columns:
             shown[table] = pa.table(columns), [name for name, column in columns.items() if _is_special(column)]
     for number, first in enumerate(range(0, count, SHARD_CLIPS)):
@@ -90,4 +91,6 @@ def plain(value: Any) -> Any:
         return cut if len(value) <= MOST_ITEMS else {"first": cut, "of": len(value)}
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
