@@ -92,16 +92,15 @@ class _Asked:
         told = request.query_params
         options: dict[str, Any] = {"k": HITS, "modality": told.get("in") or None}
         if request.method == "GET":
-            query: dict[str, Any] = {kind: told[kind] for kind in ("text", "clip") if told.get(kind)}
-            return self._hits(self._searcher.search(**query, **options))
+            options |= {kind: told[kind] for kind in ("text", "clip") if told.get(kind)}
+            return self._hits(self._searcher.search(**options))
         kind = told.get("kind", "")
         if kind not in ("image", "audio"):
             raise UsageError(f"an image or audio can be sent, got {kind!r}")
         with tempfile.TemporaryDirectory(prefix="vidray-query-") as folder:
             file = Path(folder) / "query"
             file.write_bytes(body)
-            options[kind] = str(file)
-            return self._hits(self._searcher.search(**options))
+            return self._hits(self._searcher.search(**(options | {kind: str(file)})))
 
     def _hits(self, found: Any) -> Any:
         hits = [{"clip": hit.clip_id, "score": hit.score, "text": hit.text} for hit in found.hits]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,4 +91,6 @@ def plain(value: Any) -> Any:
         return cut if len(value) <= MOST_ITEMS else {"first": cut, "of": len(value)}
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
