@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,8 @@ def has_own_colours(frame: VideoFrame) -> bool:
     Its metadata says profile 0 of full range in that case, as FFmpeg's `AVDOVIMetadata` holds them; profiles that build
     on PQ, HLG or SDR are shown as these.
     """
-    held = next((bytes(data) for data in cast(Any, frame.side_data) if data.type == Type.DOVI_METADATA), b"")
+    beside: Any = frame.side_data
+    held = next((bytes(data) for data in beside if data.type == Type.DOVI_METADATA), b"")
     header = held[int.from_bytes(held[:8], sys.byteorder) :] if len(held) >= 8 else b""
     return len(header) > _FULL_RANGE_AT and header[_PROFILE_AT] == 0 and header[_FULL_RANGE_AT] == 1
 
