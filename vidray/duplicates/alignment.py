@@ -35,6 +35,9 @@ ALIKE = 0.7
 SAME = 0.75
 """Of two pictures of one run; two that are less alike may lie between such."""
 
+SAME_FOLLOWED = 0.6
+"""Of those of a run that is known: it is followed through shots of which a caption hides more."""
+
 GAP = 2
 
 LEAST = 4
@@ -55,8 +58,8 @@ ENOUGH = 0.8
 LONG, SHORT = 20, 9
 """Pictures of a run, five seconds, that need no more than the threshold; and of one so short that chance is likely."""
 
-SHORT_EXCESS = 0.32
-"""What a short run needs above the threshold. Two seconds of one singer who moves to a beat come to 0.90 at other
+SHORT_EXCESS = 0.33
+"""What a short run needs above the threshold. Two seconds of one singer who moves to a beat come to 0.92 at other
 moments, copies that are sampled in between to 0.94 and more, those of a shaky camera to 0.83."""
 
 BETWEEN = (-0.5, -0.375, -0.25, -0.125, 0.125, 0.25, 0.375, 0.5)
@@ -245,7 +248,7 @@ def _followed(view: _View, seed: Alignment) -> Alignment:
     at, to = seed.first[0] - before, seed.second[0] - before
     length = before + seed.first[1] - seed.first[0] + behind
     x, y = view.normed(slice(at, at + length), slice(to, to + length))
-    alike = np.einsum("ij,ij->i", x, y) > SAME
+    alike = np.einsum("ij,ij->i", x, y) > SAME_FOLLOWED
     start, stop = next((run for run in _stretches(alike) if run[0] <= before < run[1]), (before, length - behind))
     whole = _settled(x[start:stop], y[start:stop], at + start, to + start)
     low, high = _shared(x[start:stop], y[start:stop])
