@@ -306,7 +306,7 @@ def _normed(pictures: F32) -> F32:
     flat = flat - flat.mean(axis=-1, keepdims=True)
     lengths = np.sqrt(np.einsum("...i,...i->...", flat, flat))
     flat /= np.maximum(lengths, LEAST_CONTRAST * np.sqrt(flat.shape[-1]))[..., None].astype(np.float32)
-    return flat
+    return np.asarray(flat, np.float32)
 
 
 def within(pictures: Luma, content: tuple[float, float, float, float]) -> Luma:
