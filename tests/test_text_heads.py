@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 from labeled_stores import clip_row
 
-from vidray.labels.examples import Ragged, features_of
+from vidray.labels.examples import Ragged, vectors_of
 from vidray.labels.head import Head
 from vidray.labels.heads import open_head, suggest
 from vidray.labels.labeling import label
@@ -40,7 +40,7 @@ def ordered(clips: int, *, seed: int = 0) -> tuple[list[str], np.ndarray]:
 
 
 def examples_of(texts: list[str], classes: np.ndarray) -> Examples:
-    clips, usable = features_of(pa.table({"text": texts}), "text")
+    clips, usable = vectors_of(pa.table({"text": texts}), "text")
     assert usable.all()
     return Examples(clips, classes, np.arange(len(texts)) // CLIPS_A_VIDEO, 2)
 
@@ -69,11 +69,11 @@ def test_the_order_of_words_is_learned_where_their_mean_tells_nothing():
 def test_texts_are_words_and_null_and_empty_ones_have_none():
     assert words_of("The dog's house: 3 rooms, NO cats!") == ["the", "dog's", "house", "3", "rooms", "no", "cats"]
     rows = pa.table({"text": pa.array(["a b", None, "", "b", "..."])}).slice(0)
-    clips, usable = features_of(rows, "text")
+    clips, usable = vectors_of(rows, "text")
     assert usable.tolist() == [True, False, False, True, False]
     assert clips.lengths.tolist() == [2, 1]
     assert clips.frames[1] == clips.frames[2] != clips.frames[0]
-    assert features_of(rows.slice(1, 2), "text")[1].tolist() == [False, False]
+    assert vectors_of(rows.slice(1, 2), "text")[1].tolist() == [False, False]
 
 
 def test_the_vocabulary_holds_what_texts_share():
@@ -84,7 +84,7 @@ def test_the_vocabulary_holds_what_texts_share():
 
 
 def test_a_text_head_comes_back_as_it_was_and_takes_words_that_it_never_saw():
-    clips, _ = features_of(pa.table({"text": ["the dog ran", "a cat", "zebra crossing"]}), "text")
+    clips, _ = vectors_of(pa.table({"text": ["the dog ran", "a cat", "zebra crossing"]}), "text")
     network = TextNetwork(4, 3, hidden=5).eval()
     network.vocabulary.copy_(safetensors_words(clips)[:4])
     again = from_tensors("text", safetensors.torch.load(to_safetensors(network)))
