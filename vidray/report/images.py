@@ -76,14 +76,14 @@ class _Shards:
     def __init__(self, site: Site, kind: str, size: int) -> None:
         self._site, self._kind, self._size = site, kind, size
         self._number = 0
-        self._held: list[str | None] = [None] * size
+        self._held: list[bytes | None] = [None] * size
 
     def put(self, clip: int, image: pa.Buffer) -> None:
         number, place = divmod(clip, self._size)
         if number != self._number:
             self.finish()
             self._number = number
-        self._held[place] = base64.b64encode(image).decode()
+        self._held[place] = base64.b64encode(image)
 
     def finish(self) -> None:
         if any(image is not None for image in self._held):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,10 @@ class Site:
         self.data_bytes += len(made)
         self.file(f"data/{name}.js", made)
 
-    def images(self, name: str, value: object) -> None:
-        """Write `images/<name>.js`."""
-        made = script(name, value)
+    def images(self, name: str, encoded: Sequence[bytes | None]) -> None:
+        """Write `images/<name>.js`, a list of base64: characters that neither JSON nor JavaScript knows otherwise."""
+        listed = b",".join(b"null" if image is None else b'"%b"' % image for image in encoded)
+        made = b"vidray.put(%b,'[%b]');\n" % (json.dumps(name).encode(), listed)
         self.image_bytes += len(made)
         self.file(f"images/{name}.js", made)
 
