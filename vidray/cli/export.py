@@ -24,8 +24,8 @@ def add(commands: Any) -> None:
     parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME; or frames")
     parser.add_argument(
         "--to",
-        choices=["csv", "coco", "segments", "vtt", "srt", "json", "rttm", "label-studio", "lance", *IMAGES],
-        help="of frames: png",
+        metavar="FORMAT",
+        help="csv, coco, segments, vtt, srt, json, rttm or label-studio; of an index lance; of frames png or jpeg",
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", required=True, help="a path or URL; a folder for subtitles, RTTM and frames"
@@ -41,8 +41,8 @@ def add(commands: Any) -> None:
 def run_export(arguments: argparse.Namespace) -> int:
     if arguments.table == FRAMES:
         return _export_frames(arguments)
-    if arguments.to is None or arguments.to in IMAGES:
-        raise UsageError("a table is exported with --to csv, coco, vtt, srt, json or lance")
+    if arguments.to is None:
+        raise UsageError("say what a table is to become with --to, such as --to csv; vidray export --help lists them")
     if arguments.clip or arguments.where or arguments.at is not None or arguments.steps:
         raise UsageError("--clip, --where, --at and --steps go with frames: vidray export STORE frames")
     if arguments.to == "lance":
@@ -55,10 +55,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        units = {"csv": "rows", "coco": "annotations", "json": "segments", "segments": "segments", "rttm": "turns",
-                 "label-studio": "tasks"}  # fmt: skip
-        what = units.get(arguments.to, "cues")
-        tell(f"{summary.rows:,} {what} in {summary.path}")
+        tell(f"{summary.rows:,} {summary.unit} in {summary.path}")
     return 0
 
 

@@ -16,7 +16,7 @@ from vidray.duplicates.groups import Group, Match, Quality, grouped
 from vidray.duplicates.pictures import PictureFile, Video, read_videos
 from vidray.duplicates.table import Copies, copies_of, redundant_clips, write_groups
 from vidray.errors import UsageError
-from vidray.exports.export import writing
+from vidray.exports.protocol import writing
 from vidray.extractors.spec import hears
 from vidray.storage import place_of
 from vidray.store import Store

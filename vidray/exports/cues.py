@@ -11,18 +11,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
 from vidray.errors import UsageError
+from vidray.exports.protocol import ExportSummary, Format
 from vidray.extractors.text import timed as texts
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
-from vidray.store.layout import features_of
+from vidray.store.layout import features_of, split_table
 
-CUE_FORMATS = ("vtt", "srt", "json")
 LINE_CHARACTERS = 42
 LINES = 2
 PAUSE_S = 0.5
@@ -54,12 +55,12 @@ class Cue:
     lines: tuple[str, ...]
 
 
-def export_cues(store: Store, table: str, path: str, *, to: str) -> int:
+def export_cues(store: Store, table: str, path: str, *, to: str) -> ExportSummary:
     """Write a file a video into a folder, and say how many cues or segments there are over all.
 
     Args:
         store: The store.
-        table: Of speech to text, or of lines on screen, without `features/`.
+        table: Of speech to text, or of lines on screen.
         path: Path or URL of the folder. A file is called as the video is; where several are called alike, the id of the
             video follows.
         to: "vtt", "srt" or "json".
@@ -69,17 +70,16 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> int:
         StoreError: It cannot be read.
         OSError: A file cannot be written.
     """
-    modality = modality_of(store.spec(table) or {})
+    kind, name = split_table(table)
+    modality = modality_of(store.spec(name) or {}) if kind == "features" else None
     if modality is None:
-        raise UsageError(
-            f"{store.url}/{features_of(table)} has no segments of speech and no lines on screen for --to {to}"
-        )
+        raise UsageError(f"{store.url}/{table} has no segments of speech and no lines on screen for --to {to}")
     names = video_names(store)
     folder = Folder(path)
     count = 0
-    groups = groupby(passages(store, table, modality), key=lambda one: one.video_id)
+    groups = groupby(passages(store, name, modality), key=lambda one: one.video_id)
     ahead = next(groups, None)
-    for video_id, timed in _videos(store, table, with_words=modality == "speech"):
+    for video_id, timed in _videos(store, name, with_words=modality == "speech"):
         found: list[Passage] = []
         if ahead is not None and ahead[0] == video_id:
             found = sorted(ahead[1], key=lambda one: (one.start_s, one.end_s))
@@ -93,7 +93,7 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> int:
             content = vtt(cues) if to == "vtt" else srt(cues)
             count += len(cues)
         folder.write_bytes(f"{names[video_id]}.{to}", content.encode())
-    return count
+    return ExportSummary(path=path, rows=count, unit="segments" if to == "json" else "cues")
 
 
 def cues_of(words: Sequence[Sequence[Word]]) -> Iterator[Cue]:
@@ -235,3 +235,9 @@ def video_names(store: Store) -> Mapping[str, str]:
     for stem in stems.values():
         counted[stem] = counted.get(stem, 0) + 1
     return {key: stem if counted[stem] == 1 else f"{stem}.{key[:12]}" for key, stem in stems.items()}
+
+
+FORMATS = tuple(
+    Format(name=name, holds=f"what is said or written, as {shape}", write=partial(export_cues, to=name))
+    for name, shape in (("vtt", "WebVTT"), ("srt", "SubRip"), ("json", "WhisperX's JSON"))
+)

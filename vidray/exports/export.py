@@ -1,69 +1,38 @@
-"""A store's tables as other tools want them: CSV, and COCO's JSON for boxes and masks."""
+"""A store's tables as other tools want them: one table to one file, or to a file a video."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import importlib
+from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from vidray.arguments import check_text
 from vidray.errors import UsageError
-from vidray.exports.cues import CUE_FORMATS, export_cues
-from vidray.exports.label_studio import FORMAT as TASKS
-from vidray.exports.label_studio import export_tasks
-from vidray.exports.rttm import export_rttm
-from vidray.exports.segments import write_segments
-from vidray.extractors.vision.regions import read_run_lengths, run_lengths
-from vidray.storage import STAGING, Folder, place_of
-from vidray.store import IDENTITY, Store
+from vidray.exports.protocol import ExportSummary, Format
+from vidray.storage import place_of
+from vidray.store import Store
 from vidray.store.layout import split_table
 from vidray.store.tables import named
 
-FORMATS = ("csv", "coco", "segments", *CUE_FORMATS, "rttm", TASKS)
-FIRST_OTHER_ID = 1001
+MODULES = ("csv", "coco", "segments", "cues", "rttm", "label_studio")
+"""A file of formats has them as `FORMATS`."""
 SPARSE_TABLES = ("clips", "videos")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportSummary:
-    """What `export` wrote.
-
-    Attributes:
-        path: Where to.
-        rows: Rows of the table, annotations of COCO, cues, segments, turns or tasks.
-        left_out: Columns that CSV cannot hold: lists and structures.
-    """
-
-    path: str
-    rows: int
-    left_out: tuple[str, ...] = ()
-
-
 def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *, to: str) -> ExportSummary:
-    """Write one table of a store to one file, which appears whole or not at all.
+    """Write one table of a store to one file, which appears whole or not at all, or to a folder of a file a video.
 
     Args:
         store: fsspec URL of a store.
         table: As in `labels/<name>`, `video_labels/<name>`, `features/<extractor>`, `clips` or `videos`.
         path: Path or URL of the file, or of a folder for subtitles and turns.
-        to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`: an
-            image for each time of a clip at which something was seen, boxes and areas in pixels of the video;
-            "segments", for tables with `events`: a line of CSV for each, with its own start and end; "vtt", "srt"
-            or "json", for what is said or written: `vidray.exports.cues`; "rttm", for who speaks when; or
-            "label-studio", a task for each clip, pre-labeled by the table: `vidray.exports.label_studio`.
+        to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`;
+            "segments", for tables with `events`: a line of CSV for each, with its own start and end; "vtt", "srt" or
+            "json", for what is said or written; "rttm", for who speaks when; or "label-studio", a task for each clip,
+            pre-labeled by the table. Each is a file of `vidray.exports`, where it is described.
 
     Raises:
-        UsageError: There is no such table, or nothing in it that the format could hold.
+        UsageError: There is no such table or format, or nothing in the table that the format could hold.
         StoreError: The table cannot be read.
         OSError: The file cannot be written.
     """
@@ -71,45 +40,16 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     held = Store(store)
     held.check_planned()
     check_text(table=table, to=to)
-    if to not in FORMATS:
-        raise UsageError(f"a table is exported to {', '.join(FORMATS)}, got {to!r}")
-    table = _table(held, table)
-    if to in (*CUE_FORMATS, "rttm"):
-        kind, name = split_table(table)
-        if kind != "features":
-            what = "speakers" if to == "rttm" else "speech to text or ocr"
-            raise UsageError(f"--to {to} is for tables of {what}, features/NAME, got {table!r}")
-        rows = export_rttm(held, name, path) if to == "rttm" else export_cues(held, name, path, to=to)
-        return ExportSummary(path=path, rows=rows)
-    columns = held.columns(table, held.parts(table)[0])
-    if to == "coco" and not {"detections", "masks"} & set(columns):
-        raise UsageError(f"{held.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
-    if to == "segments" and "events" not in columns:
-        raise UsageError(f"{held.url}/{table} has no events, which segments are; use --to csv")
-    with writing(path) as file:
-        if to == "segments":
-            return ExportSummary(path=path, rows=write_segments(held, table, file))
-        if to == "csv":
-            return _to_csv(held, table, file, path)
-        if to == TASKS:
-            return ExportSummary(path=path, rows=export_tasks(held, table, file))
-        return ExportSummary(path=path, rows=_to_coco(held, table, columns, file))
+    known = {found.name: found for found in formats()}
+    if to not in known:
+        raise UsageError(f"a table is exported to {', '.join(known)}, got {to!r}")
+    return known[to].write(held, _table(held, table), path)
 
 
-@contextlib.contextmanager
-def writing(path: str) -> Iterator[BinaryIO]:
-    """A file that appears when the block ends without an error, in a folder that is left as tidy as it was."""
-    parent, slash, name = path.rpartition("/")
-    folder = Folder(parent or slash or ".")
-    scratch = Path(folder.path(STAGING)) if folder.local else None
-    is_new = scratch is not None and not scratch.exists()
-    try:
-        with folder.writing(name) as file:
-            yield file
-    finally:
-        if scratch is not None and is_new:
-            with contextlib.suppress(OSError):
-                scratch.rmdir()
+def formats() -> Iterator[Format]:
+    """All formats."""
+    for module in MODULES:
+        yield from importlib.import_module(f"vidray.exports.{module}").FORMATS
 
 
 def _table(store: Store, table: str) -> str:
@@ -121,124 +61,3 @@ def _table(store: Store, table: str) -> str:
         return known
     there = [f"{kind}/{name}" for kind in ("labels", "video_labels", "features") for name in store.tables(kind)]
     raise UsageError(f"{store.url}: no table '{table}'; there are {', '.join([*there, *SPARSE_TABLES])}")
-
-
-def _to_csv(store: Store, table: str, file: BinaryIO, path: str) -> ExportSummary:
-    schemas = {part: store.schema(table, part) for part in store.parts(table)}
-    # a manifest's columns stand only in the parts that were planned with it
-    schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
-    flat = pa.schema([field for field in schema if not pa.types.is_nested(field.type)])
-    rows = 0
-    with pa_csv.CSVWriter(file, flat, write_options=pa_csv.WriteOptions(quoting_style="needed")) as writer:
-        for part, there in schemas.items():
-            for some in store.stream(table, part, [name for name in flat.names if name in there.names]):
-                filled = pa.concat_tables([flat.empty_table(), some], promote_options="permissive")
-                writer.write_table(filled.select(flat.names).cast(flat))
-                rows += len(some)
-    left_out = tuple(name for name in schema.names if name not in flat.names)
-    return ExportSummary(path=path, rows=rows, left_out=left_out)
-
-
-def _to_coco(store: Store, table: str, columns: list[str], file: BinaryIO) -> int:
-    """Write the images and, set aside meanwhile, the annotations: neither need fit into memory."""
-    wanted = [*IDENTITY.names, *(column for column in ("detections", "masks") if column in columns)]
-    ids = _category_ids(store, table, wanted)
-    images = annotations = 0
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as aside:
-        file.write(b'{"info": ' + json.dumps({"description": f"{table} of {store.url}"}).encode() + b',\n"images": [')
-        for clip, sizes in _clips(store, table, wanted):
-            for time_s, seen in sorted(_by_time(clip).items()):
-                images += 1
-                image = _image(images, clip, time_s, sizes)
-                file.write((b",\n" if images > 1 else b"\n") + json.dumps(image).encode())
-                for entry in seen:
-                    annotations += 1
-                    values = _annotation(entry, image["width"], image["height"])
-                    values = {"id": annotations, "image_id": images, "category_id": ids[entry["label"]], **values}
-                    aside.write((",\n" if annotations > 1 else "\n") + json.dumps(values))
-        file.write(b'],\n"annotations": [')
-        aside.seek(0)
-        for line in aside:
-            file.write(line.encode())
-    categories = [{"id": number, "name": name, "supercategory": ""} for name, number in ids.items()]
-    file.write(b'],\n"categories": ' + json.dumps(categories).encode() + b"}\n")
-    return annotations
-
-
-def _category_ids(store: Store, table: str, columns: list[str]) -> dict[str, int]:
-    """COCO's own numbers for COCO's classes, as torchvision lists them; others follow from 1001 on by their names."""
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-
-    labels: set[str] = set()
-    for part in store.parts(table):
-        for rows in store.stream(table, part, columns[len(IDENTITY.names) :]):
-            for column in rows.columns:
-                labels.update(entry["label"] for row in column.to_pylist() for entry in row or ())
-    categories = FasterRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
-    official = {name: number for number, name in enumerate(categories) if name not in ("__background__", "N/A")}
-    others = {name: FIRST_OTHER_ID + place for place, name in enumerate(sorted(labels - official.keys()))}
-    found = {name: official.get(name) or others[name] for name in labels}
-    return dict(sorted(found.items(), key=lambda entry: entry[1]))
-
-
-def _clips(store: Store, table: str, columns: list[str]) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
-    """The rows of a table, each with the (width, height) of its video."""
-    for part in store.parts(table):
-        videos = store.read("videos", part, ["video_id", "width", "height"]).to_pylist()
-        sizes = {video["video_id"]: (video["width"], video["height"]) for video in videos}
-        for rows in store.stream(table, part, columns):
-            for clip in rows.to_pylist():
-                yield clip, sizes[clip["video_id"]]
-
-
-def _by_time(clip: Mapping[str, Any]) -> dict[float, list[dict[str, Any]]]:
-    """What was seen at each time. Masks that go with the boxes, one each in the same order, complete them."""
-    boxes, masks = clip.get("detections") or [], clip.get("masks") or []
-    is_paired = len(boxes) == len(masks) and all(
-        (box["time_s"], box["label"]) == (mask["time_s"], mask["label"]) for box, mask in zip(boxes, masks, strict=True)
-    )
-    entries = [{**box, **mask} for box, mask in zip(boxes, masks, strict=True)] if is_paired else [*boxes, *masks]
-    found: dict[float, list[dict[str, Any]]] = {}
-    for entry in entries:
-        found.setdefault(entry["time_s"], []).append(entry)
-    return found
-
-
-def _image(number: int, clip: Mapping[str, Any], time_s: float, size: tuple[int, int]) -> dict[str, Any]:
-    """`file_name` is the video with a time (https://www.w3.org/TR/media-frags/): no frame has a file of its own."""
-    return {
-        "id": number,
-        "file_name": f"{clip['uri']}#t={time_s:.6f}",
-        "width": size[0],
-        "height": size[1],
-        "clip_id": clip["clip_id"],
-        "video_id": clip["video_id"],
-        "time_s": time_s,
-    }
-
-
-def _annotation(entry: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Box, area and mask in the pixels of the video: https://cocodataset.org/#format-data."""
-    values: dict[str, Any] = {"iscrowd": 0, "score": entry["score"]}
-    if "counts" in entry:
-        mask = read_run_lengths(entry["counts"], entry["height"], entry["width"])
-        segmentation: dict[str, Any] = {"size": [height, width], "counts": entry["counts"]}
-        if mask.shape != (height, width):
-            rows, columns = np.arange(height) * mask.shape[0] // height, np.arange(width) * mask.shape[1] // width
-            mask = mask[rows][:, columns]
-            segmentation["counts"] = run_lengths(mask)
-        values |= {"segmentation": segmentation, "area": float(mask.sum()), "bbox": _box_of(mask)}
-    if "x0" in entry:
-        x0, x1 = entry["x0"] * width, entry["x1"] * width
-        y0, y1 = entry["y0"] * height, entry["y1"] * height
-        box = [round(value, 3) for value in (x0, y0, x1 - x0, y1 - y0)]
-        values = {"area": round(box[2] * box[3], 3), **values, "bbox": box}
-    return values
-
-
-def _box_of(mask: npt.NDArray[np.bool_]) -> list[float]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return [0.0, 0.0, 0.0, 0.0]
-    x, y = int(columns[0]), int(rows[0])
-    return [float(x), float(y), float(columns[-1] - x + 1), float(rows[-1] - y + 1)]

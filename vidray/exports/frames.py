@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidray.errors import DecodeError, UsageError
-from vidray.exports.export import writing
+from vidray.exports.protocol import writing
 from vidray.index.where import rows_where
 from vidray.media import TIME_SLACK_S, FrameRequest, RawFrames
 from vidray.sandbox import Sandbox

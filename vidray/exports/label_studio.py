@@ -14,38 +14,41 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from vidray.errors import UsageError
+from vidray.exports.protocol import ExportSummary, Format, first_columns, writing
 from vidray.store import IDENTITY, Store
 from vidray.store.layout import features_of
-
-FORMAT = "label-studio"
 
 CHOICES, VIDEO = "label", "video"
 """What the labeling interface has to call its `<Choices>` and its `<Video>`."""
 
 
-def export_tasks(store: Store, table: str, file: BinaryIO) -> int:
-    """Write a task for each clip of the plan, pre-labeled by a table; returns how many.
+def export_tasks(store: Store, table: str, path: str) -> ExportSummary:
+    """Write a task for each clip of the plan, pre-labeled by a table.
 
     Args:
         store: With a plan.
         table: `labels/<name>`, a table of features that has `labels`, or `clips` for tasks without labels.
-        file: Open to be written.
+        path: Path or URL of the file.
 
     Raises UsageError for a table that has no labels of clips, and StoreError.
     """
-    parts = store.parts("clips")
     if table != "clips":
-        there = set(store.columns(table, store.parts(table)[0]))
+        there = first_columns(store, table)
         if not (
             {"clip_id", "label", "score"} <= there if table.startswith("labels/") else {"clip_id", "labels"} <= there
         ):
             raise UsageError(
                 f"{store.url}/{table} has no labels of clips; give labels/NAME, a table of classes, or clips"
             )
+    with writing(path) as file:
+        return ExportSummary(path=path, rows=_write(store, table, file), unit="tasks")
+
+
+def _write(store: Store, table: str, file: BinaryIO) -> int:
     spoken = [name for name in store.tables("features") if _has_text(store, name)]
     count = 0
     file.write(b"[")
-    for part in parts:
+    for part in store.parts("clips"):
         found = _labels(store, table, part)
         texts = {name: _texts(store, name, part) for name in spoken}
         for clip in store.read("clips", part, IDENTITY.names).to_pylist():
@@ -99,3 +102,6 @@ def _scored(store: Store, table: str, part: int) -> Iterator[tuple[str, str, flo
     for row in store.read(table, part, ["clip_id", "labels"]).to_pylist():
         for one in row["labels"] or ():
             yield row["clip_id"], one["label"], one["score"]
+
+
+FORMATS = (Format(name="label-studio", holds="tasks to label", write=export_tasks),)
