@@ -60,3 +60,15 @@ def test_no_special_file_is_opened(tmp_path, name):
     (tmp_path / "folder").mkdir()
     with pytest.raises(WeightsError, match=r"no regular file|no such file"):
         restore(spec_of(f"torchvision/resnet18@{tmp_path / name}"))
+
+
+def test_no_model_of_a_hub_is_fetched_for_a_store(tmp_path):
+    for name, option in (("whisper", "size"), ("sentiment", "model")):
+        spec = {**spec_of(name), "settings": {option: "someone/model"}}
+        with pytest.raises(UsageError, match=f"name it yourself with -x '.*{option}=someone/model'"):
+            restore(spec)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(b"weights")
+    assert restore(describe(resolve(f"whisper?size={folder}"))) == resolve(f"whisper?size={folder}")
+    assert restore(describe(resolve("whisper?size=tiny"))) == resolve("whisper?size=tiny")

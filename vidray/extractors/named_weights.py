@@ -18,6 +18,9 @@ WEIGHTS_BYTES_MAX = 64 << 30
 SYSTEM_FOLDERS = ("/dev/", "/proc/", "/sys/")
 """What lies there is made up as it is read."""
 
+FOLDER_OPTIONS = ("model", "size")
+"""Options that name a model's folder, or a hub's model; a `size` without a slash is one of the few that are known."""
+
 STOOD_FOR = ("model", "bundle", "weights")
 """Fields that an extractor's name stands for: among a store's settings they would be a second name."""
 
@@ -39,8 +42,11 @@ def check_named_weights(origin: str, settings: Mapping[str, Any]) -> None:
     given = [field for field in STOOD_FOR if field in settings and field in stood_for]
     if given:
         raise UsageError(f"{origin} was set up with '{given[0]}' beside its name, as vidray never writes it down")
-    if found is not None and "model" not in stood_for and isinstance(settings.get("model"), str):
-        _check_folder(name, settings["model"])
+    for option in FOLDER_OPTIONS:
+        model = settings.get(option)
+        is_given = found is not None and option not in stood_for and isinstance(model, str)
+        if is_given and (option == "model" or "/" in model):
+            _check_folder(name, option, model)
     for place in (weights if at else None, settings.get("weights")):
         if isinstance(place, str):
             _check_place(name, place)
@@ -56,11 +62,11 @@ def _check_place(name: str, weights: str) -> None:
     )
 
 
-def _check_folder(name: str, model: str) -> None:
+def _check_folder(name: str, option: str, model: str) -> None:
     if not os.path.isdir(model) or os.path.realpath(model).startswith(SYSTEM_FOLDERS):
         raise UsageError(
             f"the table was made by {name} with the model {model}, which is no folder of this machine, and nothing is "
-            f"fetched because a store says so: name it yourself with -x '{name}?model={model}'"
+            f"fetched because a store says so: name it yourself with -x '{name}?{option}={model}'"
         )
 
 

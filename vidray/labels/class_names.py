@@ -41,8 +41,8 @@ docs/labels.md has what it gives with ten."""
 AGREEMENT_WEIGHT, AGREEMENT_MIDDLE = 8.0, 0.3
 """What agreement adds to the log odds of a score where clips are ranked: weight times (cosine - middle).
 
-With it the first hit is right for 19 of 25 queries rather than 16, and one of three for 20 rather than 19; of weights
-from 0 to 12 found on every other query of tests/campaigns/text_queries.py, where the rest agree.
+With it the first hit is right for 19 of 25 queries rather than 16, and one of three for 20 rather than 19: chosen among
+weights from 0 to 12 on these same queries, tests/campaigns/text_queries.py, whose halves agree.
 """
 AGREEMENT_DIGITS = 4
 ROWS_AT_ONCE = 1024
