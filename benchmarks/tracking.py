@@ -200,7 +200,7 @@ def crossed(things: Sequence[Thing], times_s: Sequence[float]) -> tuple[int, int
         sides = [thing.middle(time_s)[0] > 0.5 for time_s in there if seen[0] <= time_s <= seen[-1]]
         left += sum(was and not now for was, now in pairwise(sides))
         right += sum(now and not was for was, now in pairwise(sides))
-    return left, right
+    return int(left), int(right)
 
 
 def lines(seeds: Sequence[int], rate: float) -> dict[str, int]:
