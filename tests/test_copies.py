@@ -55,7 +55,7 @@ def test_folds_hold_copies_out_together_and_it_is_said(tmp_path: Path) -> None:
     labeled = _with_families(store, labeled, said.append)
     assert said == ["2 labeled videos share copies with others, by duplicates/copies: they are held out together"]
     _check_labels(labeled, "labels.csv", 3)
-    (_, _, videos), examples = _gather(store.url, "net", "embedding", labeled, 2)
+    (_, _, videos, _), examples = _gather(store.url, "net", "embedding", labeled, 2)
     by_video = dict(zip(clips["video_id"].to_pylist(), videos.tolist(), strict=True))
     assert by_video["v0"] == by_video["v1"] != by_video["v6"] == by_video["v7"]
     assert len(set(videos.tolist())) == 6

@@ -11,7 +11,7 @@ from vidray.cli import main
 from vidray.extractors.vision.regions import COUNTS_TYPE
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.numbers import has_numbers, number_columns, number_features, number_names
-from vidray.pipeline.train import _gather
+from vidray.pipeline.train import _gather, _with_families
 from vidray.store import IDENTITY, Store, features_schema
 
 SCHEMA = pa.schema([("crowd_mean", pa.float32()), ("line_in", pa.int32()), ("counts", COUNTS_TYPE)])
@@ -77,7 +77,7 @@ def labels(tmp_path) -> str:
 
 
 def test_the_features_of_labeled_clips_are_gathered(store, labels):
-    clips = labeled_clips(store, read_annotations(labels), labels)
+    clips = _with_families(store, labeled_clips(store, read_annotations(labels), labels), print)
     (kept, classes, videos, names), examples = _gather(store.url, "tracks", "embedding", clips, 5)
     assert names == ("crowd_mean", "counts.person")
     assert len(kept) == len(classes) == len(videos) == len(examples.clips)

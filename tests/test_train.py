@@ -16,7 +16,7 @@ import vidray
 from vidray.cli import main
 from vidray.errors import ClusterError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
-from vidray.pipeline.train import _gather, _raise_cause
+from vidray.pipeline.train import _gather, _raise_cause, _with_families
 
 CLASSES = ("cat", "dog", "gnu")
 
@@ -90,7 +90,7 @@ def test_parts_and_batches_without_labeled_clips_are_passed_over(tmp_path):
     store = write_store(tmp_path / "store", vectors, parts=2)
     lines = [f"clip{n:05d},{CLASSES[n % 2]}" for n in (0, 1, 2, 3, 2000)]
     path = write_csv(tmp_path / "few.csv", "clip_id,label", lines)
-    clips = labeled_clips(store, read_annotations(path), path)
+    clips = _with_families(store, labeled_clips(store, read_annotations(path), path), print)
     (rows, classes, *_), examples = _gather(store.url, "net", "embedding", clips, 2)
     assert rows["clip_id"].to_pylist() == [f"clip{n:05d}" for n in range(4)]
     assert classes.tolist() == [0, 1, 0, 1]
