@@ -18,7 +18,8 @@ import vidray
 from vidray.cli import main
 from vidray.duplicates import alignment
 from vidray.duplicates.alignment import Pictures, align
-from vidray.duplicates.groups import Match, Quality, grouped
+from vidray.duplicates.groups import Group, Match, Member, Quality, grouped
+from vidray.duplicates.table import redundant_clips
 from vidray.errors import UsageError
 from vidray.extractors.vision.phash import PHash
 from vidray.planning import FixedStride
@@ -226,3 +227,12 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
         vidray.find_duplicates(str(tmp_path), threshold=2)
     with pytest.raises(UsageError, match="no vidray store there"):
         vidray.find_duplicates(str(tmp_path))
+
+
+def test_seconds_that_two_stretches_share_count_once() -> None:
+    """Of 25 s, 16 repeat something: 9 s would be lost with the clip."""
+    members = [Member(video_id="b", span_s=span_s, of_s=span_s, score=0.9) for span_s in ((0.0, 10.0), (6.0, 16.0))]
+    groups = [Group(keep="a", span_s=(0.0, 20.0), members=(member,), why="longest") for member in members]
+    clip = {"clip_id": "b0", "video_id": "b", "start_s": 0.0, "end_s": 25.0}
+    assert redundant_clips([clip], groups) == set()
+    assert redundant_clips([{**clip, "end_s": 17.0}], groups) == {"b0"}

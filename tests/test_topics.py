@@ -88,3 +88,10 @@ def test_groups_are_as_many_as_part_best_and_names_differ():
     assert centres.shape == (4, 16)
     names = telling_words(["dog bone", "dog bone", "dog bone", ""], np.array([0, 0, 1, 2]), 3)
     assert len(set(names)) == 3
+
+
+def test_texts_that_are_all_alike_are_one_topic():
+    vectors = np.tile(np.float32([[0.6, 0.8]]), (9, 1))
+    groups, centres = group(vectors, None)
+    assert groups.tolist() == [0] * 9
+    assert centres == pytest.approx(np.float32([[0.6, 0.8]]))

@@ -9,7 +9,9 @@ from vidray.cli.arguments import command
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "demo", run_demo, "extract, index and search real videos that come with packages")
+    parser = command(
+        commands, "demo", run_demo, "extract, label, index, search and look at real videos that come with packages"
+    )
     parser.add_argument("store", nargs="?", default="vidray-demo", metavar="STORE")
 
 

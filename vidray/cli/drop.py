@@ -13,7 +13,7 @@ from vidray.wording import counted
 
 
 def add(commands: Any) -> None:
-    parser = command(commands, "drop", run_drop, "remove a table, labels, an index or a head")
+    parser = command(commands, "drop", run_drop, "remove a table, labels, duplicates, an index or a head")
     parser.add_argument("store", metavar="STORE")
     parser.add_argument(
         "table", metavar="TABLE", help="features/NAME, or NAME alone; labels/, duplicates/, index/ or heads/NAME"

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         commands,
         "export",
         run_export,
-        "write a table as CSV, COCO, subtitles, RTTM or tasks to label, an index as Lance",
+        "write a table as CSV, COCO, subtitles, RTTM or tasks to label, an index as Lance, frames of clips",
     )
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME; or frames")

@@ -7,9 +7,11 @@ import importlib.metadata
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 
+from vidray.arguments import check_extractor, check_number, check_text
 from vidray.duplicates.alignment import LEAST, Alignment, Pictures, align
 from vidray.duplicates.candidates import Candidates, by_embeddings, by_hashes
 from vidray.duplicates.groups import Group, Match, Quality, grouped
@@ -17,7 +19,7 @@ from vidray.duplicates.pictures import PictureFile, Video, read_videos
 from vidray.duplicates.table import Copies, copies_of, redundant_clips, write_groups
 from vidray.errors import UsageError
 from vidray.exports.protocol import writing
-from vidray.extractors.spec import hears
+from vidray.extractors.spec import column_names, modalities
 from vidray.storage import place_of
 from vidray.store import Store
 from vidray.store.layout import features_of
@@ -53,12 +55,12 @@ class Duplicates:
 
 
 def find_duplicates(
-    store: str,
+    store: str | PathLike[str],
     *,
     extractor: str | None = None,
     name: str = NAME,
     threshold: float = THRESHOLD,
-    keep: str | None = None,
+    keep: str | PathLike[str] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Duplicates:
     """Find which clips and videos are copies of others, wholly or in part, and write `duplicates/<name>/` anew.
@@ -77,6 +79,9 @@ def find_duplicates(
         UsageError: There is no store or no such table, the name cannot be one, or the threshold is no such number.
         StoreError: The store cannot be read, or its labels and duplicates are being written by another run.
     """
+    check_extractor(extractor=extractor)
+    check_text(name=name)
+    check_number(threshold=threshold)
     if not 0 < threshold <= 1:
         raise UsageError(f"threshold must be in (0, 1], got {threshold}")
     name, held = checked_name(name), Store(store)
@@ -100,7 +105,7 @@ def find_duplicates(
         lease.check()
         held.write_duplicates_spec(name, spec)
     if keep is not None:
-        _write_manifest(held, keep, groups)
+        _write_manifest(held, place_of(keep, "keep"), groups)
     copies = tuple(copies_of(groups, videos))
     return Duplicates(name=name, features=table, videos=len(videos), compared=len(candidates), groups=copies)
 
@@ -110,7 +115,7 @@ def _embeddings(store: Store, extractor: str | None, say: Callable[[str], None])
     if extractor is not None:
         return features_table(store, extractor)
     specs = {table: store.spec(table) or {} for table in store.tables("features")}
-    found = [name for name, spec in specs.items() if "embedding" in dict(spec.get("columns") or ()) and not hears(spec)]
+    found = [name for name, spec in specs.items() if "embedding" in column_names(spec) and "frames" in modalities(spec)]
     if len(found) > 1:
         raise UsageError(f"{store.url}: {', '.join(found)} have embeddings; say which, with -x NAME")
     if not found:

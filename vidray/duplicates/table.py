@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,15 @@ def _within(clip_s: Sequence[float], span_s: Span) -> Span | None:
     return piece if piece[1] - piece[0] >= LEAST_PIECE_S else None
 
 
+def _united_s(spans_s: Sequence[Span]) -> float:
+    """How many seconds some spans cover together."""
+    total_s, covered_s = 0.0, -math.inf
+    for start_s, end_s in sorted(spans_s):
+        total_s += max(0.0, end_s - max(start_s, covered_s))
+        covered_s = max(covered_s, end_s)
+    return total_s
+
+
 def write_groups(store: Store, name: str, groups: Sequence[Group], videos: Sequence[Video]) -> None:
     """Publish the table anew, a part for each of the plan. The lease is the caller's to hold."""
     table, by_id = duplicates_of(name), {video.video_id: video for video in videos}
@@ -147,7 +157,7 @@ def redundant_clips(clips: Sequence[Mapping[str, Any]], groups: Sequence[Group])
     gone = set()
     for row in clips:
         pieces = [_within((row["start_s"], row["end_s"]), span_s) for span_s in by_video.get(row["video_id"], ())]
-        shared = sum(piece[1] - piece[0] for piece in pieces if piece is not None)
+        shared = _united_s([piece for piece in pieces if piece is not None])
         if shared >= REDUNDANT * (row["end_s"] - row["start_s"]):
             gone.add(row["clip_id"])
     return gone

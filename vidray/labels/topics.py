@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Topics:
             yield [(self.names[best], float(np.clip(row[best], 0.0, 1.0)))]
 
 
-def topic_labeler(store: str, *, extractor: str | None = None, count: int | None = None) -> Topics:
+def topic_labeler(store: str | PathLike[str], *, extractor: str | None = None, count: int | None = None) -> Topics:
     """The topics of a store's texts, for `label`.
 
     Args:
@@ -87,7 +88,9 @@ def topic_labeler(store: str, *, extractor: str | None = None, count: int | None
         raise MissingExtraError("topics", "train")
     held = Store(store)
     table = suiting_table(held, extractor, {"vectors of texts": _is_of_texts}, remedy="-x text_embedding")
-    source = bound_in(held.spec(table) or {})["text"]
+    source = bound_in(held.spec(table) or {}).get("text")
+    if source is None:
+        raise UsageError(f"{held.url}/{features_of(table)} has no vectors of texts; extract -x text_embedding")
     texts: dict[str, str] = {}
     ids: list[str] = []
     vectors: list[Floats] = []
@@ -122,8 +125,14 @@ def group(vectors: Floats, count: int | None) -> tuple[npt.NDArray[np.int64], Fl
         return np.asarray(KMeans(number, n_init=10, random_state=0).fit_predict(vectors), np.int64)
 
     if count is None:
-        tried = [parted(number) for number in range(2, min(MOST_TOPICS, len(vectors) // CLIPS_A_TOPIC) + 1)]
-        groups = max(tried, key=lambda some: float(silhouette_score(vectors, some, metric="cosine")))
+        most = min(MOST_TOPICS, len(vectors) // CLIPS_A_TOPIC, len(np.unique(vectors, axis=0)))
+        # texts that are all alike are one topic
+        tried = [parted(number) for number in range(2, most + 1)] or [np.zeros(len(vectors), np.int64)]
+        groups = (
+            tried[0]
+            if len(tried) == 1
+            else max(tried, key=lambda some: float(silhouette_score(vectors, some, metric="cosine")))
+        )
     else:
         groups = parted(count) if count > 1 else np.zeros(len(vectors), np.int64)
     centres = np.stack([vectors[groups == number].mean(axis=0) for number in range(int(groups.max()) + 1)])
