@@ -43,17 +43,13 @@ class _RayError(Exception):
 class _Pool:
     """The pool for CPUs: one worker, in this process."""
 
-    def __init__(
-        self,
-        placement: Any,
-        store_url: str,
-        extractors: Mapping[str, Any],
-        bound: Mapping[str, Any],
-        staff: Any,
-        **options: Any,
-    ) -> None:
-        self._held = (store_url, dict(extractors), dict(bound))
-        self.stood, self.lost = True, 0
+    stood = True
+    lost = nodes_lost = 0
+
+    def __init__(self, store_url: str, cluster: Any, **options: Any) -> None:
+        from vidray.pipeline import pool
+
+        self._worker = pool._Worker(store_url)
 
     def __enter__(self) -> _Pool:
         return self
@@ -64,12 +60,17 @@ class _Pool:
     def close(self) -> None:
         """Nothing is held but memory."""
 
+    def equip(self, extractors: Mapping[str, Any], bound: Mapping[str, Any], memory_bytes: int) -> None:
+        """Have the worker hold these."""
+        trouble = self._worker.hold(extractors, bound)
+        if trouble is not None:
+            raise trouble.error
+
     def receipts(self, tasks: Sequence[Any]) -> Iterator[Any]:
         from vidray.pipeline import pool
 
-        worker = pool._Worker(*self._held)
         for task in tasks:
-            for found in worker.work(task):
+            for found in self._worker.work(task):
                 if isinstance(found, pool.Trouble):
                     raise found.error
                 yield found
