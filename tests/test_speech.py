@@ -16,12 +16,12 @@ import pytest
 from filling import filled
 from packaged_whisper import whisper_folder
 from speech import write_wav
-from spoken import ASTERISK, RATE, Floats, librivox, not_speech, plain, read_wav, silence
+from spoken import ASTERISK, RATE, Floats, film_music, librivox, not_speech, pink_noise, plain, read_wav, silence
 
 from vidray.extractors import resolve
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.speech.moonshine import MoonshineText
-from vidray.extractors.speech.transcribing import Written, why_invented
+from vidray.extractors.speech.transcribing import SURE_SHARE, Written, why_invented
 from vidray.extractors.speech.transcript import Transcript
 from vidray.extractors.speech.voice_activity import VoiceActivity
 from vidray.extractors.speech.whisper import Whisper, _languages, _pipeline, _written
@@ -165,7 +165,37 @@ def test_where_nobody_speaks_nothing_is_kept_as_said(kind: str):
 )
 def test_what_a_network_invented_is_flagged(text: str, length_s: float, likelihood: float, reason: str | None):
     written = Written(text=text, language="en", language_score=1.0, avg_logprob=likelihood)
-    assert why_invented(written, length_s) == reason
+    assert why_invented(written, length_s, sure_share=1.0) == reason
+
+
+@pytest.mark.parametrize("sure_share", [0.0, 0.49, 0.5, 1.0])
+def test_what_is_written_where_voice_activity_is_not_sure_is_flagged(sure_share: float):
+    written = Written(text="And then he went home.", language="en", language_score=1.0, avg_logprob=-0.1)
+    assert why_invented(written, 2.0, sure_share) == ("no speech" if sure_share < SURE_SHARE else None)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.2])
+def test_nothing_is_kept_as_said_of_film_music_that_is_taken_for_speech(gain: float):
+    samples = np.float32(gain) * np.resize(film_music(), 20 * RATE)
+    extractor = MoonshineText()
+    row = extractor.load("cpu")(cut(samples, even(samples, 10.0), extractor))
+    texts = [segment for clip in row["segments"] for segment in clip if segment["text"]]
+    assert texts
+    assert all(segment["invented"] for segment in texts)
+    assert row["text"] == [""] * len(row["text"])
+
+
+@pytest.mark.parametrize("noise_db", [None, 5.0])
+def test_voice_activity_is_sure_of_what_is_said(noise_db: float | None):
+    joined = np.concatenate([part for samples, _ in librivox() for part in (samples, silence(1.0))])
+    if noise_db is not None:
+        noise = pink_noise(len(joined))
+        joined = joined + noise * np.std(joined) * np.float32(10 ** (-noise_db / 20))
+    heard = [one for clip in segments_of(cut(joined, even(joined, 10.0)), network()) for one in clip.segments]
+    assert heard
+    assert all(one.sure_share >= SURE_SHARE for one in heard)
+    whole = [one for clip in segments_of(cut(joined, even(joined, 1000.0)), network()) for one in clip.segments]
+    assert heard == whole
 
 
 def test_pieces_of_two_byte_lengths_are_read():

@@ -27,11 +27,9 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
-import av
 from filling import filled
-from media_files import packaged
 from speech import write_wav
-from spoken import ASTERISK, RATE, Floats, librivox, not_speech, plain, read_wav, silence
+from spoken import ASTERISK, RATE, Floats, film_music, librivox, not_speech, plain, read_wav, silence
 
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.speech import transcribing, whisper
@@ -50,7 +48,7 @@ def recording(length_s: float, seed: int = 5) -> tuple[Floats, list[tuple[float,
     """The samples, and (start_s, end_s, text) of each part whose words are known."""
     random = np.random.default_rng(seed)
     prompts = [*_prompts()]
-    noises = [bunny(), *(not_speech(kind, 8.0) for kind in ("music", "wind", "engine"))]
+    noises = [film_music(), *(not_speech(kind, 8.0) for kind in ("music", "wind", "engine"))]
     parts: list[Floats] = []
     known: list[tuple[float, float, str]] = []
     number, held = 0, 0
@@ -79,14 +77,6 @@ def _prompts() -> list[Floats]:
             samples, rate = read_wav(path)
             found.append(torchaudio.functional.resample(torch.from_numpy(samples), rate, RATE).numpy()[: 12 * RATE])
     return [found[place] for place in np.random.default_rng(0).permutation(len(found))]
-
-
-def bunny() -> Floats:
-    """The music of a film."""
-    resampler = av.AudioResampler("flt", "mono", RATE)
-    with av.open(str(packaged("bigbuckbunny.mp4"))) as container:
-        parts = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return np.concatenate(parts)
 
 
 def uneven(folder: Path, wav: Path, length_s: float) -> Path:

@@ -8,8 +8,9 @@ what lies further back. A segment is at most 30 s long, which is what speech to 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ SPEECH_AT = 0.5
 """Speech begins where the probability reaches this: `threshold` of Silero's `get_speech_timestamps`."""
 SPEECH_UNTIL = 0.35
 """Speech goes on until the probability falls below this: its `neg_threshold`, 0.15 less."""
+SURE_AT = 0.9
+"""A step that reaches this is surely speech. Of music that is taken for speech few steps do (docs/speech.md)."""
 SHORTEST_SPEECH = 8
 """Steps of the shortest speech, 0.256 s: its `min_speech_duration_ms` of 250."""
 SHORTEST_PAUSE = 16
@@ -56,10 +59,12 @@ class Segment:
         end_s: At most 30 s later.
         goes_on: Whether it is longer speech that was parted here: the next segment begins where this one ends.
         went_on: Whether it was parted at its start.
+        sure_share: How many of its steps reach `SURE_AT`, in [0, 1].
     """
 
     start_s: float
     end_s: float
+    sure_share: float
     goes_on: bool = False
     went_on: bool = False
 
@@ -100,11 +105,13 @@ class Stretch:
     Attributes:
         first: The number of its first step.
         is_speech: bool (N,).
+        is_sure: bool (N,), whether they reach `SURE_AT`.
         quietest: The number of the step at which longer speech is parted.
     """
 
     first: int
     is_speech: Flags
+    is_sure: Flags
     quietest: int
 
 
@@ -134,12 +141,13 @@ def _stretch(number: int, audio: AudioSamples, speech: SpeechFn) -> Stretch:
     warm = max(0, first - WARM_UP)
     samples, held = _cut(audio, warm * STEP - CONTEXT, stop * STEP)
     steps = min(stop, max(first, -(-held // STEP)))  # of what is cut short at the video's end, the begun step too
-    is_speech = _with_hysteresis(speech(samples[: CONTEXT + (steps - warm) * STEP]))[first - warm :]
+    probabilities = speech(samples[: CONTEXT + (steps - warm) * STEP])
     energies = np.square(samples[CONTEXT + (first - warm) * STEP :].reshape(-1, STEP), dtype=np.float64).mean(axis=1)
     around = np.convolve(energies, np.ones(QUIET_STEPS), "valid")
     return Stretch(
         first=first,
-        is_speech=is_speech,
+        is_speech=_with_hysteresis(probabilities)[first - warm :],
+        is_sure=probabilities[first - warm :] >= SURE_AT,
         quietest=first + int(np.argmin(around)) + QUIET_STEPS // 2,
     )
 
@@ -166,9 +174,20 @@ def _with_hysteresis(probabilities: npt.NDArray[np.float32]) -> Flags:
 def _heard(item: ClipInput, stretches: Sequence[Stretch]) -> Heard:
     first = stretches[0].first
     is_speech = np.concatenate([stretch.is_speech for stretch in stretches])
+    is_sure = np.concatenate([stretch.is_sure for stretch in stretches])
     spoken = [(first + low, first + high) for low, high in _joined(is_speech)]
     parts_at = [stretch.quietest for stretch in stretches]
-    segments = [segment for low, high in spoken for segment in _parted(low, high, parts_at)]
+    segments = [
+        Segment(
+            start_s=start * STEP_S,
+            end_s=stop * STEP_S,
+            sure_share=float(is_sure[start - first : stop - first].mean()),
+            went_on=start > low,
+            goes_on=stop < high,
+        )
+        for low, high in spoken
+        for start, stop in pairwise(_edges(low, high, parts_at))
+    ]
     start_s, end_s = item.clip.start_s, item.clip.end_s
     spans = ((max(start_s, low * STEP_S), min(end_s, high * STEP_S)) for low, high in spoken)
     share = sum(high - low for low, high in spans if high > low) / (end_s - start_s)
@@ -198,13 +217,7 @@ def _runs(flags: Flags) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _parted(low: int, high: int, parts_at: Sequence[int]) -> Iterator[Segment]:
+def _edges(low: int, high: int, parts_at: Sequence[int]) -> list[int]:
+    """Where what is spoken begins, is parted, and ends."""
     is_long = (high - low) * STEP_S > LONGEST_S
-    edges = [low, *(place for place in parts_at if is_long and low < place < high), high]
-    for number in range(len(edges) - 1):
-        yield Segment(
-            start_s=edges[number] * STEP_S,
-            end_s=edges[number + 1] * STEP_S,
-            went_on=number > 0,
-            goes_on=number < len(edges) - 2,
-        )
+    return [low, *(place for place in parts_at if is_long and low < place < high), high]

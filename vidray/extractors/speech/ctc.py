@@ -65,7 +65,7 @@ class CtcText:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def brings(self) -> tuple[str, ...]:

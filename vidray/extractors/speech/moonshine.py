@@ -40,7 +40,7 @@ class MoonshineText:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def brings(self) -> tuple[str, ...]:

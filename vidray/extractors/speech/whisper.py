@@ -55,7 +55,7 @@ class Whisper:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def brings(self) -> tuple[str, ...]:
