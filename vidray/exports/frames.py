@@ -68,8 +68,8 @@ def export_frames(
         to: Lossless, or small.
 
     Raises:
-        UsageError: There are no clips, or no such clip or step, the time is outside of it, DuckDB refuses the filter, or
-            a clip's id cannot name a file.
+        UsageError: There are no clips, or no such clip or step, the time is outside of it, DuckDB refuses the filter,
+            or a clip's id cannot name a file.
         StoreError: A table cannot be read.
         OSError: A file cannot be written.
     """
