@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pyarrow as pa
 import pytest
 from filling import filled
 from hypothesis import given
@@ -15,7 +16,7 @@ from speech import write_wav
 from test_words import SAID, Said, Written
 
 from vidray.errors import UsageError
-from vidray.exports.cues import LINE_CHARACTERS, LINES, LONGEST_S, Cue, Word, cues_of, spread, srt, vtt
+from vidray.exports.cues import LINE_CHARACTERS, LINES, LONGEST_S, Cue, Word, cues_of, spread, srt, video_names, vtt
 from vidray.exports.export import export
 from vidray.planning import FixedStride
 from vidray.store import Store
@@ -89,3 +90,13 @@ def test_a_file_a_video(store: Store, tmp_path: Path):
 def test_what_holds_no_words_is_refused(store: Store, tmp_path: Path):
     with pytest.raises(UsageError, match="clips has no segments of speech and no lines on screen"):
         export(store.url, "clips", tmp_path / "x", to="vtt")
+
+
+def test_the_name_of_a_file_is_no_path_whatever_a_store_calls_its_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [{"video_id": f"/../../escaped{place}", "uri": f"/{place}/a.mp4"} for place in range(2)]
+    monkeypatch.setattr(Store, "parts", lambda self, table: [0])
+    monkeypatch.setattr(Store, "read", lambda self, table, part, columns: pa.Table.from_pylist(rows))
+    with pytest.raises(UsageError, match="ids must be of letters and digits"):
+        video_names(Store(str(tmp_path)))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from filling import filled
 from PIL import Image
@@ -14,6 +15,7 @@ from vidray.cli import main
 from vidray.errors import UsageError
 from vidray.exports.frames import export_frames
 from vidray.planning import FixedStride
+from vidray.store import Store
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
 
 FPS = 25
@@ -95,3 +97,27 @@ def test_a_file_that_is_gone_is_said(store, tmp_path):
     assert summary.images == 2
     assert len(summary.failed) == 2
     assert clip["uri"] in summary.failed[0]
+
+
+def test_a_store_without_clips_is_said(tmp_path):
+    store = Store(str(tmp_path / "store"))
+    (tmp_path / "store").mkdir()
+    with pytest.raises(UsageError, match="no vidray store there"):
+        export_frames(store.url, tmp_path / "out", where="true")
+    store.write_config(FixedStride(2.0).config)
+    with pytest.raises(UsageError, match="there are no clips yet"):
+        export_frames(store.url, tmp_path / "out", where="true")
+
+
+def test_no_file_is_written_outside_of_the_folder(store, tmp_path, monkeypatch):
+    """A clip's id is as a store has it, and a store may be a stranger's."""
+    read = Store.read
+
+    def strange(self, table, part, columns=None):
+        rows = read(self, table, part, columns)
+        return rows.set_column(0, "clip_id", pa.array([f"../escaped{place}" for place in range(len(rows))]))
+
+    monkeypatch.setattr(Store, "read", strange)
+    with pytest.raises(UsageError, match=r"ids must be of letters and digits"):
+        export_frames(store.url, tmp_path / "out", clip="../escaped0")
+    assert not list(tmp_path.rglob("*escaped*"))

@@ -190,6 +190,14 @@ def test_it_keeps_the_contract():
 def test_the_step_is_that_of_the_frames_though_some_show_nothing():
     assert step_of([0, 0.2, 0.4, 3.0, 3.2, 9.0]) == pytest.approx(0.2)
     assert step_of([1.0]) == 0.5
+    assert step_of([1.0, 1.5, 40.0]) == 0.5
+    assert step_of([0.0, 40.0, 90.0]) == 2.0
+
+
+def test_a_track_ends_with_the_last_frame_that_shows_it_though_the_next_one_is_far():
+    seen = [box(t, 0.5) for t in (1.0, 1.5, 40.0)]
+    _, tracks = Tracks().tracked(clips_of(seen, length_s=10, seconds=50))
+    assert [(track.start_s, track.end_s) for track in tracks] == [(1.0, 2.0)]
 
 
 @pytest.mark.parametrize(

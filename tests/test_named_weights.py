@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from vidray.errors import UsageError, WeightsError
-from vidray.extractors import describe, resolve, restore
+from vidray.extractors import describe, named_weights, resolve, restore
 
 
 def spec_of(origin: str, **settings: object) -> dict:
@@ -72,3 +72,51 @@ def test_no_model_of_a_hub_is_fetched_for_a_store(tmp_path):
     (folder / "model.bin").write_bytes(b"weights")
     assert restore(describe(resolve(f"whisper?size={folder}"))) == resolve(f"whisper?size={folder}")
     assert restore(describe(resolve("whisper?size=tiny"))) == resolve("whisper?size=tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "file"),
+    [
+        ("sentiment", "model", "model.safetensors"),
+        ("text_embedding", "model", "1_Pooling/config.json"),
+        ("whisper", "size", "model.bin"),
+        ("moonshine", "folder", "tokenizer.bin"),
+    ],
+)
+def test_no_special_file_of_a_folder_is_opened(tmp_path, name, option, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).symlink_to("/dev/zero")
+    spec = {**spec_of(name), "settings": {option: str(tmp_path)}}
+    with pytest.raises(WeightsError, match=f"{file}, which the store names, are no regular file"):
+        restore(spec)
+
+
+def test_a_folder_without_a_slash_is_looked_at_too(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    os.mkfifo(tmp_path / "mine" / "model.bin")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="are no regular file"):
+        restore({**spec_of("whisper"), "settings": {"size": "mine"}})
+
+
+def test_a_whole_disk_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(named_weights, "MOST_FILES", 2)
+    for name in "abc":
+        (tmp_path / name).touch()
+    with pytest.raises(WeightsError, match="has more than 2 files"):
+        restore({**spec_of("whisper"), "settings": {"size": str(tmp_path)}})
+
+
+def test_the_file_beside_a_graph_is_looked_at_and_known(tmp_path):
+    (tmp_path / "mine.pb").write_bytes(b"graph")
+    (tmp_path / "mine.pbtxt").write_bytes(b"layers")
+    extractor = resolve(f"ssd@{tmp_path}/mine.pb")
+    spec = describe(extractor)
+    assert restore(spec) == extractor
+    (tmp_path / "mine.pbtxt").write_bytes(b"others")
+    with pytest.raises(WeightsError, match="are not those that made the table"):
+        restore(spec)
+    (tmp_path / "mine.pbtxt").unlink()
+    (tmp_path / "mine.pbtxt").symlink_to("/dev/zero")
+    with pytest.raises(WeightsError, match="are no regular file"):
+        restore(spec)

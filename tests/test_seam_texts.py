@@ -17,10 +17,11 @@ from vidray.errors import UsageError
 from vidray.extractors import describe, resolve
 from vidray.extractors.speech.moonshine import MoonshineText
 from vidray.extractors.speech.transcript import Transcript
+from vidray.extractors.text.language import Language
 from vidray.extractors.text.ocr import Ocr
 from vidray.extractors.text.sentiment import Sentiment
 from vidray.media import Audio, ClipInput
-from vidray.pipeline.levels import bind
+from vidray.pipeline.levels import bind, with_missing
 from vidray.planning import FixedStride
 from vidray.store import Store
 from vidray.store.verification import verify
@@ -86,3 +87,27 @@ def test_a_column_that_a_table_lacks_is_passed_as_none(tmp_path: Path):
     assert verify(store.url).is_whole
     assert describe(Sentiment())["inputs"]["text"]["optional"] == ["language", "segments", "lines", "words"]
     assert "optional" not in describe(Transcript())["inputs"]["speech"]
+
+
+@pytest.mark.parametrize("of", ["vidray_evil:Thing", "ssd@http://127.0.0.1:9/w.pb", "ssd"])
+def test_nothing_that_a_strangers_table_is_of_is_imported_or_fetched(of: str, tmp_path: Path, monkeypatch: Any):
+    """New clips need the table of an extractor that the store names; what it is made from is not there."""
+    (tmp_path / "vidray_evil.py").write_text("from pathlib import Path\nPath('proof').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+    write_wav(tmp_path / "corpus" / "a.wav", silence(1.0), sample_rate=16_000)
+    store = filled(tmp_path / "store", tmp_path / "corpus", {}, FixedStride(2.0))
+    store.write_spec("language-x", describe(Language(of=of)))
+    bindings = bind(store, {"t": resolve("text_embedding?of=language-x")}, lambda line: None)
+    assert bindings.borrowed == ("language-x",)
+    with pytest.raises(UsageError, match=r"features/language-x was made from '.*', which is no table there"):
+        with_missing(store, bindings, lambda line: None)
+    assert not (tmp_path / "proof").exists()
+
+
+def test_the_name_of_a_table_is_never_read_as_an_option(tmp_path: Path):
+    """What a speech to text brings is made from its table, whatever that is called."""
+    store = Store(str(tmp_path / "store"))
+    store.write_spec("transcript", describe(Transcript(of="other")))
+    found = bind(store, {"os%3Apath&start_s=1": MoonshineText()}, lambda line: None)
+    assert [one.of for one in found.extractors.values() if isinstance(one, Transcript)] == ["os%3Apath&start_s=1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,34 @@ def test_a_store_names_folders_of_models_alone(tmp_path: Path):
         restore(spec)
     with pytest.raises(WeightsError, match="cannot be loaded"):
         Sentiment(model=str(tmp_path / "nothing")).load("cpu")
+
+
+def test_no_code_of_a_model_is_run_and_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = Path(classifier_folder(tmp_path / "model", ("negative", "positive")))
+    config = json.loads((folder / "config.json").read_text())
+    named = {"AutoConfig": "own.Own", "AutoModelForSequenceClassification": "own.Model"}
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": named}))
+    (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'proof')!r}).touch()\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        Sentiment(model=str(folder)).load("cpu")
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_hubs_model_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for commit in ("a" * 40, "b" * 40):
+        held = tmp_path / "models--someone--model"
+        for name, content in ((f"snapshots/{commit}/config.json", "{}"), ("refs/main", commit)):
+            (held / name).parent.mkdir(parents=True, exist_ok=True)
+            (held / name).write_text(content)
+        weights = describe(Sentiment(model="someone/model"))["weights"]
+        assert weights == {"source": "someone/model", "sha256": None, "commit": commit}
+    with pytest.raises(WeightsError, match="is no folder, and no hub gives it"):
+        describe(Sentiment(model="someone/else"))
 
 
 @pytest.mark.parametrize(

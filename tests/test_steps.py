@@ -15,7 +15,7 @@ import spoken
 from vidray.errors import SpecMismatchError, UsageError
 from vidray.extractors import resolve
 from vidray.extractors.quality import SAMPLE_RATE, Quality
-from vidray.extractors.spec import describe, restore
+from vidray.extractors.spec import describe, misshapen, restore
 from vidray.extractors.with_steps import WithSteps, with_steps
 from vidray.media import Audio, AudioSamples, FrameRate, RawFrames, Resize, record_of, span_read, with_context
 from vidray.steps import improved, names, step_from, steps_of, text_of
@@ -113,6 +113,8 @@ def test_the_order_named_is_the_order_taken_and_options_are_kept():
         ("quality?audio=loudness:db=3", "loudness has no option 'db'; it has lufs"),
         ("quality?audio=loudness:lufs=3", "lufs must be > -70 and <= 0, got 3"),
         ("quality?frames=noise:sigma=much", "must be a number, got 'much'"),
+        ("quality?noise_db=nan", "db must be >= -150 and <= 150, got nan"),
+        ("quality?noise_db=-inf", "db must be >= -150 and <= 150, got -inf"),
         ("efficientnet_lite0?audio=loudness", "efficientnet_lite0 has no audio"),
         ("efficientnet_lite0?frames=enlarge", "changes the size of frames, which the extractor itself sets"),
     ],
@@ -138,6 +140,21 @@ def test_a_spec_says_its_steps_and_gives_them_back():
     assert pickle.loads(pickle.dumps(better)) == better
     assert isinstance(better, WithSteps)
     assert better.fps == 1
+
+
+@pytest.mark.parametrize("steps", [["x"], 3, "light", {"step": "light"}])
+def test_steps_that_are_none_are_no_spec(steps):
+    spec = describe(resolve("quality"))
+    spec["inputs"]["frames"]["steps"] = steps
+    assert "the steps of the input frames must be a list of objects" in str(misshapen(spec))
+
+
+@pytest.mark.parametrize("record", ["x", None, {"step": "light", "target": "x"}, {"step": "polish"}, {"step": 3}])
+def test_a_damaged_step_is_said(record):
+    with pytest.raises(SpecMismatchError, match="which is not known"):
+        step_from("frames", record)
+    with pytest.raises(SpecMismatchError, match="there are none"):
+        step_from("smells", {"step": "light"})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ words are taken to be spread evenly over it by their letters.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vidray.errors import UsageError
-from vidray.exports.protocol import ExportSummary, Format
+from vidray.exports.protocol import ExportSummary, Format, in_file_name
 from vidray.extractors.text import timed as texts
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
@@ -32,8 +31,6 @@ LONGEST_S = 7.0
 """What a cue stands at most, by the same guide."""
 SHORTEST_S = 0.8
 """A cue stands so long where the next one leaves room: its shortest is 5/6 of a second."""
-
-_SENTENCE_END = re.compile(r"""[.!?…。？！]["'”’)\]]*$""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +119,9 @@ def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
 
 def _ends(group: Sequence[Word], word: Word) -> bool:
     is_late = word.end_s - group[0].start_s > LONGEST_S or word.start_s - group[-1].end_s >= PAUSE_S
-    return is_late or bool(_SENTENCE_END.search(group[-1].word)) or _too_long([*(w.word for w in group), word.word])
+    return (
+        is_late or bool(texts.SENTENCE_END.search(group[-1].word)) or _too_long([*(w.word for w in group), word.word])
+    )
 
 
 def _too_long(words: Sequence[str]) -> bool:
@@ -234,7 +233,7 @@ def video_names(store: Store) -> Mapping[str, str]:
     counted: dict[str, int] = {}
     for stem in stems.values():
         counted[stem] = counted.get(stem, 0) + 1
-    return {key: stem if counted[stem] == 1 else f"{stem}.{key[:12]}" for key, stem in stems.items()}
+    return {key: stem if counted[stem] == 1 else f"{stem}.{in_file_name(key)[:12]}" for key, stem in stems.items()}
 
 
 FORMATS = tuple(

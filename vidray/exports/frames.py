@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidray.errors import DecodeError, UsageError
-from vidray.exports.protocol import writing
+from vidray.exports.protocol import in_file_name, writing
 from vidray.index.where import rows_where
 from vidray.media import TIME_SLACK_S, FrameRequest, RawFrames
 from vidray.sandbox import Sandbox
@@ -68,29 +68,31 @@ def export_frames(
         to: Lossless, or small.
 
     Raises:
-        UsageError: There is no such clip or step, the time is outside of it, or DuckDB refuses the filter.
+        UsageError: There are no clips, or no such clip or step, the time is outside of it, DuckDB refuses the filter,
+            or a clip's id cannot name a file.
         StoreError: A table cannot be read.
         OSError: A file cannot be written.
     """
     held, path = Store(store), place_of(path, "path")
-    held.check_there()
+    held.check_planned()
     if (clip is None) == (where is None):
         raise UsageError("frames are exported of one clip or of those of a filter: give one of --clip and --where")
     taken = steps_of("frames", steps)
     for step in taken:
         getattr(step, "settle", lambda: None)()
     rows = _clips(held, clip, where)
+    names = [in_file_name(row["clip_id"]) for row in rows]
     times_s = [_time(row, at_s) for row in rows]
     images, failed = 0, []
     with contextlib.closing(Sandbox()) as sandbox:
-        for row, time_s in zip(rows, times_s, strict=True):
+        for row, name, time_s in zip(rows, names, times_s, strict=True):
             frame = _frame(sandbox, row, time_s)
             if isinstance(frame, DecodeError):
                 failed.append(str(frame))
                 continue
             shown = {"": frame} if not taken else {"-before": frame, "-after": through(taken, frame)}
             for suffix, image in shown.items():
-                with writing(f"{path.rstrip('/')}/{row['clip_id']}-{time_s:.3f}{suffix}.{to}") as file:
+                with writing(f"{path.rstrip('/')}/{name}-{time_s:.3f}{suffix}.{to}") as file:
                     file.write(_encoded(image, to))
                 images += 1
     return FramesSummary(path=path, clips=len(rows), images=images, failed=tuple(failed))
@@ -98,7 +100,10 @@ def export_frames(
 
 def _clips(store: Store, clip: str | None, where: str | None) -> list[dict[str, Any]]:
     columns = [*IDENTITY.names]
-    rows = pa.concat_tables([store.read("clips", part, columns) for part in store.parts("clips")])
+    parts = [store.read("clips", part, columns) for part in store.parts("clips")]
+    if not parts:
+        raise UsageError(f"{store.url}: there are no clips yet; run vidray plan CORPUS STORE")
+    rows = pa.concat_tables(parts)
     if where is not None:
         # a filter sees all of the store's tables, whichever is named here
         table = next(iter(store.tables("features")), "none")

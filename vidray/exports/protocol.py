@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vidray.errors import UsageError
 from vidray.storage import STAGING, Folder
 from vidray.store import Store
 
@@ -64,3 +66,13 @@ def writing(path: str) -> Iterator[BinaryIO]:
 def first_columns(store: Store, table: str) -> set[str]:
     """The columns of a table's first part."""
     return set(store.columns(table, store.parts(table)[0]))
+
+
+def in_file_name(identity: str) -> str:
+    """An id of a store as a part of a file's name. Raises UsageError where it is none that vidray gives.
+
+    A store may be a stranger's: an id with a slash in it would write outside of the folder that was named.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", identity):
+        raise UsageError(f"ids must be of letters and digits to name files, got {identity!r}; see vidray verify STORE")
+    return identity

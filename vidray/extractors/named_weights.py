@@ -18,8 +18,12 @@ WEIGHTS_BYTES_MAX = 64 << 30
 SYSTEM_FOLDERS = ("/dev/", "/proc/", "/sys/")
 """What lies there is made up as it is read."""
 
-FOLDER_OPTIONS = ("model", "size")
-"""Options that name a model's folder, or a hub's model; a `size` without a slash is one of the few that are known."""
+FOLDER_OPTIONS = ("model", "size", "folder")
+"""Options that name a model's folder, or a hub's model; a `size` without a slash is one of the few that are known,
+unless there is such a folder."""
+
+MOST_FILES = 1000
+"""No folder of a model has more: a folder of anything else is not looked through file by file."""
 
 STOOD_FOR = ("model", "bundle", "weights")
 """Fields that an extractor's name stands for: among a store's settings they would be a second name."""
@@ -45,11 +49,14 @@ def check_named_weights(origin: str, settings: Mapping[str, Any]) -> None:
     for option in FOLDER_OPTIONS:
         model = settings.get(option)
         is_given = found is not None and option not in stood_for and isinstance(model, str)
-        if is_given and (option == "model" or "/" in model):
+        if is_given and (option != "size" or "/" in model or os.path.exists(model)):
             _check_folder(name, option, model)
     for place in (weights if at else None, settings.get("weights")):
         if isinstance(place, str):
             _check_place(name, place)
+            beside = getattr(found[0], "beside", None) if found is not None else None
+            if beside is not None:
+                _check_place(name, beside(place))
 
 
 def _check_place(name: str, weights: str) -> None:
@@ -63,11 +70,21 @@ def _check_place(name: str, weights: str) -> None:
 
 
 def _check_folder(name: str, option: str, model: str) -> None:
-    if not os.path.isdir(model) or os.path.realpath(model).startswith(SYSTEM_FOLDERS):
+    if not os.path.isdir(model) or f"{os.path.realpath(model)}/".startswith(SYSTEM_FOLDERS):
         raise UsageError(
             f"the table was made by {name} with the model {model}, which is no folder of this machine, and nothing is "
             f"fetched because a store says so: name it yourself with -x '{name}?{option}={model}'"
         )
+    files = _files(model)
+    if len(files) > MOST_FILES:
+        raise WeightsError(f"{model}, which the store names, has more than {MOST_FILES} files, as no model does")
+    for file in files:
+        _check_file(file)
+
+
+def _files(model: str) -> list[str]:
+    """The files of a folder and of the folders in it, which is as deep as models are read."""
+    return [str(path) for pattern in ("*", "*/*") for path in sorted(Path(model).glob(pattern)) if not path.is_dir()]
 
 
 def _check_file(weights: str) -> None:

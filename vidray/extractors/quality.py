@@ -19,12 +19,11 @@ from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import Audio, AudioSamples, ClipInput, FrameRate, Frames, Resize, Sampling
 from vidray.models.batching import check_fps
 from vidray.steps.audio.bs1770 import loudness
+from vidray.steps.frames.bt709 import LUMA
 
 NAME = "quality"
 SAMPLE_RATE = 48_000
 RESIZE = Resize(size=256)
-
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 BLACK_LUMA = 0.10
 BLACK_PIXELS = 0.98

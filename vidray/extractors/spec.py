@@ -21,8 +21,6 @@ from vidray.storage import is_local
 
 UNSPOKEN_FIELDS = ("memory_bytes",)
 """Fields of any extractor that change nothing in its table."""
-LATER = {"later": True}
-"""Metadata of a field that an extractor was given after tables had been made: its default is not written down."""
 BOUND = ("table", "spec_sha256")
 """What a spec says of an input besides what the extractor asks for: which table it was given."""
 
@@ -108,6 +106,9 @@ def misshapen(spec: Mapping[str, Any]) -> str | None:
             return f"the input {name} must be an object with a modality, got {json.dumps(record)[:80]}"
         if not isinstance(record.get("table"), str | None):
             return f"the table of the input {name} must be a name, got {json.dumps(record['table'])[:80]}"
+        steps = record.get("steps")
+        if steps is not None and not (isinstance(steps, list) and all(isinstance(step, Mapping) for step in steps)):
+            return f"the steps of the input {name} must be a list of objects, got {json.dumps(steps)[:80]}"
     return None
 
 
@@ -193,9 +194,7 @@ def _settings(extractor: Any, *, leave_out: tuple[str, ...]) -> dict[str, object
         return None
     leave_out += UNSPOKEN_FIELDS
     fields = [field for field in dataclasses.fields(extractor) if field.init and field.name not in leave_out]
-    values = {field.name: getattr(extractor, field.name) for field in fields}
-    unsaid = {field.name for field in fields if field.metadata.get("later") and values[field.name] == field.default}
-    return {name: _plain(value) for name, value in values.items() if name not in unsaid}
+    return {field.name: _plain(getattr(extractor, field.name)) for field in fields}
 
 
 def _plain(value: Any) -> object:

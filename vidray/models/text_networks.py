@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,18 +29,34 @@ Floats = npt.NDArray[np.float64]
 
 
 def folder_record(model: str) -> dict[str, str | None]:
-    """What `_spec.json` keeps of a model: where it is from, and a hash of a folder's files; None of a hub's name.
+    """What `_spec.json` keeps of a model: where it is from, and a hash of a folder's files, or a hub's commit.
 
-    Raises WeightsError where a folder has no weights.
+    Asks the hub, or the cache where the hub is out of reach.
+
+    Raises:
+        MissingExtraError: The extra `transformers` is not installed, for a hub's name.
+        WeightsError: A folder has no weights, or there is no such model.
     """
     folder = Path(model)
     if not folder.is_dir():
-        return {"source": model, "sha256": None}
+        return {"source": model, "sha256": None, "commit": _hub_commit(model)}
     if not any(folder.glob(WEIGHTS)):
         raise WeightsError(f"{model} has no {WEIGHTS}: save the model with save_pretrained(safe_serialization=True)")
     files = sorted({file for pattern in DECIDING for file in folder.glob(pattern)})
     known = "".join(f"{file.name} {sha256_of(str(file))}\n" for file in files)
     return {"source": model, "sha256": hashlib.sha256(known.encode()).hexdigest()}
+
+
+def _hub_commit(model: str) -> str:
+    """The commit that a name on a hub stands for today: the folder of the cache that its configuration is in."""
+    if find_spec("huggingface_hub") is None:
+        raise MissingExtraError(f"the model '{model}'", EXTRA)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model, "config.json")).parent.name
+    except (OSError, ValueError, RuntimeError) as e:
+        raise WeightsError(f"the model '{model}' is no folder, and no hub gives it: {one_line(e)}") from e
 
 
 def load_pretrained(model: str, kind: str, *, what: str, device: str) -> tuple[Any, Any]:
@@ -61,10 +78,12 @@ def load_pretrained(model: str, kind: str, *, what: str, device: str) -> tuple[A
     import transformers
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+        # None, the library's default, asks at a terminal whether a model's code may run
+        safe = {"trust_remote_code": False, "local_files_only": os.path.isdir(model)}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model, **safe)
         builder = getattr(transformers, kind)
         network, loading = builder.from_pretrained(
-            model, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            model, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safe
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as e:
         raise WeightsError(f"{what}: the model '{model}' cannot be loaded: {one_line(e)}") from e

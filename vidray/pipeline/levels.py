@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from vidray.errors import UsageError
 from vidray.extractors import describe, inventory, resolve, slug
@@ -39,8 +40,16 @@ class Bindings:
         return levels(self.bound)
 
 
-def bind(store: Store, extractors: Mapping[str, Extractor], say: Callable[[str], None]) -> Bindings:
+def bind(
+    store: Store, extractors: Mapping[str, Extractor], say: Callable[[str], None], *, restored: Collection[str] = ()
+) -> Bindings:
     """Find the table of every input that is a table, and add the extractors that are lacking.
+
+    Args:
+        store: Where the tables are.
+        extractors: By table.
+        say: Is told what is added.
+        restored: Tables whose extractors are as the store says: what such a one names is never imported nor fetched.
 
     Raises:
         UsageError: No table has the columns of an input, or several have; or a table would have a column that every
@@ -57,6 +66,8 @@ def bind(store: Store, extractors: Mapping[str, Extractor], say: Callable[[str],
         for name, wanted in columns_of(held[table]).items():
             source = _table(store, held, table, name, wanted)
             if source is None:
+                if table in restored:
+                    _check_named(store, table, wanted)
                 source, extractor = _added(held[table], wanted)
                 say(f"{table} needs {source}, which is extracted too")
                 held[source] = extractor
@@ -79,7 +90,7 @@ def _brought(store: Store, extractors: Mapping[str, Extractor], say: Callable[[s
         spec = store.spec(slug(plain.name))
         is_alone = spec is None and [other for other, _ in brought].count(name) == 1
         is_its = spec is not None and table in bound_in(current(spec)).values()
-        extractor = plain if is_alone or is_its else resolve(f"{name}?of={table}")
+        extractor = plain if is_alone or is_its else resolve(f"{name}?of={quote(table, safe='')}")
         found[slug(extractor.name)] = extractor
         if store.spec(slug(extractor.name)) is None:
             say(f"{table} brings {slug(extractor.name)}, which is extracted too")
@@ -97,7 +108,7 @@ def with_missing(store: Store, bindings: Bindings, say: Callable[[str], None]) -
         return bindings
     added = {table: restore(store.spec(table) or {}) for table in lacking}
     say(f"new clips need {', '.join(lacking)} first, which are extracted too")
-    return bind(store, {**added, **bindings.extractors}, say)
+    return bind(store, {**added, **bindings.extractors}, say, restored=added.keys() - bindings.extractors.keys())
 
 
 def describe_all(store: Store, bindings: Bindings) -> dict[str, dict[str, Any]]:
@@ -140,6 +151,16 @@ def _stands_back(store: Store, held: Mapping[str, Extractor], table: str, choice
     maker = held.get(table) or (resolve(origin) if inventory.find(origin) is not None else None)
     brought = {slug(name) for name in getattr(maker, "brings", ())}
     return any(one in brought or one in {f"{name}-{table}" for name in brought} for one in choices)
+
+
+def _check_named(store: Store, table: str, wanted: Columns) -> None:
+    """Refuse to extract what a store alone names; what an extractor takes by default is a plain name of its code's."""
+    if wanted.table is not None or any(mark in (wanted.default or "") for mark in ":@?"):
+        name = wanted.table or wanted.default
+        raise UsageError(
+            f"{store.url}/{features_of(table)} was made from '{name}', which is no table there, and a store does not "
+            f"decide what is imported or fetched: name it yourself, with -x {name}"
+        )
 
 
 def _added(extractor: Extractor, wanted: Columns) -> tuple[str, Extractor]:

@@ -73,7 +73,7 @@ class ImprovedAudio:
     @property
     def record(self) -> dict[str, Any]:
         """As the sampling's own, with the steps."""
-        return {**record_of(self.sampling), "steps": [record_of_step(step) for step in self.steps]}
+        return _record(self.sampling, self.steps)
 
     def around(self, start_s: float, end_s: float) -> Span:
         """The span that is to be read for the steps to answer right in a span."""
@@ -147,7 +147,7 @@ class ImprovedFrames:
     @property
     def record(self) -> dict[str, Any]:
         """As the sampling's own, with the steps."""
-        return {**record_of(self.sampling), "steps": [record_of_step(step) for step in self.steps]}
+        return _record(self.sampling, self.steps)
 
     def request(self, start_s: float, end_s: float) -> Any:
         return self.sampling.request(start_s, end_s)
@@ -169,6 +169,10 @@ class ImprovedFrames:
 
     def _scaled(self, size: FrameSize) -> FrameSize:
         return size[0] * self._scale, size[1] * self._scale
+
+
+def _record(sampling: Sampling, steps: tuple[Step, ...]) -> dict[str, Any]:
+    return {**record_of(sampling), "steps": [record_of_step(step) for step in steps]}
 
 
 def _around(span: Span, step: Step) -> Span:

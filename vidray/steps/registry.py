@@ -60,10 +60,10 @@ def record_of_step(step: Step) -> dict[str, Any]:
 
 def step_from(modality: str, record: Mapping[str, Any]) -> Step:
     """The step that a spec tells of. Raises SpecMismatchError where there is no such step or option any more."""
-    options = {name: value for name, value in record.items() if name not in RECORDED}
     try:
+        options = {name: value for name, value in record.items() if name not in RECORDED}
         step: Step = _class(modality, str(record.get("step")))(**options)
-    except (TypeError, UsageError) as e:
+    except (AttributeError, TypeError, ValueError, UsageError) as e:
         raise SpecMismatchError(f"the table was made with {modality}={record}, which is not known: {e}") from e
     return step
 
@@ -82,8 +82,9 @@ def _typed(modality: str, text: str) -> Step:
 
 
 def _class(modality: str, name: str) -> Any:
-    if name not in STEPS[modality]:
-        raise UsageError(f"there is no step '{name}' for {modality}; there are {', '.join(names(modality))}")
+    if name not in STEPS.get(modality, ()):
+        known = ", ".join(names(modality)) if modality in STEPS else "none"
+        raise UsageError(f"there is no step '{name}' for {modality}; there are {known}")
     module, _, cls = STEPS[modality][name].partition(":")
     return getattr(import_module(module), cls)
 

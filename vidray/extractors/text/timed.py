@@ -16,7 +16,8 @@ from vidray.media import Clip, Columns
 OPTIONAL = ("language", "segments", "lines", "words")
 """Columns that say more of a text, where a table has them."""
 
-_SENTENCE_END = re.compile(r"""[.!?…。？！]["'”’)\]]*$""")
+SENTENCE_END = re.compile(r"""[.!?…。？！]["'”’)\]]*$""")
+"""How a word that ends a sentence ends."""
 _NO_END = re.compile(r"^(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No)\.$")
 """Abbreviations and initials, after which a sentence goes on."""
 MOST_WORDS = 60
@@ -152,7 +153,7 @@ def _groups(words: Sequence[str]) -> Iterator[list[str]]:
     group: list[str] = []
     for word in words:
         group.append(word)
-        is_end = _SENTENCE_END.search(word) is not None and _NO_END.match(word) is None
+        is_end = SENTENCE_END.search(word) is not None and _NO_END.match(word) is None
         if is_end or len(group) == MOST_WORDS:
             yield group
             group = []

@@ -7,6 +7,7 @@ built.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from vidray.extractors.vision.torchvision_detection import class_names
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
 from vidray.models.onnx import pinned_file
-from vidray.models.weights import file_record, packaged_file, read_file
+from vidray.models.weights import packaged_file, read_file, sha256_of
 
 NAME = "ssd"
 EXTRA = "detect"
@@ -89,11 +90,20 @@ class Ssd:
 
     @property
     def weights_record(self) -> Mapping[str, str]:
-        """Where the weights come from, and their sha256. Raises MissingExtraError or WeightsError."""
+        """Where the weights come from, and their sha256; of one's own, that of the sha256s of both files.
+
+        Raises MissingExtraError or WeightsError.
+        """
         if self.weights is not None:
-            return file_record(self.weights)
+            hashes = "".join(sha256_of(file) for file in (self.weights, self.beside(self.weights)))
+            return {"source": self.weights, "sha256": hashlib.sha256(hashes.encode()).hexdigest()}
         _files()
         return {"source": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": GRAPH_SHA256}
+
+    @staticmethod
+    def beside(weights: str) -> str:
+        """The file that is read with a graph."""
+        return f"{weights.removesuffix('.pb')}.pbtxt"
 
     def load(self, device: str) -> ExtractFn:
         """Build the network, on one core of the CPU. Raises MissingExtraError or WeightsError."""
@@ -125,7 +135,7 @@ def _boxes(
 def _network(weights: str | None) -> Callable[[npt.NDArray[np.uint8]], Rows]:
     """A function from uint8 frames (T, 300, 300, 3), RGB, to what the network says of them."""
     _check_opencv()
-    graph, layers = _files() if weights is None else (weights, f"{weights.removesuffix('.pb')}.pbtxt")
+    graph, layers = _files() if weights is None else (weights, Ssd.beside(weights))
     import cv2
 
     cv2.setNumThreads(1)

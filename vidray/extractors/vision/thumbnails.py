@@ -15,6 +15,7 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, Frames, FrameSpread, Resize
+from vidray.steps.frames.bt709 import LUMA
 
 NAME = "thumbnails"
 
@@ -24,9 +25,6 @@ TILE_SIDE = 160
 
 MOST_TILES = 25
 MOST_COLUMNS = 5
-
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
-"""ITU-R BT.709."""
 
 LEAST_CONTRAST = 8.0
 """Of luma in [0, 255]: a frame that is flatter, such as a black or white one, tells nothing of its clip."""

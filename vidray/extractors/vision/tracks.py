@@ -17,7 +17,7 @@ from vidray.extractors.protocol import ExtractFn, ModelInfo
 from vidray.extractors.vision.crowds import Crossing, Place, Sides, Track, crowd, into_region, over_line, parsed_sides
 from vidray.extractors.vision.regions import COUNTS_TYPE
 from vidray.media import TIME_SLACK_S, Clip, ClipInput, Columns
-from vidray.models.tracking import PACKAGE, PACKAGE_VERSION, BoxTracker, check_installed, is_installed
+from vidray.models.tracking import LOST_S, PACKAGE, PACKAGE_VERSION, BoxTracker, check_installed, is_installed
 
 NAME = "tracks"
 DEFAULT = "ssd"
@@ -94,7 +94,7 @@ class Tracks:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def inputs(self) -> Mapping[str, Columns]:
@@ -214,9 +214,9 @@ class Tracks:
 
 def step_of(times_s: Sequence[float]) -> float:
     """Seconds between frames, by the times at which something was seen: frames that show nothing are not among them,
-    so it is what a tenth of the distances stay below."""
+    so it is what a tenth of the distances do not exceed, and no more than something may be hidden for."""
     distances = np.diff(np.asarray(times_s, np.float64))
-    return float(np.quantile(distances, 0.1, method="higher")) if len(distances) else USUAL_STEP_S
+    return min(float(np.quantile(distances, 0.1, method="lower")), LOST_S) if len(distances) else USUAL_STEP_S
 
 
 def _frames(items: Sequence[ClipInput]) -> dict[float, list[Seen]]:

@@ -8,9 +8,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from vidray.errors import UsageError
 from vidray.media import AudioSamples
 from vidray.steps.protocol import AudioFn
 from vidray.steps.seeded import seeded
+
+MOST_DB = (-150.0, 150.0)
+"""Beyond, one of the two is all that float32 keeps of the sum."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Noise:
     db: float = 20.0
     color: Literal["pink", "white"] = "pink"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not MOST_DB[0] <= self.db <= MOST_DB[1]:
+            raise UsageError(f"noise: db must be >= {MOST_DB[0]:g} and <= {MOST_DB[1]:g}, got {self.db:g}")
 
     @property
     def name(self) -> str:

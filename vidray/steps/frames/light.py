@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import UsageError
+from vidray.steps.frames.bt709 import LUMA
 from vidray.steps.frames.opencv import EXTRA_WHAT, opencv, settle
 from vidray.steps.protocol import Frame, FrameFn
-
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
-"""Of ITU-R BT.709, as the extractor `quality` measures `brightness` and `contrast`."""
 
 WELL_EXPOSED = (0.36, 0.60)
 """Mean luma that is left alone: most frames of everyday videos were found between 0.38 and 0.55, a few near 0.3."""
