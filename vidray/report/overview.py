@@ -64,7 +64,7 @@ def corpus(store: Store, clips: Clips) -> dict[str, Any]:
     videos = pa.concat_tables(read, promote_options="permissive") if read else pa.table({n: [] for n in names})
     seconds = _floats(videos["duration_s"])
     sizes = zip(videos["width"].to_pylist(), videos["height"].to_pylist(), strict=True)
-    failed = sum(store.rows(PROBE_TABLE, part) for part in store.parts(PROBE_TABLE))
+    failed = store.count(PROBE_TABLE)
     return {
         "videos": videos.num_rows,
         "unreadable": failed,
@@ -86,18 +86,14 @@ def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def tables(store: Store) -> list[dict[str, Any]]:
     """What each extractor has done."""
-    clips = sum(store.rows("clips", part) for part in store.parts("clips"))
+    clips = store.count("clips")
     found = []
     for name in store.tables("features"):
-        done, failed = (_count(store, f"{kind}/{name}") for kind in ("features", "errors"))
+        done, failed = (store.count(f"{kind}/{name}") for kind in ("features", "errors"))
         missing = max(0, clips - done - failed)
         extractor = (store.spec(name) or {}).get("extractor", name)
         found.append({"name": name, "extractor": extractor, "done": done, "failed": failed, "missing": missing})
     return found
-
-
-def _count(store: Store, table: str) -> int:
-    return sum(store.rows(table, part) for part in store.parts(table))
 
 
 def runs(store: Store) -> list[dict[str, Any]]:
