@@ -190,13 +190,13 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
         parts = store.parts(table)
         if not parts:
             continue
-        columns = ["group_id", "clip_id", "uri", "start_s", "end_s", "score", "keep"]
+        columns = ["group_id", "clip_id", "video_id", "uri", "start_s", "end_s", "score", "keep"]
         columns = [column for column in columns if column in store.columns(table, parts[0])]
         rows = pa.concat_tables([store.read(table, part, columns) for part in parts]).to_pylist()
         groups: dict[object, list[dict[str, Any]]] = {}
         for row in rows:
             groups.setdefault(row["group_id"], []).append(row)
-        largest = sorted(groups.values(), key=len, reverse=True)[:GROUPS]
+        largest = [_by_turns(group) for group in sorted(groups.values(), key=len, reverse=True)[:GROUPS]]
         wanted = {row["clip_id"] for group in largest for row in group[:MEMBERS]}
         number_of = {clip: number for number, clip in enumerate(clips.ids.to_pylist()) if clip in wanted}
         found.append(
@@ -205,7 +205,11 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
                 "groups": len(groups),
                 "clips": len(rows),
                 "largest": [
-                    {"of": len(group), "members": [_member(row, number_of) for row in group[:MEMBERS]]}
+                    {
+                        "id": group[0]["group_id"],
+                        "of": len(group),
+                        "members": [_member(row, number_of) for row in group[:MEMBERS]],
+                    }
                     for group in largest
                 ],
             }
@@ -213,6 +217,16 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
     return found
 
 
+def _by_turns(group: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first rows of all videos, then the second, ...: so that those that are shown are of as many as there are."""
+    seen: Counter[object] = Counter()
+    turns = []
+    for row in group:
+        turns.append(seen[row.get("video_id")])
+        seen[row.get("video_id")] += 1
+    return [group[at] for at in sorted(range(len(group)), key=turns.__getitem__)]
+
+
 def _member(row: Mapping[str, Any], number_of: Mapping[str, int]) -> dict[str, Any]:
     told = {key: row.get(key) for key in ("uri", "start_s", "end_s", "score", "keep")}
-    return {**told, "clip": number_of.get(row["clip_id"])}
+    return {**told, "video": row.get("video_id"), "clip": number_of.get(row["clip_id"])}
