@@ -210,6 +210,15 @@ def test_a_clip_has_a_page_with_what_was_found_in_it(page):
     page.until("location.hash === '#/clips' && !document.getElementById('clip').open")
 
 
+def test_what_has_no_score_is_shown_without_one(page):
+    page.run(f"location.hash = '#/clip/{clip_id(4)}'")
+    page.until("document.querySelectorAll('#clip .strip button').length === 5")
+    page.until("[...document.querySelectorAll('#clip dd .chip')].some((one) => one.textContent === 'calm')")
+    page.key("ArrowRight")
+    page.until("document.querySelector('#clip .box')?.textContent === 'ball'")
+    assert page.said == []
+
+
 def test_the_grid_goes_by_keys_and_by_likeness(page):
     page.run("document.querySelector('[role=listbox]').focus()")
     page.key("ArrowRight")
