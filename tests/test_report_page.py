@@ -72,6 +72,14 @@ def test_it_opens_from_disk_and_asks_nobody(page):
     assert page.said == []
 
 
+def test_less_than_a_minute_is_told_in_seconds(page):
+    for seconds, said in ((24, "24\nseconds"), (90, "1.5\nminutes"), (7200, "2\nhours")):
+        page.run(
+            f"vidray.manifest.corpus.hours = {seconds} / 3600; vidray.drawOverview(); location.hash = '#/overview'"
+        )
+        page.until(f"document.querySelector('.figure').innerText === {json.dumps(said)}")
+
+
 def test_a_poster_scrubs_under_the_pointer(page):
     left, top, width, height = page.box(".clip .frame")
     for tile in (0, 3, TILES - 1):
