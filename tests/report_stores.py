@@ -23,7 +23,8 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"&.mp4"
 QUALITY = pa.schema([("brightness", pa.float32()), ("loudness_lufs", pa.float64()), ("faces", pa.int32())])
 LABEL = pa.struct([("label", pa.string()), ("score", pa.float32())])
 CLASSES = pa.schema([("embedding", pa.list_(pa.float32(), 4)), ("labels", pa.list_(LABEL))])
-SEGMENT = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64()), ("text", pa.string())])
+SEGMENT = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64()), ("text", pa.string()), ("label", pa.string()),
+                     ("score", pa.float32())])  # fmt: skip
 SPEECH = pa.schema([("text", pa.string()), ("language", pa.string()), ("segments", pa.list_(SEGMENT))])
 SEEN = pa.schema([("detections", DETECTIONS_TYPE)])
 
@@ -124,10 +125,11 @@ def row_of(table: str, number: int) -> dict[str, object]:
         return {"brightness": number / 100, "loudness_lufs": loud, "faces": number % 4}
     if table == "speech":
         text = f"Hello <i>world</i> number {number}"
-        said = {"start_s": start_s + 4.2, "end_s": start_s + 6, "text": text}
+        said = {"start_s": start_s + 4.2, "end_s": start_s + 6, "text": text, "label": "calm", "score": None}
         return {"text": text, "language": "en" if number % 2 else "de", "segments": [said]}
     if table == "seen":
-        box = {"time_s": start_s + 2, "label": "ball", "score": 0.5, "x0": 0.25, "y0": 0.5, "x1": 0.5, "y1": 0.75}
+        score = None if number % 4 == 0 else 0.5
+        box = {"time_s": start_s + 2, "label": "ball", "score": score, "x0": 0.25, "y0": 0.5, "x1": 0.5, "y1": 0.75}
         return {"detections": [box] if number % 2 == 0 else []}
     return {
         "poster": poster(), "storyboard": storyboard(), "tile_times_s": [start_s + 2 * tile for tile in range(TILES)],

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from chromium import chromium
-from report_stores import clip_id, write_report_store
+from report_stores import clip_id, identity, write_report_store
+from starlette.requests import Request
 
 import vidray
+from vidray.browse.originals import original
 from vidray.browse.serving import listening
+from vidray.browse.writing import LabelWriter
 from vidray.errors import UsageError
-from vidray.store import Store
+from vidray.store import DUPLICATES, Store
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +49,9 @@ def store(tmp_path_factory) -> Store:
     (folder / "shots").mkdir()
     (folder / "shots/video 0000.mp4").write_bytes(FILE)
     vidray.build_index(held.url, extractor="classes")
+    # all of video 0 and of video 2 are copies of each other
+    copies = [{**identity(n), "group_id": "g", "score": 1.0, "keep": n < 4} for n in (*range(4), *range(8, 12))]
+    held.write("duplicates/phash", 0, pa.Table.from_pylist(copies, DUPLICATES), DUPLICATES)
     return held
 
 
@@ -106,6 +116,63 @@ def test_a_key_puts_a_label_that_the_table_has_and_u_takes_it_back(page, store):
     assert "mine" not in Store(store.url).tables("labels")
 
 
+def test_all_clips_of_the_video_that_is_chosen_are_kept(page, store):
+    page.run("location.hash = '#/overview'")
+    page.until("document.querySelectorAll('.duplicates .member button').length === 8")
+    page.run("document.querySelector('.duplicates .member[data-video=v2] button').click()")
+    page.until("document.getElementById('note').textContent === '8 clips labeled in labels/duplicates'")
+    assert page.run("[...document.querySelectorAll('.member.kept')].map((one) => one.dataset.video)") == ["v2"] * 4
+    found = {row["clip_id"]: row["label"] for row in store.read("labels/duplicates", 0).to_pylist()}
+    assert found == {clip_id(n): "duplicate" if n < 4 else "keep" for n in (*range(4), *range(8, 12))}
+
+
+def test_hits_outside_the_sample_are_counted_with_the_line_that_finds_them(page, store):
+    hits = [{"clip": clip_id(5), "score": 0.5, "text": None}, {"clip": "f" * 32, "score": 0.4, "text": None}]
+    told = json.dumps(json.dumps({"hits": hits, "by": "classes", "notes": []}))
+    page.run(f"window.fetch = async () => new Response({told})")
+    page.run("document.querySelector('[aria-label=Search]').focus()")
+    page.type("it's")
+    page.key("Enter", "\r")
+    page.until("document.querySelector('#tools .chip')?.textContent.endsWith('; 1 more outside this sample')")
+    shown = page.run("document.querySelector('#tools .code code').textContent")
+    assert shlex.split(shown) == ["vidray", "search", store.url, "--text", "it's"]
+
+
+def test_what_is_taken_back_are_the_labels_that_were_put_here(tmp_path):
+    store = write_report_store(tmp_path / "store", 8, with_thumbnails=False)
+    (tmp_path / "theirs.csv").write_text(f"clip_id,label\n{clip_id(0)},theirs\n")
+    vidray.import_labels(store.url, tmp_path / "theirs.csv", name="pets")
+
+    def labels() -> dict[str, str]:
+        return {row["clip_id"]: row["label"] for row in store.read("labels/pets", 0).to_pylist()}
+
+    writer = LabelWriter(store.url)
+    with pytest.raises(UsageError, match="no labels of pets were put here"):
+        writer.undo("pets")
+    with ThreadPoolExecutor() as pool:
+        putting = pool.submit(writer.put, "pets", {clip_id(1): ["caf\u00e9"]})
+        while not writer._waiting:
+            time.sleep(0.001)
+        # it waits for more, and is taken back all the same
+        writer.undo("pets")
+        putting.result()
+    assert labels() == {clip_id(0): "theirs"}
+    writer.put("pets", {clip_id(1): ["mine"]})
+    vidray.import_labels(store.url, tmp_path / "theirs.csv", name="pets")
+    with pytest.raises(UsageError, match="others' since"):
+        writer.undo("pets")
+    assert labels() == {clip_id(0): "theirs", clip_id(1): "mine"}
+
+
+def test_what_is_no_video_is_not_served(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "secret.pem").write_text("a secret")
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    for name in ("pipe.mp4", "secret.pem", "gone.mp4"):
+        for uri in (str(tmp_path / name), (tmp_path / name).as_uri()):
+            assert original(request, uri).status_code == 404
+
+
 def test_what_cannot_be_played_falls_back_to_the_storyboard(page):
     page.run(f"location.hash = '#/clip/{clip_id(0)}'")
     page.until("[...document.querySelectorAll('#clip button')].some((one) => one.textContent === 'Play the original')")
@@ -128,6 +195,13 @@ def test_originals_are_read_by_ranges(server, span, first, stop):
     assert headers["content-range"] == f"bytes {first}-{stop - 1}/100000"
 
 
+@pytest.mark.parametrize("span", ["bytes=0-9,20-29", "bytes=x", "lines=0-9", f"bytes={'9' * 5000}-"])
+def test_what_is_not_one_range_is_answered_with_all(server, span):
+    status, body, headers = asked(f"{server}media/{clip_id(0)}", Range=span)
+    assert (status, body) == (200, FILE)
+    assert "content-range" not in headers
+
+
 def test_an_original_is_never_a_page(server):
     status, body, headers = asked(f"{server}media/{clip_id(0)}")
     assert (status, body, headers["content-type"]) == (200, FILE, "video/mp4")
@@ -141,7 +215,8 @@ def test_other_pages_are_refused(server):
     order = json.dumps({"name": "theirs", "clips": {clip_id(0): ["x"]}}).encode()
     assert asked(f"{server}api/label", data=order)[0] == 403
     assert asked(f"{server}api/label", data=order, Origin="http://evil.example")[0] == 403
-    assert asked(server, Host="evil.example")[0] == 403
+    assert asked(server, Host="evil.example")[0] == asked(server, Host="[")[0] == 403
+    assert asked(f"{server}api/label", data=order, Origin="http://[")[0] == 403
     status, body, _ = asked(f"{server}api/label", data=b'{"name": "../x", "clips": []}', Origin=server.rstrip("/"))
     assert (status, "error" in json.loads(body)) == (400, True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ import vidray
 from vidray.cli import main
 from vidray.corpus import Listing, list_corpus
 from vidray.errors import StoreError, UsageError
+from vidray.extractors.registry import resolve, slug, table_of
+from vidray.extractors.spec import describe
 from vidray.media import Video
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.store import ERRORS, IDENTITY, PROBE, PROBE_ERRORS, Store
+from vidray.store.accounts import retry_command
 from vidray.store.lease import Lease
 
 
@@ -83,6 +87,45 @@ def test_errors_are_told_by_kind_with_the_command_that_tries_again(store, capsys
         ",probe,not_media,/media/x.mp4,,,no media",
         f"{TABLE},decode,corrupt,/media/2.mp4,30.0,40.0,no frame | at all",
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "table"),
+    [
+        ("quality", "quality"),
+        ("thumbnails", "small"),
+        ("quality?fps=0.5&frames=denoise,noise:sigma=0.1", "it"),
+        ("sentiment?of=what-they-say", "sentiment"),
+    ],
+)
+def test_what_tries_again_is_what_made_the_table_as_a_shell_takes_it(tmp_path, typed, table):
+    made = write_store(tmp_path / "a store", np.eye(4, 6, dtype=np.float32))
+    videos = made.read("videos", 0)
+    corpora = pa.array(["/media/it's $(mine)"] * len(videos), pa.string())
+    videos = videos.set_column(videos.column_names.index("corpus"), "corpus", corpora)
+    made.write("videos", 0, videos, videos.schema)
+    wanted = describe(resolve(typed))
+    made.write_spec(table, wanted)
+    command = retry_command(made.url, [table])
+    assert command is not None
+    *head, named, again = shlex.split(command)
+    assert head == ["vidray", "extract", "/media/it's $(mine)", made.url, "-x"]
+    assert describe(resolve(named)) == wanted
+    assert (table_of(named) or slug(resolve(named).name)) == table
+    assert again == "--retry-failed"
+
+
+def test_what_a_store_names_is_not_imported_to_say_how_it_is_tried_again(store):
+    videos = store.read("videos", 0)
+    corpora = pa.array(["/media"] * len(videos), pa.string())
+    videos = videos.set_column(videos.column_names.index("corpus"), "corpus", corpora)
+    store.write("videos", 0, videos, videos.schema)
+    store.write_spec(
+        "theirs", {"name": "mine", "extractor": "no_such_module:Mine", "settings": {"size": 3, "of": None}}
+    )
+    command = retry_command(store.url, ["theirs"])
+    assert command is not None
+    assert shlex.split(command)[5] == "no_such_module:Mine?size=3&of=none&name=theirs"
 
 
 def test_warnings_are_among_the_errors_and_counted_by_verify(store, capsys):

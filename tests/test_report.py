@@ -177,3 +177,49 @@ def test_the_command_says_where_the_page_is(tmp_path, repository):
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == f"8 clips in {tmp_path}/out/index.html\n"
     assert LABELS[0] in (tmp_path / "out/data/manifest.js").read_text()
+
+
+def test_parts_with_columns_of_their_own_are_one_table(tmp_path):
+    store = write_report_store(tmp_path / "store", with_thumbnails=False)
+    for table, part, column in (("videos", 0, "camera"), ("features/quality", 1, "extra")):
+        rows = store.read(table, part)
+        rows = rows.append_column(column, pa.array([f"of {column}"] * len(rows)))
+        store.write(table, part, rows, rows.schema)
+    vidray.write_report(store.url, tmp_path / "report")
+    details = data(tmp_path / "report", "details/0")
+    assert [clip["videos"].get("camera") for clip in details] == ["of camera"] * 20 + [None] * 20
+    assert [clip.get("features/quality", {}).get("extra") for clip in details] == [None] * 20 + ["of extra"] * 20
+
+
+def test_vectors_and_bytes_are_not_told_wherever_they_stand(tmp_path):
+    store = write_report_store(tmp_path / "store", 8, with_thumbnails=False)
+    voice = pa.struct([("start_s", pa.float64()), ("embedding", pa.list_(pa.float32(), 2))])
+    columns = {
+        "voices": (pa.list_(voice), [{"start_s": 1.5, "embedding": [0.25, 0.5]}]),
+        "lumas": (pa.list_(pa.binary(4)), [b"abcd"]),
+        "only": (pa.struct([("embedding", pa.list_(pa.float32(), 2))]), {"embedding": [0.25, 0.5]}),
+    }
+    for part in store.parts("features/speech"):
+        rows = store.read("features/speech", part)
+        for name, (kind, value) in columns.items():
+            rows = rows.append_column(name, pa.array([value] * len(rows), kind))
+        store.write("features/speech", part, rows, rows.schema)
+    vidray.write_report(store.url, tmp_path / "report")
+    told = data(tmp_path / "report", "details/0")[0]["features/speech"]
+    assert told["voices"] == [{"start_s": 1.5}]
+    assert not {"lumas", "only"} & told.keys()
+
+
+def test_a_report_that_was_interrupted_is_written_again(tmp_path, monkeypatch):
+    store = write_report_store(tmp_path / "store", 8, with_thumbnails=False)
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr("vidray.report.site.write_neighbours", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                vidray.write_report(store.url, tmp_path / "report")
+        vidray.write_report(store.url, tmp_path / "report")
+        assert (tmp_path / "report/index.html").exists()
+
+
+def interrupted(*arguments: object) -> None:
+    raise KeyboardInterrupt

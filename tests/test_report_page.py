@@ -72,6 +72,14 @@ def test_it_opens_from_disk_and_asks_nobody(page):
     assert page.said == []
 
 
+def test_less_than_a_minute_is_told_in_seconds(page):
+    for seconds, said in ((24, "24\nseconds"), (90, "1.5\nminutes"), (7200, "2\nhours")):
+        page.run(
+            f"vidray.manifest.corpus.hours = {seconds} / 3600; vidray.drawOverview(); location.hash = '#/overview'"
+        )
+        page.until(f"document.querySelector('.figure').innerText === {json.dumps(said)}")
+
+
 def test_a_poster_scrubs_under_the_pointer(page):
     left, top, width, height = page.box(".clip .frame")
     for tile in (0, 3, TILES - 1):
@@ -208,6 +216,15 @@ def test_a_clip_has_a_page_with_what_was_found_in_it(page):
     page.until(f"location.hash === '#/clip/{clip_id(3)}'")
     page.key("Escape")
     page.until("location.hash === '#/clips' && !document.getElementById('clip').open")
+
+
+def test_what_has_no_score_is_shown_without_one(page):
+    page.run(f"location.hash = '#/clip/{clip_id(4)}'")
+    page.until("document.querySelectorAll('#clip .strip button').length === 5")
+    page.until("[...document.querySelectorAll('#clip dd .chip')].some((one) => one.textContent === 'calm')")
+    page.key("ArrowRight")
+    page.until("document.querySelector('#clip .box')?.textContent === 'ball'")
+    assert page.said == []
 
 
 def test_the_grid_goes_by_keys_and_by_likeness(page):

@@ -51,7 +51,7 @@ class Access:
 
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
-        if self._token is None and urlsplit(f"//{host}").hostname not in LOOPBACK:
+        if self._token is None and _hostname(host) not in LOOPBACK:
             return _refused(f"this server answers to localhost, not to {host!r}")
         if request.method not in READING and not _is_own(request.headers, host):
             return _refused("only the page itself may change something")
@@ -64,8 +64,16 @@ class Access:
         return _refused("open the address with the token that vidray browse printed")
 
 
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        # such as an address that nobody closed: [::1
+        return None
+
+
 def _is_own(headers: Headers, host: str) -> bool:
-    return urlsplit(headers.get("origin", "")).netloc == host
+    return headers.get("origin", "") in (f"http://{host}", f"https://{host}")
 
 
 def _same(given: str | None, token: str) -> bool:

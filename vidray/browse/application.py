@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow.compute as pc
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -21,9 +21,11 @@ from vidray.browse.access import Access
 from vidray.browse.originals import original
 from vidray.browse.writing import LabelWriter
 from vidray.errors import UsageError, VidrayError, one_line
-from vidray.labels.heads import open_head, suggest
+from vidray.labels.heads import CONFIG, open_head, suggest
 from vidray.retrieval.search import Searcher
 from vidray.store import Store
+from vidray.store.layout import duplicates_of
+from vidray.store.tables import checked_name
 
 MOST_BYTES = 64 << 20
 """Of an image or a sound that is searched for, and of any other order."""
@@ -48,6 +50,7 @@ def application(store: str, folder: Path, *, token: str | None) -> Starlette:
         Route("/api/search", _answering(asked.search), methods=["GET", "POST"]),
         Route("/api/suggest", _answering(asked.suggest)),
         Route("/api/label", _answering(asked.label), methods=["POST"]),
+        Route("/api/keep", _answering(asked.keep), methods=["POST"]),
         Route("/api/undo", _answering(asked.undo), methods=["POST"]),
         Route("/media/{clip}", asked.media),
         Mount("/", StaticFiles(directory=folder, html=True)),
@@ -80,12 +83,14 @@ class _Asked:
         self._searcher = Searcher(store)
         self._labels = LabelWriter(store.url)
         read = [store.read("clips", part, ["clip_id", "uri"]) for part in store.parts("clips")]
-        clips = pa.concat_tables(read) if read else pa.table({"clip_id": [], "uri": []})
-        self._uris = dict(zip(clips["clip_id"].to_pylist(), clips["uri"].to_pylist(), strict=True))
+        self._uris = {row["clip_id"]: row["uri"] for rows in read for row in rows.to_pylist()}
+        videos = store.listed_videos()
+        opened = videos.filter(pc.equal(videos["status"], "ok"))
+        self._opened = frozenset(opened["uri"].to_pylist())
 
     def heads(self, request: Request, body: bytes) -> Any:
         """The heads that can suggest what to label next."""
-        return {"heads": sorted({name.split("/")[1] for name in self._store.folder.sizes("heads")})}
+        return {"heads": self._store.holding("heads", CONFIG)}
 
     def search(self, request: Request, body: bytes) -> Any:
         """Clips by a text or a clip, or by an image or a sound that was sent."""
@@ -127,6 +132,25 @@ class _Asked:
         self._labels.put(str(order.get("name", "")), clips)
         return {"labeled": len(clips)}
 
+    def keep(self, request: Request, body: bytes) -> Any:
+        """Choose which video of a group of near-duplicates is kept: {"name": NAME, "group": ID, "video": ID}.
+
+        All clips of the video in the group get the label `keep`, those of the others `duplicate`.
+        """
+        order = _order(body)
+        table = duplicates_of(checked_name(str(order.get("name", ""))))
+        group = [
+            row
+            for part in self._store.parts(table)
+            for row in self._store.read(table, part, ["group_id", "clip_id", "video_id"]).to_pylist()
+            if row["group_id"] == order.get("group") and row["clip_id"] in self._uris
+        ]
+        if order.get("video") not in {row["video_id"] for row in group}:
+            raise UsageError(f"{table} has no such video in a group {order.get('group')!r}")
+        clips = {row["clip_id"]: ["keep" if row["video_id"] == order["video"] else "duplicate"] for row in group}
+        self._labels.put("duplicates", clips)
+        return {"labeled": len(clips)}
+
     def undo(self, request: Request, body: bytes) -> Any:
         """Take the last labels of a name back."""
         self._labels.undo(str(_order(body).get("name", "")))
@@ -137,6 +161,8 @@ class _Asked:
         uri = self._uris.get(request.path_params["clip"])
         if uri is None:
             return PlainTextResponse("no such clip\n", 404)
+        if uri not in self._opened:
+            return PlainTextResponse("not served: its video could not be read\n", 404)
         return await run_in_threadpool(original, request, uri)
 
 

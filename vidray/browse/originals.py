@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -13,44 +12,47 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from vidray.errors import one_line
-from vidray.storage import open_uri
+from vidray.corpus import MEDIA_SUFFIXES
+from vidray.errors import VidrayError, one_line
+from vidray.sandbox.opened import open_media
+from vidray.storage import is_local, local_path
 
 CHUNK_BYTES = 256 << 10
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
+"""One range; what is none, or several, is answered with all of the file, as HTTP allows."""
 
 
 def original(request: Request, uri: str) -> Response:
-    """The bytes of a file that were asked for; 404 where it is gone, 416 for a range outside of it."""
+    """The bytes of a file that were asked for.
+
+    404 where it is gone, is no regular file, or has no name of a video or sound: a store may name what it likes. 416
+    for a range outside of it.
+    """
+    if PurePosixPath(_path(uri)).suffix.lower() not in MEDIA_SUFFIXES:
+        return PlainTextResponse("not served: its name is none of a video or sound\n", 404)
     try:
-        file = open_uri(uri)
-        size = file.seek(0, os.SEEK_END)
-    except OSError as e:
+        opened = open_media(uri)
+    except (VidrayError, OSError) as e:
         return PlainTextResponse(one_line(e) + "\n", 404)
-    wanted = _span(request.headers.get("range"), size)
-    if wanted is None:
-        file.close()
+    size = opened.size_bytes
+    match = RANGE.fullmatch(request.headers.get("range", "").strip())
+    first, stop = (0, size) if match is None else _span(match, size)
+    if match is not None and first >= stop:
+        opened.close()
         return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-    first, stop = wanted
     headers = {"Accept-Ranges": "bytes", "Content-Length": str(stop - first)}
-    is_part = "range" in request.headers
-    if is_part:
+    if match is not None:
         headers["Content-Range"] = f"bytes {first}-{stop - 1}/{size}"
-    body = _read(file, first, stop)
-    return StreamingResponse(body, 206 if is_part else 200, headers, media_type=_kind(uri))
+    body = _read(opened.file, first, stop)
+    return StreamingResponse(body, 200 if match is None else 206, headers, media_type=_kind(uri))
 
 
-def _span(text: str | None, size: int) -> tuple[int, int] | None:
-    """[first, stop) in bytes; None where there is no such range."""
-    if text is None:
-        return 0, size
-    match = RANGE.fullmatch(text.strip())
-    if match is None or match.groups() == ("", ""):
-        return None
-    low, high = match.groups()
-    first = int(low) if low else max(0, size - int(high))
-    stop = min(size, int(high) + 1) if low and high else size
-    return (first, stop) if first < stop else None
+def _span(match: re.Match[str], size: int) -> tuple[int, int]:
+    """[first, stop) in bytes; empty where there is no such range."""
+    low, high, last = match.groups()
+    if last:
+        return max(0, size - int(last)), size
+    return int(low), min(size, int(high) + 1) if high else size
 
 
 def _read(file: BinaryIO, first: int, stop: int) -> Iterator[bytes]:
@@ -66,5 +68,9 @@ def _read(file: BinaryIO, first: int, stop: int) -> Iterator[bytes]:
 
 def _kind(uri: str) -> str:
     """What a player is told; never what a browser would take for a page."""
-    kind = mimetypes.guess_type(PurePosixPath(urlsplit(uri).path or uri).name)[0] or ""
+    kind = mimetypes.guess_type(PurePosixPath(_path(uri)).name)[0] or ""
     return kind if kind.startswith(("video/", "audio/")) else "video/mp4"
+
+
+def _path(uri: str) -> str:
+    return local_path(uri) if is_local(uri) else urlsplit(uri).path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,33 +79,31 @@ def spread(total: int, most: int) -> npt.NDArray[np.int64]:
     return ((np.arange(count) + 0.5) * (total / max(count, 1))).astype(np.int64)
 
 
-def rows_of_clips(store: Store, clips: Clips, table: str, columns: list[str]) -> pa.Table:
-    """These columns of a table for each clip that is shown, nulls where the table has no row of it."""
+Columns = Callable[[pa.Schema], list[str]]
+"""Which columns are wanted of a part: parts may have different ones, as manifests have."""
+
+
+def rows_of_clips(store: Store, clips: Clips, table: str, columns: Columns) -> pa.Table:
+    """Columns of a table for each clip that is shown, nulls where the table has no row of it or a part no such
+    column."""
+    return _rows(store, clips, table, "clip_id", columns)
+
+
+def rows_of_videos(store: Store, clips: Clips, table: str, columns: Columns) -> pa.Table:
+    """Columns of a table of videos for each clip that is shown, nulls as of `rows_of_clips`."""
+    return _rows(store, clips, table, "video_id", columns)
+
+
+def _rows(store: Store, clips: Clips, table: str, key: str, columns: Columns) -> pa.Table:
     there = set(store.parts(table))
-    schema = store.schema(table, min(there))
-    fields = pa.schema([schema.field(name) for name in columns])
-    pieces = []
+    read = [pa.table({key: pa.array([], pa.string())})]
     for chosen in clips.chosen:
-        if chosen.part not in there:
-            pieces.append(pa.table({f.name: pa.nulls(len(chosen.ids), f.type) for f in fields}, schema=fields))
-            continue
-        rows = store.read(table, chosen.part, ["clip_id", *columns])
-        places = pc.index_in(chosen.ids, value_set=whole(rows["clip_id"]))
-        pieces.append(rows.select(columns).take(places))
-    return pa.concat_tables([fields.empty_table(), *pieces], promote_options="permissive")
-
-
-def rows_of_videos(store: Store, clips: Clips, table: str, columns: list[str]) -> pa.Table:
-    """These columns of a table of videos for each clip that is shown."""
-    there = set(store.parts(table))
-    read = [
-        store.read(table, chosen.part, ["video_id", *columns])
-        for chosen in clips.chosen
-        if chosen.part in there and len(chosen.ids)
-    ]
+        if chosen.part in there and len(chosen.ids):
+            wanted = columns(store.schema(table, chosen.part))
+            read.append(store.read(table, chosen.part, [key, *wanted]))
     rows = pa.concat_tables(read, promote_options="permissive")
-    places = pc.index_in(whole(clips.table["video_id"]), value_set=whole(rows["video_id"]))
-    return rows.select(columns).take(places)
+    places = pc.index_in(whole(clips.table[key]), value_set=whole(rows[key]))
+    return rows.drop_columns([key]).take(places)
 
 
 def streamed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidray.report.clips import Clips, rows_of_clips, rows_of_videos
+from vidray.report.clips import Clips, Columns, rows_of_clips, rows_of_videos
 from vidray.report.naming import Names
 from vidray.store import IDENTITY, Store
 from vidray.store.layout import labels_of
@@ -81,11 +81,13 @@ Column = Numbers | Categories | Labels
 
 
 def is_wide(kind: pa.DataType) -> bool:
-    """Whether a column is for machines: vectors, and bytes."""
+    """Whether a column is for machines: vectors, bytes, and what consists of them."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return is_wide(kind.value_type)
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    return bool(binary or pa.types.is_fixed_size_list(kind) or pa.types.is_float16(kind))
+    if pa.types.is_struct(kind):
+        return kind.num_fields > 0 and all(is_wide(field.type) for field in kind)
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(is_so(kind) for is_so in (*binary, pa.types.is_fixed_size_list, pa.types.is_float16))
 
 
 def joined(store: Store, clips: Clips) -> dict[str, pa.Table]:
@@ -93,20 +95,18 @@ def joined(store: Store, clips: Clips) -> dict[str, pa.Table]:
     found: dict[str, pa.Table] = {"clips": clips.table}
     if not len(clips):
         return found
-    own = ("video_id", "uri", "corpus")
-    found["videos"] = rows_of_videos(store, clips, "videos", _columns(store, "videos", own))
+    found["videos"] = rows_of_videos(store, clips, "videos", _but(("video_id", "uri", "corpus")))
     for kind, rows_of in (("features", rows_of_clips), ("video_features", rows_of_videos)):
         for name in store.tables(kind):
             table = f"{kind}/{name}"
             if store.parts(table):
-                columns = _columns(store, table, IDENTITY.names)
-                found[table] = rows_of(store, clips, table, columns)
+                found[table] = rows_of(store, clips, table, _but(IDENTITY.names))
     return found
 
 
-def _columns(store: Store, table: str, without: tuple[str, ...] | list[str]) -> list[str]:
-    schema = store.schema(table, store.parts(table)[0])
-    return [field.name for field in schema if field.name not in without and not is_wide(field.type)]
+def _but(without: Sequence[str]) -> Columns:
+    """All columns but these and wide ones."""
+    return lambda schema: [field.name for field in schema if field.name not in without and not is_wide(field.type)]
 
 
 def columns_of(store: Store, clips: Clips, tables: Mapping[str, pa.Table]) -> list[Column]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.report.clips import whole
+from vidray.report.columns import is_wide
 from vidray.report.shards import Site
 
 SHARD_CLIPS = 64
@@ -47,7 +48,8 @@ def write_details(site: Site, tables: Mapping[str, pa.Table], count: int) -> Non
 
 
 def tidied(column: pa.Array) -> pa.Array:
-    """The same values with float32 as the shortest decimals that mean them, and null for what is no number in JSON."""
+    """The same values with float32 as the shortest decimals that mean them, null for what is no number in JSON, and
+    structs without their vectors and bytes."""
     kind = column.type
     if pa.types.is_floating(kind):
         return _decimals(column)
@@ -56,8 +58,9 @@ def tidied(column: pa.Array) -> pa.Array:
         return pa.ListArray.from_arrays(column.offsets, tidied(column.values), mask=mask)
     if pa.types.is_struct(kind) and kind.num_fields:
         mask = column.is_null() if column.null_count else None
-        fields = [tidied(column.field(place)) for place in range(kind.num_fields)]
-        return pa.StructArray.from_arrays(fields, names=[field.name for field in kind], mask=mask)
+        shown = [place for place in range(kind.num_fields) if not is_wide(kind.field(place).type)]
+        fields = [tidied(column.field(place)) for place in shown]
+        return pa.StructArray.from_arrays(fields, names=[kind.field(place).name for place in shown], mask=mask)
     return column
 
 

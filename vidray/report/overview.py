@@ -64,7 +64,7 @@ def corpus(store: Store, clips: Clips) -> dict[str, Any]:
     videos = pa.concat_tables(read, promote_options="permissive") if read else pa.table({n: [] for n in names})
     seconds = _floats(videos["duration_s"])
     sizes = zip(videos["width"].to_pylist(), videos["height"].to_pylist(), strict=True)
-    failed = sum(store.rows(PROBE_TABLE, part) for part in store.parts(PROBE_TABLE))
+    failed = store.count(PROBE_TABLE)
     return {
         "videos": videos.num_rows,
         "unreadable": failed,
@@ -86,18 +86,14 @@ def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def tables(store: Store) -> list[dict[str, Any]]:
     """What each extractor has done."""
-    clips = sum(store.rows("clips", part) for part in store.parts("clips"))
+    clips = store.count("clips")
     found = []
     for name in store.tables("features"):
-        done, failed = (_count(store, f"{kind}/{name}") for kind in ("features", "errors"))
+        done, failed = (store.count(f"{kind}/{name}") for kind in ("features", "errors"))
         missing = max(0, clips - done - failed)
         extractor = (store.spec(name) or {}).get("extractor", name)
         found.append({"name": name, "extractor": extractor, "done": done, "failed": failed, "missing": missing})
     return found
-
-
-def _count(store: Store, table: str) -> int:
-    return sum(store.rows(table, part) for part in store.parts(table))
 
 
 def runs(store: Store) -> list[dict[str, Any]]:
@@ -194,13 +190,13 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
         parts = store.parts(table)
         if not parts:
             continue
-        columns = ["group_id", "clip_id", "uri", "start_s", "end_s", "score", "keep"]
+        columns = ["group_id", "clip_id", "video_id", "uri", "start_s", "end_s", "score", "keep"]
         columns = [column for column in columns if column in store.columns(table, parts[0])]
         rows = pa.concat_tables([store.read(table, part, columns) for part in parts]).to_pylist()
         groups: dict[object, list[dict[str, Any]]] = {}
         for row in rows:
             groups.setdefault(row["group_id"], []).append(row)
-        largest = sorted(groups.values(), key=len, reverse=True)[:GROUPS]
+        largest = [_by_turns(group) for group in sorted(groups.values(), key=len, reverse=True)[:GROUPS]]
         wanted = {row["clip_id"] for group in largest for row in group[:MEMBERS]}
         number_of = {clip: number for number, clip in enumerate(clips.ids.to_pylist()) if clip in wanted}
         found.append(
@@ -209,7 +205,11 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
                 "groups": len(groups),
                 "clips": len(rows),
                 "largest": [
-                    {"of": len(group), "members": [_member(row, number_of) for row in group[:MEMBERS]]}
+                    {
+                        "id": group[0]["group_id"],
+                        "of": len(group),
+                        "members": [_member(row, number_of) for row in group[:MEMBERS]],
+                    }
                     for group in largest
                 ],
             }
@@ -217,6 +217,16 @@ def duplicates(store: Store, clips: Clips) -> list[dict[str, Any]]:
     return found
 
 
+def _by_turns(group: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first rows of all videos, then the second, ...: so that those that are shown are of as many as there are."""
+    seen: Counter[object] = Counter()
+    turns = []
+    for row in group:
+        turns.append(seen[row.get("video_id")])
+        seen[row.get("video_id")] += 1
+    return [group[at] for at in sorted(range(len(group)), key=turns.__getitem__)]
+
+
 def _member(row: Mapping[str, Any], number_of: Mapping[str, int]) -> dict[str, Any]:
     told = {key: row.get(key) for key in ("uri", "start_s", "end_s", "score", "keep")}
-    return {**told, "clip": number_of.get(row["clip_id"])}
+    return {**told, "video": row.get("video_id"), "clip": number_of.get(row["clip_id"])}

@@ -20,8 +20,10 @@ import numpy.typing as npt
 from vidray.errors import UsageError
 from vidray.storage import Folder
 
-MANIFEST = "data/manifest.js"
-"""By this file a folder is known to be a report."""
+MARKER = "vidray-report.txt"
+"""By this file a folder is known to be a report: it is written before all else, so that a report that was interrupted
+is one too."""
+MARKER_TEXT = b"Of vidray report, which replaces what is in this folder.\n"
 
 UPLOADS = 32
 """Files that are on their way to object storage at once: each takes some ten milliseconds of waiting."""
@@ -70,12 +72,13 @@ class Site:
         self._waiting: list[Future[Any]] = []
 
     def clear(self) -> None:
-        """Make room for a report. Raises UsageError where the folder holds something else."""
+        """Make room for a report, and mark the folder as one. Raises UsageError where it holds something else."""
         held = [name for name in self.folder.sizes() if not name.startswith(".")]
+        if held and MARKER not in held:
+            raise UsageError(f"{self.url}: holds other files ({held[0]}); give -o a new folder, or one of a report")
+        self.folder.write_bytes(MARKER, MARKER_TEXT)
         if not held:
             return
-        if MANIFEST not in held:
-            raise UsageError(f"{self.url}: holds other files ({held[0]}); give -o a new folder, or one of a report")
         self.folder.remove("index.html")
         for name in ("data", "images", "page"):
             self.folder.remove_tree(name)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import UsageError
 from vidray.report import overview
 from vidray.report.clips import MOST_CLIPS, Clips, read_clips
 from vidray.report.columns import Categories, Column, Labels, Numbers, columns_of, joined
@@ -82,8 +81,7 @@ def write_report(
     """
     began = time.perf_counter()
     held = Store(store)
-    if held.config() is None:
-        raise UsageError(f"{held.url}: no vidray store there (no vidray.json)")
+    held.check_planned()
     site = Site(place_of(output, "output"))
     site.clear()
     clips = read_clips(held, most=most)

@@ -8,7 +8,9 @@
   let times = [], rows = {}, stage, picture, boxes, slider, caption, strip;
 
   const items = (value) => Array.isArray(value) ? value : value?.first || [];
-  const isNear = (seen, from, to) => seen.time_s !== undefined
+  // a table has null where there is no score
+  const score = (one) => one.score == null ? "" : draw.number(Number(one.score.toPrecision(2)));
+  const isNear = (seen, from, to) => seen.time_s != null
     ? seen.time_s >= from && seen.time_s < to : seen.start_s < to && seen.end_s > from;
 
   /** What was seen about a time, of all tables: boxes with x0, y0, x1, y1 in [0, 1]. */
@@ -18,7 +20,7 @@
       for (const value of Object.values(rows[table])) {
         for (const item of items(value)) {
           if (!item || typeof item !== "object") continue;
-          if (item.x0 !== undefined && isNear(item, from, to)) found.push({ table, ...item });
+          if (item.x0 != null && isNear(item, from, to)) found.push({ table, ...item });
           for (const box of items(item.boxes)) {
             if (isNear(box, from, to)) found.push({ table, label: item.label, score: item.score, ...box });
           }
@@ -34,9 +36,9 @@
     const seen = seenAt(from, to);
     // of what was seen more than once between two tiles, the first time is what the tile shows
     const first = new Map();
-    for (const one of seen) if (one.time_s !== undefined) first.set(one.table, Math.min(first.get(one.table) ?? Infinity, one.time_s));
-    boxes.replaceChildren(...seen.filter((one) => one.time_s === undefined || one.time_s === first.get(one.table)).map((one) => {
-      const text = [one.label ?? one.text ?? one.table.split("/").pop(), one.score === undefined ? "" : draw.number(Number(one.score.toPrecision(2)))];
+    for (const one of seen) if (one.time_s != null) first.set(one.table, Math.min(first.get(one.table) ?? Infinity, one.time_s));
+    boxes.replaceChildren(...seen.filter((one) => one.time_s == null || one.time_s === first.get(one.table)).map((one) => {
+      const text = [one.label ?? one.text ?? one.table.split("/").pop(), score(one)];
       const box = element("div", { class: "box" }, element("span", { text: text.join(" ").trim() }));
       box.style.left = `${100 * one.x0}%`;
       box.style.top = `${100 * one.y0}%`;
@@ -81,9 +83,9 @@
   const value = (held) => {
     if (held !== null && typeof held === "object") {
       const list = items(held);
-      if (list.length && list.every((one) => one && one.label !== undefined && one.score !== undefined && one.x0 === undefined)) {
+      if (list.length && list.every((one) => one && one.label != null && "score" in one && one.x0 === undefined)) {
         return element("span", { class: "chips" }, list.map((one) =>
-          element("span", { class: "chip", text: `${one.label} ${draw.number(Number(one.score.toPrecision(2)))}` })));
+          element("span", { class: "chip", text: `${one.label} ${score(one)}`.trim() })));
       }
       const text = JSON.stringify(held);
       if (text.length < 120) return element("code", { text });

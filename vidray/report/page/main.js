@@ -69,6 +69,7 @@
         element("b", { class: "count", text: shown === all ? `${draw.count(all)} clips` : `${draw.count(shown)} of ${draw.count(all)} clips` }),
         sorter()),
       filters.found && element("div", { class: "together" }, element("span", { class: "chip", text: filters.found.title }),
+        filters.found.command && draw.code(filters.found.command),
         draw.button("Show all", () => { filters.found = null; filters.apply(); }, { class: "quiet" })),
       where && element("div", { class: "where" }, draw.code(`--where ${vidray.shell(where)}`)),
       selection(),

@@ -17,6 +17,12 @@
     element("tbody", {}, rows.map((row) => element("tr", {}, row.map((cell) =>
       element("td", {}, cell instanceof Node ? cell : document.createTextNode(cell ?? "")))))))); 
 
+  /** How long some seconds are, in the largest unit that there is one of. */
+  const lasting = (seconds) => {
+    const [size, unit] = [[3600, "hours"], [60, "minutes"], [1, "seconds"]].find(([least]) => seconds >= least || least === 1);
+    return [number(Number((seconds / size).toPrecision(3))), unit];
+  };
+
   const choose = async (column, name) => {
     if (!filters.chosen.get(column)?.names?.has(name)) await filters.toggle(column, name);
     location.hash = "#/clips";
@@ -25,8 +31,7 @@
   const figures = ({ corpus, tables, troubles }) => {
     const failed = troubles.failed.reduce((sum, kind) => sum + kind.count, 0);
     return element("div", { class: "figures" },
-      figure(corpus.hours >= 1 ? number(Number(corpus.hours.toPrecision(3))) : number(Math.round(corpus.hours * 600) / 10),
-        corpus.hours >= 1 ? "hours" : "minutes"),
+      figure(...lasting(corpus.hours * 3600)),
       figure(count(corpus.videos), corpus.videos === 1 ? "video" : "videos"),
       figure(count(corpus.clips), corpus.clips === 1 ? "clip" : "clips"),
       figure(draw.size(corpus.bytes), "of files"),
@@ -97,7 +102,7 @@
   });
 
   const words = ({ words: told }) => told.map((one) => card(one.table,
-    one.minutes !== undefined && element("p", { class: "hint", text: `${number(Number(one.minutes.toPrecision(3)))} minutes of speech` }),
+    one.minutes !== undefined && element("p", { class: "hint", text: `${lasting(one.minutes * 60).join(" ")} of speech` }),
     one.clips !== undefined && element("p", { class: "hint", text: `${count(one.clips)} clips with words` }),
     one.terms && bars(one.terms, { most: 12 }),
     one.languages?.length > 0 && element("h3", { text: "Languages" }),
@@ -111,7 +116,7 @@
           ? element("span", { class: "poster blank", text: member.uri }) : draw.poster(member.clip);
         const kept = element("div", { class: member.keep ? "member kept" : "member" }, made,
           element("span", { class: "hint", text: member.keep ? "keep" : number(member.score) }));
-        if (vidray.server) vidray.server.keeper(kept, group, member);
+        if (vidray.server) vidray.server.keeper(kept, one, group, member);
         return kept;
       }),
       group.of > group.members.length && element("span", { class: "hint", text: `${count(group.of - group.members.length)} more` })))));

@@ -25,24 +25,29 @@
     return numbers.get(id);
   };
 
-  const show = async (found, title) => {
+  /** Show hits; `command` is the line that finds those that are not among the clips of this page too. */
+  const show = async (found, title, command = null) => {
     const clips = [], scores = new Map();
+    let unseen = 0;
     for (const hit of found.hits) {
       const number = await numberOf(hit.clip);
-      if (number === undefined) continue;
+      if (number === undefined) { unseen++; continue; }
       if (!scores.has(number)) clips.push(number);
       if (!scores.has(number)) scores.set(number, `${draw.number(Number(hit.score.toPrecision(3)))} ${hit.text ?? ""}`);
     }
-    filters.found = { clips, title, scores };
+    const rest = unseen ? `${draw.count(unseen)} more outside this sample` : "";
+    filters.found = { clips, title: [title, rest].filter(Boolean).join("; "), scores, command: unseen ? command : null };
     location.hash = "#/clips";
     await filters.apply();
-    draw.note(found.notes?.[0] ?? `${draw.count(clips.length)} clips by ${found.by}`);
+    draw.note(found.notes?.[0] ?? [`${draw.count(clips.length)} clips by ${found.by}`, rest].filter(Boolean).join("; "));
   };
 
-  const byText = trying(async (text) => show(await ask(`api/search?text=${encodeURIComponent(text)}`), `“${text}”`));
+  const byText = trying(async (text) => show(await ask(`api/search?text=${encodeURIComponent(text)}`), `“${text}”`,
+    `vidray search ${vidray.shell(vidray.manifest.store)} --text ${vidray.shell(text)}`));
   const byFile = trying(async (file) => {
     const kind = file.type.startsWith("audio/") ? "audio" : "image";
-    show(await ask(`api/search?kind=${kind}`, { method: "POST", body: file }), file.name || `the ${kind}`);
+    await show(await ask(`api/search?kind=${kind}`, { method: "POST", body: file }), file.name || `the ${kind}`,
+      `vidray search ${vidray.shell(vidray.manifest.store)} --${kind} ${vidray.shell(file.name || "FILE")}`);
   });
 
   const kept = (name, otherwise) => {
@@ -87,7 +92,7 @@
         vidray.drawTools();
       } });
     const next = heads.length > 0 && element("select", { "aria-label": "Suggest by a head",
-      onchange: trying(async () => { if (next.value) show(await ask(`api/suggest?head=${encodeURIComponent(next.value)}`), `to label next, by ${next.value}`); }) },
+      onchange: trying(async () => { if (next.value) await show(await ask(`api/suggest?head=${encodeURIComponent(next.value)}`), `to label next, by ${next.value}`); }) },
     element("option", { value: "", text: "What to label next…" }), heads.map((head) => element("option", { value: head, text: head })));
     return element("div", { class: "together labels" }, element("span", { class: "hint", text: "Keys label as" }), name,
       labels.map((one, at) => element("span", { class: "chip" }, `${at + 1} ${one} `,
@@ -131,15 +136,13 @@
       },
       seek: (time) => { if (player) player.currentTime = time; },
       closed: () => { player?.pause(); player?.remove(); player = null; },
-      keeper: (made, group, member) => {
-        const others = group.members.filter((other) => other.clip !== null && other.clip !== member.clip);
-        if (member.clip === null || member.clip === undefined) return;
+      /** Every clip of the video in the group is kept, also those that are not among the members shown. */
+      keeper: (made, table, group, member) => {
+        made.dataset.video = member.video;
         made.append(draw.button("Keep this one", trying(async () => {
-          const clips = { [vidray.clips.of(member.clip).id]: ["keep"] };
-          for (const other of others) clips[vidray.clips.of(other.clip).id] = ["duplicate"];
-          await order("api/label", { name: "duplicates", clips });
-          for (const one of made.parentElement.children) one.classList.toggle("kept", one === made);
-          draw.note("Written to labels/duplicates");
+          const { labeled } = await order("api/keep", { name: table.name, group: group.id, video: member.video });
+          for (const one of made.parentElement.children) one.classList.toggle("kept", one.dataset.video === member.video);
+          draw.note(`${draw.count(labeled)} clips labeled in labels/duplicates`);
         }), { class: "quiet" }));
       },
     };
