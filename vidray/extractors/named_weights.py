@@ -48,8 +48,9 @@ def check_named_weights(origin: str, settings: Mapping[str, Any]) -> None:
         raise UsageError(f"{origin} was set up with '{given[0]}' beside its name, as vidray never writes it down")
     for option in FOLDER_OPTIONS:
         model = settings.get(option)
-        is_given = found is not None and option not in stood_for and isinstance(model, str)
-        if is_given and (option != "size" or "/" in model or os.path.exists(model)):
+        if found is None or option in stood_for or not isinstance(model, str):
+            continue
+        if option != "size" or "/" in model or os.path.exists(model):
             _check_folder(name, option, model)
     for place in (weights if at else None, settings.get("weights")):
         if isinstance(place, str):
