@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,9 @@ class _Asked:
         ]
         if order.get("video") not in {row["video_id"] for row in group}:
             raise UsageError(f"{table} has no such video in a group {order.get('group')!r}")
-        clips = {row["clip_id"]: ["keep" if row["video_id"] == order["video"] else "duplicate"] for row in group}
+        clips: dict[str, Sequence[str]] = {
+            row["clip_id"]: ["keep" if row["video_id"] == order["video"] else "duplicate"] for row in group
+        }
         self._labels.put("duplicates", clips)
         return {"labeled": len(clips)}
 

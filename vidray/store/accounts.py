@@ -161,7 +161,7 @@ def _text(value: Any) -> str | None:
 
 def _steps(spec: Mapping[str, Any]) -> dict[str, str]:
     """What the inputs go through, by modality."""
-    found = {}
+    found: dict[str, str] = {}
     for record in (spec.get("inputs") or {}).values():
         modality = record["modality"]
         with contextlib.suppress(SpecMismatchError):
