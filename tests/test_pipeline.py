@@ -557,11 +557,12 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
         (r.work, r.done, r.failed) for r in receipts if r.work != lost
     }
     other = _Worker(store.url)
-    assert other.hold(tables, {}) is None
-    again = other.work(task)
-    assert isinstance(next(again), Receipt)
-    # Ray sends values in
-    assert [type(again.send("go on")) for _ in found[1:]] == [Receipt] * (len(found) - 1)
+    with contextlib.closing(other._sandbox):
+        assert other.hold(tables, {}) is None
+        again = other.work(task)
+        assert isinstance(next(again), Receipt)
+        # Ray sends values in
+        assert [type(again.send("go on")) for _ in found[1:]] == [Receipt] * (len(found) - 1)
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

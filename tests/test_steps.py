@@ -360,9 +360,9 @@ def test_speech_quality_orders_clean_noisy_and_denoised_speech():
     clean, noisy = (track[: 12 * AUDIO_RATE] for track in noisy_speech())
     extractor, better = resolve("speech_quality"), resolve("speech_quality?audio=denoise")
     extract = extractor.load("cpu")
-    overall = [
-        extract([clip_inputs.item(0, heard(of.inputs["audio"], track, 0.0, 12.0))])["overall"][0]
-        for of, track in ((extractor, clean), (extractor, noisy), (better, noisy))
-    ]
+    wanted = extractor.inputs["audio"].request(0.0, 12.0)
+    plain = [resampled(AudioSamples(samples=track, sample_rate=AUDIO_RATE), wanted) for track in (clean, noisy)]
+    tracks = [*plain, heard(better.inputs["audio"], noisy, 0.0, 12.0)]
+    overall = [extract([clip_inputs.item(0, track)])["overall"][0] for track in tracks]
     assert overall[0] > overall[1] + 0.8
     assert overall[2] > overall[1] + 0.8
