@@ -147,7 +147,7 @@ def transcriber(write: WriteFn) -> ExtractFn:
 
     def extract(items: Sequence[ClipInput]) -> Answer:
         heard = [clip.segments for clip in segments_of(items, speech)]
-        sounds = [_sound_of(item["audio"], one) for item, some in zip(items, heard, strict=True) for one in some]
+        sounds = [sound_of(item["audio"], one) for item, some in zip(items, heard, strict=True) for one in some]
         written = iter(write([samples for samples, _ in sounds]) if sounds else ())
         starts = iter([start_s for _, start_s in sounds])
         rows = [_row(some, [next(written) for _ in some], [next(starts) for _ in some]) for some in heard]
@@ -156,7 +156,7 @@ def transcriber(write: WriteFn) -> ExtractFn:
     return extract
 
 
-def _sound_of(audio: AudioSamples, segment: Segment) -> tuple[Floats, float]:
+def sound_of(audio: AudioSamples, segment: Segment) -> tuple[Floats, float]:
     """What a network hears of a segment, and when it begins."""
     # no more than the longest segment may be: Whisper would leave the rest out
     pad_s = min(PAD_S, (LONGEST_S - (segment.end_s - segment.start_s)) / 2)
