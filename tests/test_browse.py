@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -13,10 +14,13 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
 from chromium import chromium
+from filling import filled
+from media_files import packaged
 from report_stores import clip_id, identity, write_report_store
 from starlette.requests import Request
 
@@ -25,6 +29,8 @@ from vidray.browse.originals import original
 from vidray.browse.serving import listening
 from vidray.browse.writing import LabelWriter
 from vidray.errors import UsageError
+from vidray.extractors import resolve
+from vidray.planning import FixedStride
 from vidray.store import DUPLICATES, Store
 
 pytestmark = pytest.mark.slow
@@ -248,3 +254,29 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 def test_a_port_that_is_taken_is_said():
     with listening("127.0.0.1", 0) as held, pytest.raises(UsageError, match="give another --port"):
         listening("127.0.0.1", held.getsockname()[1])
+
+
+def test_an_image_and_a_sound_that_are_sent_find_the_clip_that_they_are_from(tmp_path, repository):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4"):
+        (folder / name).symlink_to(packaged(name))
+    tables = {name: resolve(name) for name in ("efficientnet_lite0", "yamnet")}
+    held = filled(tmp_path / "store", folder, tables, FixedStride(10.0))
+    for name in tables:
+        vidray.build_index(held.url, extractor=name)
+    with av.open(str(folder / "bikes.mp4")) as source:
+        image = io.BytesIO()
+        next(source.decode(video=0)).to_image().save(image, "PNG")
+    sound = (folder / "bigbuckbunny.mp4").read_bytes()
+    uris = {row["clip_id"]: row["uri"] for row in held.read("clips", 0, ["clip_id", "uri"]).to_pylist()}
+    process, url = served(held.url, repository)
+    try:
+        for kind, data, name in (("image", image.getvalue(), "bikes.mp4"), ("audio", sound, "bigbuckbunny.mp4")):
+            status, answer, _ = asked(f"{url}api/search?kind={kind}", data=data, Origin=url.rstrip("/"))
+            assert status == 200, answer
+            assert uris[json.loads(answer)["hits"][0]["clip"]].endswith(name)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        process.stdout.close()
