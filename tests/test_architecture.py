@@ -152,6 +152,12 @@ def test_importing_is_quick(start: str) -> None:
     assert HEAVY & set(run.stdout.split()) == set()
 
 
+def test_a_worker_imports_what_it_works_with_alone() -> None:
+    code = "import sys; import vidray.pipeline.pool, vidray.pipeline.worker; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert {"pandas", "faiss", "scipy", "torch", "vidray.index", "vidray.labels"} & set(run.stdout.split()) == set()
+
+
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -16,7 +16,7 @@ from vidray.store.verify.findings import Finding, damaged
 
 VIDEO = ("video_id", "uri")
 CLIP = ("clip_id", *VIDEO, "start_s", "end_s")
-NONE = pa.array([], pa.string())
+NONE = pa.nulls(0, pa.string())
 
 
 @dataclass

@@ -1,0 +1,29 @@
+from .duplicates.finding import find_duplicates as find_duplicates
+from .errors import VidrayError as VidrayError
+from .exports.export import export as export
+from .extractors import resolve as resolve
+from .extractors.protocol import Extractor as Extractor
+from .labels.heads import open_head as open_head
+from .labels.heads import suggest as suggest
+from .labels.imports import import_labels as import_labels
+from .labels.imports import undo_import as undo_import
+from .labels.labeling import class_labeler as class_labeler
+from .labels.labeling import label as label
+from .labels.labeling import zero_shot_labeler as zero_shot_labeler
+from .moving import move as move
+from .overview import status as status
+from .pipeline import build_index as build_index
+from .pipeline import extract as extract
+from .pipeline import plan as plan
+from .pipeline import train as train
+from .planning import FixedStride as FixedStride
+from .planning import Shots as Shots
+from .report import write_report as write_report
+from .retrieval.search import open_index as open_index
+from .retrieval.search import open_search as open_search
+from .retrieval.search import search as search
+from .retrieval.verification import verify as verify
+from .store.accounts import failures as failures
+from .store.removal import drop as drop
+
+__version__: str

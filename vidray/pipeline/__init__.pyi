@@ -1,0 +1,10 @@
+from .extract import extract as extract
+from .extract import name_tables as name_tables
+from .index import build_index as build_index
+from .plan import estimate as estimate
+from .plan import plan as plan
+from .progress import Progress as Progress
+from .record import Summary as Summary
+from .record import failures as failures
+from .train import TrainSummary as TrainSummary
+from .train import train as train
