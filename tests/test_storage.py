@@ -12,7 +12,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from clip_inputs import read_samples
 from fault_proxy import FAULTS, Answer, Faults, Request, faulty_server, relay, serve_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
 from vidray.corpus import list_corpus
@@ -621,3 +624,46 @@ def test_jobs_on_faulty_storage_write_what_undisturbed_ones_do(repository):
     assert score["faults_injected"] >= 10
     assert score["identical"] == 3
     assert (score["rows_lost"], score["rows_doubled"], score["hangs"], score["clear_failures"]) == (0, 0, 0, 1)
+
+
+@pytest.fixture(params=["local", "s3"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_bucket"))
+
+
+def test_of_many_who_swap_a_file_at_once_one_succeeds(folder):
+    for round_ in range(5):
+        name = f"file-{round_}"
+        folder.write_bytes(name, b"before")
+        all_are_here = threading.Barrier(8)
+
+        def swap(number: int, name: str = name, all_are_here: threading.Barrier = all_are_here) -> bool:
+            all_are_here.wait(10)
+            return folder.swap_bytes(name, b"before", b"%d" % number)
+
+        with ThreadPoolExecutor(8) as threads:
+            swapped = list(threads.map(swap, range(8)))
+        (winner,) = [number for number, succeeded in enumerate(swapped) if succeeded]
+        assert folder.read_bytes(name) == b"%d" % winner
+
+
+def test_what_is_not_there_or_is_something_else_is_not_swapped(folder):
+    assert not folder.swap_bytes("file", b"before", b"after")
+    folder.write_bytes("file", b"another's")
+    assert not folder.swap_bytes("file", b"before", b"after")
+    assert folder.read_bytes("file") == b"another's"
+
+
+def test_a_swap_between_a_read_and_a_write_is_seen_by_the_storage(s3_bucket, monkeypatch):
+    folder = Folder(s3_bucket)
+    folder.write_bytes("file", b"before")
+    call = S3FileSystem._call_s3
+
+    async def another_comes_first(fs: S3FileSystem, method: str, *arguments: object, **wanted: object) -> object:
+        if method == "put_object" and wanted["Body"] == b"mine":
+            await call(fs, method, *arguments, **{**wanted, "Body": b"another's"})
+        return await call(fs, method, *arguments, **wanted)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", another_comes_first)
+    assert not folder.swap_bytes("file", b"before", b"mine")
+    assert folder.read_bytes("file") == b"another's"

@@ -100,15 +100,17 @@ class Folder:
     def swap_bytes(self, name: str, expected: bytes, data: bytes) -> bool:
         """Write a file if it still holds what is expected; False, and nothing written, where it does not.
 
-        On local storage one of many who try at once succeeds; elsewhere the last one to write wins.
+        On local storage and S3 one of many who try at once succeeds; elsewhere the last one to write wins.
         """
-        with contextlib.ExitStack() as held, contextlib.suppress(FileNotFoundError):
-            if self.local:
+        with contextlib.suppress(FileNotFoundError):
+            if not self.local:
+                return cast(bool, self.fs.swap_file(self.path(name), expected, data))
+            with open(self.path(name), "rb") as held:
                 # it ends with its process, and who waited for it finds another file under the name
-                fcntl.flock(held.enter_context(open(self.path(name), "rb")), fcntl.LOCK_EX)
-            if self.read_bytes(name) == expected:
-                self.write_bytes(name, data)
-                return True
+                fcntl.flock(held, fcntl.LOCK_EX)
+                if self.read_bytes(name) == expected:
+                    self.write_bytes(name, data)
+                    return True
         return False
 
     @contextlib.contextmanager

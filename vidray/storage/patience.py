@@ -82,7 +82,7 @@ def persist(url: str, act: Callable[[], T]) -> T:
 
 def may_pass(error: BaseException) -> bool:
     """Whether trying again may help: a server's trouble or a broken connection, not a refusal."""
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         return status in _PASSING_STATUS or (status >= 500 and status not in _LASTING_STATUS)
     for cause in _causes(error):
@@ -97,7 +97,7 @@ def _failure(url: str, error: Exception) -> Exception:
     """The error to raise for what does not pass: what is not a storage's own, a bug perhaps, stays as it is."""
     if type(error).__module__ == "builtins" and not isinstance(error, OSError):
         return error
-    status = _status(error)
+    status = status_of(error)
     kind: type[OSError] = next((kind for kind in _KINDS if isinstance(error, kind)), OSError)
     if status in (401, 403):
         kind = PermissionError
@@ -109,7 +109,7 @@ def _failure(url: str, error: Exception) -> Exception:
 
 
 def _reason(error: BaseException) -> str:
-    status = _status(error)
+    status = status_of(error)
     text = one_line(error)
     if isinstance(error, FileNotFoundError) and " " not in text:
         return "no such file or folder"
@@ -125,7 +125,7 @@ def _reason(error: BaseException) -> str:
     return text
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
     """The HTTP status behind an error, by aiohttp, botocore or gcsfs; None where there was no answer."""
     for cause in _causes(error):
         response = getattr(cause, "response", None)

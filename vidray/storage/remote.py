@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from fsspec.asyn import AsyncFileSystem, sync
 
-from vidray.storage.patience import ChangedError, persist
+from vidray.storage.patience import ChangedError, persist, status_of
 
 BLOCK_BYTES = 256 << 10
 RUN_BLOCKS = 16
@@ -28,6 +28,8 @@ ANSWER_S = 30.0
 SLOWEST_BYTES_PER_S = 128 << 10
 """An answer that trickles in more slowly than this, ANSWER_S aside, is given up."""
 
+_PRECONDITION_FAILED = 412
+_NOT_IMPLEMENTED = 501
 _REPEATED = frozenset(
     {"find", "glob", "ls", "cat_file", "pipe_file", "rm", "rm_file", "size", "isfile", "isdir", "ukey"}
 )
@@ -86,6 +88,19 @@ class Remote:
             self._persist(path, lambda: self._wait_for(self._fs._put_file, local, path, size_bytes=size_bytes))
         else:
             self._persist(path, lambda: self._fs.put_file(local, path))
+
+    def swap_file(self, path: str, expected: bytes, data: bytes) -> bool:
+        """Write a small file if it still holds what is expected.
+
+        S3 decides it: of many who try at once, one succeeds. Elsewhere the last one to write wins, as on servers that
+        know S3 but not its If-Match.
+        """
+        if self._is_s3:
+            return cast(bool, self._persist(path, lambda: self._wait_for(_s3_swap, self._fs, path, expected, data)))
+        is_expected = bool(self.cat_file(path) == expected)
+        if is_expected:
+            self.pipe_file(path, data)
+        return is_expected
 
     def get_file(self, path: str, local: str) -> None:
         with self.open(path) as source, open(local, "wb") as target:
@@ -211,6 +226,29 @@ async def _s3_range(fs: Any, path: str, start: int, stop: int) -> tuple[bytes, s
     async with answer["Body"] as body:
         size = _size_of_range(answer.get("ContentRange"), start)
         return await body.read(), answer.get("ETag"), size
+
+
+async def _s3_swap(fs: Any, path: str, expected: bytes, data: bytes) -> bool:
+    bucket, key, _ = fs.split_path(path)
+    answer = await fs._call_s3("get_object", Bucket=bucket, Key=key)
+    async with answer["Body"] as body:
+        found = await body.read()
+    if found == data:
+        # written by a try whose answer was lost
+        return True
+    if found != expected:
+        return False
+    try:
+        await fs._call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=answer["ETag"])
+    except OSError as e:
+        status = status_of(e)
+        if status == _NOT_IMPLEMENTED:
+            await fs._call_s3("put_object", Bucket=bucket, Key=key, Body=data)
+        elif status == _PRECONDITION_FAILED:
+            return False
+        else:
+            raise
+    return True
 
 
 async def _http_range(fs: Any, url: str, start: int, stop: int) -> tuple[bytes, str | None, int | None]:

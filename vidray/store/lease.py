@@ -121,8 +121,8 @@ class Lease:
                     self._lost = "another run has taken the store over" if held else "the lease was removed"
                     return
                 self._renewals += 1
-                self._folder.write_bytes(self._file, self._content())
-                renewed_at = time.monotonic()
+                if self._folder.swap_bytes(self._file, self._seen, self._content()):
+                    renewed_at = time.monotonic()
             except (OSError, StoreError) as e:
                 if time.monotonic() - renewed_at > EXPIRES_AFTER_S:
                     self._lost = f"the lease could not be renewed: {e}"
