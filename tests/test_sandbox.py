@@ -14,10 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -27,7 +28,19 @@ from synthetic_media import seen
 
 from vidray.decode import VideoReader, read_image
 from vidray.errors import ClusterError, DecodeError, MissingExtraError, ProbeError
-from vidray.media import Audio, AudioSamples, Decoded, FrameRate, Frames, FrameWindows, Resize, Windows, longest_s
+from vidray.media import (
+    Audio,
+    AudioSamples,
+    Decoded,
+    FrameRate,
+    Frames,
+    FrameWindows,
+    RawFrames,
+    Request,
+    Resize,
+    Windows,
+    longest_s,
+)
 from vidray.sandbox import Limits, Sandbox, child, opened, process, wire
 from vidray.testing import Sweep, SyntheticVideo, numbered_frame, read_frame_number, write_video
 
@@ -363,16 +376,54 @@ def test_the_child_holds_no_frame_of_a_file_that_is_done(tmp_path):
     try:
         before = held()
         with ours, theirs, open(path, "rb") as file:
-            decoder = child.Decoder(theirs, wire.Channel(theirs))
+            server = child.Server(theirs, wire.Channel(theirs))
             socket.send_fds(ours, [b"f"], [file.fileno()])
-            decoder.answer(request, memoryview(b""))
-            answer, _ = decoder.answer(read, memoryview(b"".join(times)))
+            server.answer(request, memoryview(b""))
+            answer, _ = server.answer(read, memoryview(b"".join(times)))
             assert answer["samples"][0]["shapes"]
             assert held() > before
-            decoder.close()
+            server.close()
         assert held() == before
     finally:
         gc.enable()
+
+
+def test_another_decoder_is_another_value_of_one_name(tmp_path, monkeypatch):
+    class Grey:
+        """A decoder that knows no format: all that it is asked for is grey."""
+
+        def __init__(self, file: BinaryIO, uri: str, *, frames: bool = True, audio: bool = True) -> None:
+            self.closed = False
+
+        def read(self, requests: Sequence[Request], start_s: float, end_s: float) -> Decoded:
+            (wanted,) = requests
+            times_s = np.array(wanted.times_s)
+            places = np.zeros(len(times_s), np.int64)
+            grey = np.full((1, 4, 6, 3), 128, np.uint8)
+            is_over = np.zeros(len(times_s), bool)
+            raw = RawFrames(times_s=times_s, frames=grey, places=places, is_over=is_over)
+            return Decoded({wanted: raw}, "grey")
+
+        def close(self) -> None:
+            self.closed = True
+
+    path = tmp_path / "no format at all"
+    path.write_bytes(b"?")
+    monkeypatch.setattr(child, "open_video", Grey)
+    request = FrameRate(fps=5.0).request(0.0, 1.0)
+    entries, times = wire.pack_requests([request])
+    read = {"ask": "decode", "start_s": 0.0, "end_s": 1.0, "max_bytes": 1 << 30, "requests": entries}
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as file:
+        server = child.Server(theirs, wire.Channel(theirs))
+        socket.send_fds(ours, [b"f"], [file.fileno()])
+        wants = {"frames": True, "audio": False}
+        server.answer({"ask": "open", "uri": str(path), "size": None, "wants": wants}, memoryview(b""))
+        answer, parts = server.answer(read, memoryview(b"".join(times)))
+        server.close()
+    decoded = wire.unpack_decoded(answer, memoryview(b"".join(parts)), [request], str(path))
+    assert decoded.warning == "grey"
+    assert set(decoded.samples[request].frames.ravel()) == {128}
 
 
 def test_it_gives_what_a_reader_gives(tmp_path):

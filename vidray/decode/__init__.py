@@ -6,6 +6,10 @@ given.
 
 from vidray.decode.account import account
 from vidray.decode.probing import probe
+from vidray.decode.protocol import Decoder, OpensVideo
 from vidray.decode.reader import VideoReader, read_image
 
-__all__ = ["VideoReader", "account", "probe", "read_image"]
+open_video: OpensVideo = VideoReader
+"""The decoder of clips: all that is extracted or searched for is read through it."""
+
+__all__ = ["Decoder", "VideoReader", "account", "open_video", "probe", "read_image"]

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
-from vidray.decode import VideoReader, account, probe, read_image
+from vidray.decode import Decoder, account, open_video, probe, read_image
 from vidray.errors import DecodeError, MediaError
 from vidray.media import Decoded, FrameRequest
 from vidray.memory import keep_memory
@@ -69,14 +69,14 @@ class RemoteFile(io.RawIOBase):
         return data.nbytes
 
 
-class Decoder:
+class Server:
     """Answers the owner's requests, one at a time; keeps one file open."""
 
     def __init__(self, connection: socket.socket, channel: wire.Channel) -> None:
         self._connection = connection
         self._channel = channel
         self._file: BinaryIO | None = None
-        self._reader: VideoReader | None = None
+        self._decoder: Decoder | None = None
 
     def answer(self, request: Mapping[str, Any], payload: memoryview) -> Answer:
         """The answer to one request; what is wrong with the media is an answer too."""
@@ -89,7 +89,7 @@ class Decoder:
         except wire.WireError:
             raise
         except Exception as e:
-            # the state of the reader is not to be trusted any more
+            # the state of the decoder is not to be trusted any more
             self.close()
             return {"failed": f"{type(e).__name__}: {e}"}, []
 
@@ -102,12 +102,12 @@ class Decoder:
         if request["ask"] == "image":
             return self._image(self._open(request), request)
         if request["ask"] == "open":
-            self._reader = VideoReader(self._open(request), request["uri"], **request["wants"])
+            self._decoder = open_video(self._open(request), request["uri"], **request["wants"])
             return {"opened": True}, []
-        if self._reader is None:
+        if self._decoder is None:
             raise DecodeError("corrupt", "the file could not be opened again", request["uri"])
         requests = wire.unpack_requests(request["requests"], payload)
-        decoded = self._reader.read(requests, request["start_s"], request["end_s"])
+        decoded = self._decoder.read(requests, request["start_s"], request["end_s"])
         header, answer = wire.pack_decoded(decoded, requests)
         most = request["max_bytes"]
         if sum(part.nbytes for part in answer) > most:
@@ -131,15 +131,15 @@ class Decoder:
         return self._file
 
     def close(self) -> None:
-        reader, file = self._reader, self._file
-        self._reader = self._file = None
-        if reader is not None:
+        decoder, file = self._decoder, self._file
+        self._decoder = self._file = None
+        if decoder is not None:
             with contextlib.suppress(Exception):
-                reader.close()
+                decoder.close()
         if file is not None:
             file.close()
         # PyAV's frames refer to themselves once their side data was looked at
-        del reader
+        del decoder
         gc.collect()
 
 
@@ -154,14 +154,14 @@ def main(descriptor: int, lifeline: int, owner: int, *, from_main_thread: bool) 
     gc.freeze()
     with socket.socket(fileno=descriptor) as connection:
         channel = wire.Channel(connection)
-        decoder = Decoder(connection, channel)
+        server = Server(connection, channel)
         # standard error told of a failed start so far; standard input is /dev/null
         os.dup2(0, 2)
         channel.send({"ready": True, "filtered": confine()})
         with contextlib.suppress(wire.WireError):
             while True:
                 request, times = channel.receive(max_payload_bytes=wire.MAX_TIMES_BYTES)
-                header, payload = decoder.answer(request, times)
+                header, payload = server.answer(request, times)
                 channel.send(header, payload)
     os._exit(0)
 
