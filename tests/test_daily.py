@@ -89,6 +89,20 @@ def test_errors_are_told_by_kind_with_the_command_that_tries_again(store, capsys
     ]
 
 
+def test_where_a_video_cannot_be_read_all_tables_are_named(store, capsys):
+    videos = store.read("videos", 0)
+    corpora = pa.array(["/media"] * len(videos), pa.string())
+    store.write("videos", 0, videos.set_column(videos.column_names.index("corpus"), "corpus", corpora), videos.schema)
+    store.write_spec("quality", describe(resolve("quality")))
+    errors = store.read(f"errors/{TABLE}", 0)
+    assert main(["errors", store.url]) == 0
+    named = f"vidray extract /media {store.url} -x {TABLE} -x quality --retry-failed"
+    assert f"try again: {named}" in capsys.readouterr().err
+    store.write(f"errors/{TABLE}", 0, errors.slice(0, 0), errors.schema)
+    assert main(["errors", store.url]) == 0
+    assert f"try again: {named}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("typed", "table"),
     [

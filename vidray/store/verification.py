@@ -128,7 +128,7 @@ def _others(store: Store, held: Inventory) -> Iterator[Finding]:
         yield from check_duplicates_spec(store, name)
     if store.folder.exists(INTENT):
         try:
-            store.intent()
+            store.intents.retiring()
         except StoreError as e:
             what, _, remedy = str(e).removeprefix(f"{store.url}/{INTENT}: ").partition("; ")
             yield damaged(INTENT, what, remedy)
