@@ -239,16 +239,19 @@ def test_a_corpus_of_which_nothing_can_be_read_is_status_1(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["verify"], ["status"], ["errors"], ["search", "--clip", "x"], ["index", "-x", "net"],
-                  ["drop", "net"], ["label", "classes"], ["move", "/a", "/b"]],
+    "arguments", [["verify"], ["status"], ["errors"], ["search", "--clip", "x"], ["search", "--text", "x"],
+                  ["index", "-x", "net"], ["drop", "net"], ["label", "classes"], ["move", "/a", "/b"],
+                  ["duplicates"], ["report", "-o", "out"], ["browse"], ["export", "frames", "-o", "out"]],
 )  # fmt: skip
-def test_a_wrong_store_is_told_alike_by_every_command(tmp_path, capsys, arguments):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("nowhere", "no vidray store there (no vidray.json)"), ("file", "a file, and a store is a folder")],
+)
+def test_a_wrong_store_is_told_alike_by_every_command(tmp_path, capsys, arguments, name, what):
     command, *options = arguments
-    nowhere = str(tmp_path / "nowhere")
-    line = [command, *options, nowhere] if command == "label" else [command, nowhere, *options]
-    line = ["label", nowhere, "classes"] if command == "label" else line
-    assert main(line) in (1, 2)
-    assert f"vidray: {nowhere}: no vidray store there (no vidray.json)" in capsys.readouterr().err
+    (tmp_path / "file").write_bytes(b"")
+    assert main([command, str(tmp_path / name), *options]) == 2
+    assert capsys.readouterr().err == f"vidray: {tmp_path / name}: {what}\n"
 
 
 def test_a_store_that_is_a_file_is_told(tmp_path, capsys):

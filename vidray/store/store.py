@@ -71,9 +71,10 @@ class Store:
 
     def check_there(self) -> None:
         """Raise UsageError, the same for every command, where there is no store, nor tables of another's making."""
-        if self.folder.exists(STORE_FILE) or any(self.folder.sizes(kind) for kind in ("features", "index")):
+        if self.folder.exists(STORE_FILE):
             return
-        raise self._none_there()
+        if self.is_file() or not any(self.folder.sizes(kind) for kind in ("features", "index")):
+            raise self._none_there()
 
     def check_planned(self) -> dict[str, Any]:
         """What `vidray.json` says. Raises UsageError where there is none: no store, or tables of another's making."""
