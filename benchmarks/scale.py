@@ -207,7 +207,7 @@ class EmptyPool:
                     table = pa.Table.from_pylist(
                         [{k: v for k, v in row.items() if k in schema.names} for row in rows], schema
                     )
-                    self._store.stage(item.table, item.key, table)
+                    self._store.staging.write(item.table, item.key, table)
                     yield receipt_of(item, table, 1.0, 1.0)
 
 

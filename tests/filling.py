@@ -47,7 +47,7 @@ def fill(store: Store, extractors: Mapping[str, Extractor]) -> list[str]:
 
 
 def fill_level(store: Store, extractors: Mapping[str, Extractor], bound: Mapping[str, Any]) -> None:
-    staged = {table: store.staged(table) for table in extractors}
+    staged = {table: store.staging.slices(table) for table in extractors}
     with contextlib.closing(Sandbox()) as sandbox:
         for part, tables in missing_parts(store, list(extractors)).items():
             some = {table: extractors[table] for table in tables}

@@ -35,7 +35,7 @@ def stage(store: Store) -> None:
     schema = staged_schema(COLUMNS)
     for number, key in enumerate(SLICES):
         row = dict.fromkeys(schema.names) | {"clip_id": str(number), "embedding": [float(number)]}
-        store.stage("x", key, pa.Table.from_pylist([row], schema))
+        store.staging.write("x", key, pa.Table.from_pylist([row], schema))
 
 
 def campaign(repository: Path, *options: str) -> dict:
@@ -55,24 +55,24 @@ def test_a_part_whose_cleaning_up_was_interrupted_is_published(staged):
     staged.publish("x", 0, SLICES, COLUMNS)
     before = staged.folder.read_bytes("features/x/part-00000.parquet")
     stage(staged)
-    staged.unstage("x", SLICES[0])
+    staged.staging.remove("x", SLICES[0])
     assert missing_parts(staged, ["x"]) == {}
     assert staged.publish("x", 0, SLICES, COLUMNS) == (2, 0)
-    assert staged.staged("x") == set()
+    assert staged.staging.slices("x") == set()
     assert staged.folder.read_bytes("features/x/part-00000.parquet") == before
 
 
 def test_a_part_that_is_not_published_needs_all_its_slices(staged):
-    staged.unstage("x", SLICES[0])
+    staged.staging.remove("x", SLICES[0])
     with pytest.raises(FileNotFoundError):
         staged.publish("x", 0, SLICES, COLUMNS)
-    assert staged.staged("x") == {SLICES[1]}
+    assert staged.staging.slices("x") == {SLICES[1]}
 
 
 def test_a_part_to_be_done_again_is_missing_until_it_is_published(staged):
     staged.publish("x", 0, SLICES, COLUMNS)
     stage(staged)
-    staged.mark_again("x", 0)
+    staged.staging.mark_again("x", 0)
     assert missing_parts(staged, ["x"]) == {0: ["x"]}
     staged.publish("x", 0, SLICES, COLUMNS)
     assert missing_parts(staged, ["x"]) == {}
@@ -81,9 +81,9 @@ def test_a_part_to_be_done_again_is_missing_until_it_is_published(staged):
 def test_clearing_up_keeps_what_other_tables_have_staged(staged):
     staged.publish("x", 0, SLICES, COLUMNS)
     stage(staged)
-    staged.stage("y", SLICES[0], staged_schema(COLUMNS).empty_table())
+    staged.staging.write("y", SLICES[0], staged_schema(COLUMNS).empty_table())
     staged.folder.write_bytes("_staging/writing-0", b"half a file")
-    staged.clear_staging()
+    staged.staging.clear_useless()
     assert list(staged.folder.sizes("_staging")) == ["_staging/y/part-00000/block-0000.s00of01.parquet"]
 
 

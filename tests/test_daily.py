@@ -89,6 +89,20 @@ def test_errors_are_told_by_kind_with_the_command_that_tries_again(store, capsys
     ]
 
 
+def test_where_a_video_cannot_be_read_all_tables_are_named(store, capsys):
+    videos = store.read("videos", 0)
+    corpora = pa.array(["/media"] * len(videos), pa.string())
+    store.write("videos", 0, videos.set_column(videos.column_names.index("corpus"), "corpus", corpora), videos.schema)
+    store.write_spec("quality", describe(resolve("quality")))
+    errors = store.read(f"errors/{TABLE}", 0)
+    assert main(["errors", store.url]) == 0
+    named = f"vidray extract /media {store.url} -x {TABLE} -x quality --retry-failed"
+    assert f"try again: {named}" in capsys.readouterr().err
+    store.write(f"errors/{TABLE}", 0, errors.slice(0, 0), errors.schema)
+    assert main(["errors", store.url]) == 0
+    assert f"try again: {named}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("typed", "table"),
     [
@@ -225,16 +239,19 @@ def test_a_corpus_of_which_nothing_can_be_read_is_status_1(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["verify"], ["status"], ["errors"], ["search", "--clip", "x"], ["index", "-x", "net"],
-                  ["drop", "net"], ["label", "classes"], ["move", "/a", "/b"]],
+    "arguments", [["verify"], ["status"], ["errors"], ["search", "--clip", "x"], ["search", "--text", "x"],
+                  ["index", "-x", "net"], ["drop", "net"], ["label", "classes"], ["move", "/a", "/b"],
+                  ["duplicates"], ["report", "-o", "out"], ["browse"], ["export", "frames", "-o", "out"]],
 )  # fmt: skip
-def test_a_wrong_store_is_told_alike_by_every_command(tmp_path, capsys, arguments):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("nowhere", "no vidray store there (no vidray.json)"), ("file", "a file, and a store is a folder")],
+)
+def test_a_wrong_store_is_told_alike_by_every_command(tmp_path, capsys, arguments, name, what):
     command, *options = arguments
-    nowhere = str(tmp_path / "nowhere")
-    line = [command, *options, nowhere] if command == "label" else [command, nowhere, *options]
-    line = ["label", nowhere, "classes"] if command == "label" else line
-    assert main(line) in (1, 2)
-    assert f"vidray: {nowhere}: no vidray store there (no vidray.json)" in capsys.readouterr().err
+    (tmp_path / "file").write_bytes(b"")
+    assert main([command, str(tmp_path / name), *options]) == 2
+    assert capsys.readouterr().err == f"vidray: {tmp_path / name}: {what}\n"
 
 
 def test_a_store_that_is_a_file_is_told(tmp_path, capsys):

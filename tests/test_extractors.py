@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import functools
 import hashlib
 import json
+import operator
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -23,12 +28,14 @@ from torchvision import models
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from vidray.errors import SpecMismatchError, UsageError, WeightsError
+from vidray.errors import SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
 from vidray.extractors import Extractor, ModelInfo, catalog, describe, resolve, restore, slug
-from vidray.extractors.inventory import names
+from vidray.extractors.inventory import find, names
+from vidray.extractors.spec import bound_in, current, has_classes, has_objects, is_joint, misshapen, modalities
 from vidray.extractors.vision.efficientnet import BFLOAT16, EfficientNetLite0
 from vidray.extractors.vision.torchvision import TorchvisionFrames, TorchvisionVideo
 from vidray.media import FrameRate, Frames, Resize
+from vidray.plugins import known_options
 
 THIRD_PARTY = """
 from dataclasses import dataclass
@@ -278,11 +285,74 @@ def test_changed_weights_are_not_restored(resnet18_file: str) -> None:
         restore(spec)
 
 
-@pytest.mark.parametrize("key", ["version", "settings", "columns"])
+@pytest.mark.parametrize("key", ["version", "precision"])
 def test_an_extractor_that_differs_by_now_is_not_restored(key: str) -> None:
     spec = describe(EfficientNetLite0()) | {key: "of another time"}
     with pytest.raises(SpecMismatchError, match=f"{key} was of another time"):
         restore(spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("whisper", "size", ["tiny"]),
+        ("moonshine", "folder", [1]),
+        ("sentiment", "model", 1),
+        ("tracks", "line", {"x": 1}),
+        ("quality", "fps", "2"),
+        ("quality", "fps", True),
+        ("efficientnet_lite0", "per_frame", 1),
+    ],
+)
+def test_a_setting_of_another_type_than_the_extractor_has_is_one_line(name: str, option: str, value: object) -> None:
+    spec = describe(resolve(name))
+    with pytest.raises(StoreError, match=rf"{name} cannot be set up as the store says: {option} cannot be .*--as"):
+        restore(spec | {"settings": {**(spec["settings"] or {}), option: value}})
+
+
+def test_no_option_of_an_extractor_is_without_bounds() -> None:
+    accepted, seen = [], set()
+    for name in names():
+        cls, given = find(name) or (None, {})
+        if cls in seen:
+            continue
+        seen.add(cls)
+        for option, kind in known_options(cls, but=given).items():
+            for value in ("nan", "inf", "-inf", "1e300") if "float" in str(kind) else ():
+                with contextlib.suppress(UsageError):
+                    resolve(f"{name}?{option}={value}")
+                    accepted.append(f"{name}?{option}={value}")
+    assert not accepted
+
+
+WRONG = (None, 1, -1.5, True, "x", [], [1], ["x"], {}, {"x": 1}, float("nan"))
+
+
+@pytest.mark.parametrize("name", ["quality?frames=noise:sigma=3", "transcript", "sentiment", "as vidray 1 wrote it"])
+def test_whatever_is_of_another_type_in_a_spec_is_one_line(name: str) -> None:
+    """Every value in turn is left out, and of every other type."""
+    earlier = Path(__file__).parent / "data" / "store_v1" / "features" / "quality" / "_spec.json"
+    spec = json.loads(earlier.read_text()) if " " in name else describe(resolve(name))
+    for path in _places(spec):
+        for value in (..., *WRONG):
+            other: Any = copy.deepcopy(spec)
+            held = functools.reduce(operator.getitem, path[:-1], other)
+            if value is ...:
+                del held[path[-1]]
+            else:
+                held[path[-1]] = value
+            with contextlib.suppress(VidrayError):
+                restore(other)
+            if misshapen(other) is None:
+                for reader in (current, is_joint, has_classes, has_objects, modalities, bound_in):
+                    reader(other)
+
+
+def _places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in pairs:
+        yield (*path, key)
+        yield from _places(below, (*path, key))
 
 
 def test_what_a_worker_reserves_changes_no_table() -> None:

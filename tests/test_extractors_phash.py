@@ -72,5 +72,5 @@ def test_a_picture_is_the_mean_about_its_quarter_of_a_second() -> None:
 def test_the_extractor_keeps_its_promises() -> None:
     check_extractor(PHash())
     assert resolve("phash?per_second=2", fps=9) == PHash(per_second=2.0)
-    with pytest.raises(UsageError, match="per_second must be a number > 0, got 0"):
+    with pytest.raises(UsageError, match="per_second must be > 0 and <= 10000, got 0"):
         PHash(per_second=0)

@@ -74,6 +74,12 @@ def test_what_is_no_weights_file_is_refused_in_one_line(content: bytes, name: st
         assert "\n" not in str(raised.value)
 
 
+def test_of_a_text_in_the_place_of_weights_no_byte_is_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_text("hello, no weights")
+    with pytest.raises(WeightsError, match=r"w\.txt is not a weights file \(.*\): it is of another kind$"):
+        load_state_dict(str(tmp_path / "w.txt"))
+
+
 def test_a_state_dict_holds_tensors_only(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1), "epoch": 3}, tmp_path / "mixed.pth")
     with pytest.raises(WeightsError, match="'epoch' is a int"):

@@ -13,6 +13,8 @@ from vidray.labels.imports import import_labels
 from vidray.pipeline import Progress, extract, plan
 from vidray.planning import FixedStride
 from vidray.store import ERRORS, IDENTITY, Store, features_schema
+from vidray.store.intents import Intents
+from vidray.store.staging import Staging
 from vidray.store.verification import verify
 from vidray.testing import SyntheticVideo, write_video
 
@@ -96,7 +98,7 @@ def test_new_spans_become_clips_and_every_table_keeps_its_rows(store, grow, caps
     assert texts(store) == texts(store, "features/second") == before
     found = verify(str(store))
     assert (found.missing, found.duplicated, found.orphaned) == (6, 0, 0)
-    assert Store(str(store)).grown("first") == {1}
+    assert Store(str(store)).staging.grown("first") == {1}
 
 
 def test_no_block_holds_clips_that_are_there_and_new_ones(store, grow):
@@ -147,15 +149,20 @@ class Killed(BaseException):
 def kill_at(monkeypatch, step: int):
     """Every write, removal and mark counts as one step; the last one allowed is the step before."""
     count = iter(range(step))
-    for name in ("write", "remove", "_write_json", "mark_grown", "clear_intent"):
-        whole = getattr(Store, name)
+    steps = {
+        Store: ("write", "remove", "write_config", "write_made_from"),
+        Staging: ("mark_grown", "begin_derived"),
+        Intents: ("write_move", "clear"),
+    }
+    for owner, name in ((owner, name) for owner, names in steps.items() for name in names):
+        whole = getattr(owner, name)
 
         def stepped(self, *arguments, whole=whole, **options):
             if next(count, None) is None:
                 raise Killed
             return whole(self, *arguments, **options)
 
-        monkeypatch.setattr(Store, name, stepped)
+        monkeypatch.setattr(owner, name, stepped)
 
 
 @pytest.mark.parametrize("step", range(1, 18))
@@ -172,15 +179,15 @@ def test_a_move_that_is_killed_is_undone_or_ended_by_the_next_run(store, grow, s
     found = verify(str(store))
     assert (found.missing, found.duplicated, found.orphaned) == (6, 0, 0)
     assert set(rows(store, "clips", "uri", "start_s", "end_s", "tag")) == CLIPS
-    assert Store(str(store)).moving() is None
-    assert Store(str(store)).grown("second") == {1}
+    assert Store(str(store)).intents.moving() is None
+    assert Store(str(store)).staging.grown("second") == {1}
 
 
 def test_a_part_that_lacks_clips_lacks_them_still_when_a_video_of_it_is_retired(store, grow):
     grow(GROWN)
     grow([line for line in GROWN if "a.mp4" not in line], prune=True)
     assert verify(str(store)).missing == 4
-    assert Store(str(store)).grown("first") == {1}
+    assert Store(str(store)).staging.grown("first") == {1}
 
 
 @pytest.mark.slow

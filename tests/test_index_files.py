@@ -216,6 +216,20 @@ def test_a_version_that_goes_while_it_is_being_opened_is_not_missed(table, tmp_p
     assert index.search(np.ones(DIM)).ids.shape == (1, 10)
 
 
+def test_a_build_that_begins_as_another_ends_goes_on_from_what_that_made(table, tmp_path, monkeypatch):
+    place = str(tmp_path / "i")
+    plain = build_module.Lease
+
+    def after_another(*args, **options):
+        monkeypatch.setattr("vidray.index.build.Lease", plain)
+        assert build_index(str(table), place).added == ROWS
+        return plain(*args, **options)
+
+    monkeypatch.setattr("vidray.index.build.Lease", after_another)
+    last = build_index(str(table), place)
+    assert (last.version, last.added) == ("v0001", 0)
+
+
 def test_two_builds_at_once_are_one_and_a_refusal(table, tmp_path, monkeypatch):
     place = str(tmp_path / "i")
     refused = []

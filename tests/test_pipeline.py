@@ -42,6 +42,7 @@ from vidray.sandbox import Limits, Sandbox
 from vidray.storage import Folder
 from vidray.store import SliceKey, Store
 from vidray.store.lease import Lease
+from vidray.store.staging import Staging
 from vidray.store.verification import verify
 from vidray.testing import SyntheticVideo, read_frame_number, write_video
 
@@ -156,7 +157,7 @@ def test_a_run_that_ends_before_publishing_goes_on_from_what_is_staged(mixed, fi
     options = {"extractors": [MeanColour(), Loudness()], "planner": FixedStride(2.0)}
     with monkeypatch.context() as broken:
         broken.setattr(Publisher, "_commit_when_whole", lambda self, awaited: None)
-        broken.setattr(Store, "clear_staging", lambda self: (_ for _ in ()).throw(ClusterError("the power is gone")))
+        broken.setattr(Staging, "clear_useless", lambda self: (_ for _ in ()).throw(ClusterError("the power is gone")))
         with pytest.raises(ClusterError):
             extract(str(mixed), str(store), **options)
     assert not list(store.glob("features/*/*.parquet"))
@@ -468,7 +469,7 @@ def test_threads_publish_a_part_or_say_why_not(mixed, tmp_path):
     staged = tmp_path / "store" / "_staging" / "mean_colour" / first.work.key.file
     whole = staged.read_bytes()
     staged.write_bytes(whole[:-20])
-    done = part_work(store, 0, tables, {"mean_colour": store.staged("mean_colour")})
+    done = part_work(store, 0, tables, {"mean_colour": store.staging.slices("mean_colour")})
     with ThreadPoolExecutor(1) as threads:
         publisher = Publisher(store, tables, threads=threads)
         publisher.expect(done)
@@ -549,10 +550,10 @@ def test_a_task_that_is_tried_again_leaves_what_is_staged(mixed, tmp_path):
     wanted = samplings(tables)
     with contextlib.closing(Sandbox()) as sandbox:
         receipts = [worker.stage(decoded) for decoded in decode_task(task, wanted, sandbox)]
-    store.unstage("loudness", receipts[-1].work.key)
+    store.staging.remove("loudness", receipts[-1].work.key)
     found, left = worker.split_staged(task)
     ((lost,),) = [block.slices for block in left]
-    assert lost.key not in store.staged("loudness", 0)
+    assert lost.key not in store.staging.slices("loudness", 0)
     assert {(r.work, r.done, r.failed) for r in found} == {
         (r.work, r.done, r.failed) for r in receipts if r.work != lost
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from vidray.extractors.quality import SAMPLE_RATE, Quality
 from vidray.extractors.spec import describe, misshapen, restore
 from vidray.extractors.with_steps import WithSteps, with_steps
 from vidray.media import Audio, AudioSamples, FrameRate, RawFrames, Resize, record_of, span_read, with_context
+from vidray.plugins import known_options
 from vidray.steps import improved, names, step_from, steps_of, text_of
 from vidray.steps.audio.bs1770 import loudness
 from vidray.steps.protocol import AUDIO_RATE
@@ -107,6 +109,9 @@ def test_the_order_named_is_the_order_taken_and_options_are_kept():
         ("quality?frames=noise:sigma=much", "must be a number, got 'much'"),
         ("quality?noise_db=nan", "db must be >= -150 and <= 150, got nan"),
         ("quality?noise_db=-inf", "db must be >= -150 and <= 150, got -inf"),
+        ("quality?frames=noise:sigma=-1", "noise: sigma must be >= 0 and <= 255, got -1"),
+        ("quality?frames=denoise:sigma=256", "denoise: sigma must be > 0 and <= 255, got 256"),
+        ("quality?frames=sharpen:radius=1e300", "sharpen: radius must be > 0 and <= 100, got 1e\\+300"),
         ("efficientnet_lite0?audio=loudness", "efficientnet_lite0 has no audio"),
         ("efficientnet_lite0?frames=enlarge", "changes the size of frames, which the extractor itself sets"),
     ],
@@ -132,6 +137,16 @@ def test_a_spec_says_its_steps_and_gives_them_back():
     assert pickle.loads(pickle.dumps(better)) == better
     assert isinstance(better, WithSteps)
     assert better.fps == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(("modality", "name"), [(modality, name) for modality in STEPS for name in STEPS[modality]])
+def test_no_option_of_a_step_is_without_bounds(modality, name, value):
+    module, _, cls = STEPS[modality][name].partition(":")
+    for option, kind in known_options(getattr(importlib.import_module(module), cls)).items():
+        if "float" in str(kind):
+            with pytest.raises(UsageError, match=f"{option} must be .*, got {value}"):
+                steps_of(modality, f"{name}:{option}={value}")
 
 
 @pytest.mark.parametrize("steps", [["x"], 3, "light", {"step": "light"}])

@@ -40,28 +40,28 @@ def store(request, tmp_path):
 
 def stage_part(store: Store) -> list[SliceKey]:
     keys = [SliceKey(0, 0, 0, 2), SliceKey(0, 0, 1, 2), SliceKey(0, 1, 0, 1)]
-    store.stage("x", keys[0], staged(0, 3, failed=(1,)))
-    store.stage("x", keys[1], staged(3, 5))
-    store.stage("x", keys[2], staged(5, 6, failed=(5,)))
+    store.staging.write("x", keys[0], staged(0, 3, failed=(1,)))
+    store.staging.write("x", keys[1], staged(3, 5))
+    store.staging.write("x", keys[2], staged(5, 6, failed=(5,)))
     return keys
 
 
 def test_publishing_splits_successes_and_failures_in_plan_order(store):
     keys = stage_part(store)
-    assert store.staged("x") == set(keys)
+    assert store.staging.slices("x") == set(keys)
     assert store.publish("x", 0, keys, COLUMNS) == (4, 2)
     features, errors = store.read("features/x", 0), store.read("errors/x", 0)
     assert features["clip_id"].to_pylist() == ["c0", "c2", "c3", "c4"]
     assert errors["clip_id"].to_pylist() == ["c1", "c5"]
     assert features.schema == features_schema(COLUMNS)
     assert errors.schema == ERRORS
-    assert store.staged("x") == set()
+    assert store.staging.slices("x") == set()
     assert store.parts("features/x") == [0]
 
 
 def test_errors_are_published_before_features_and_each_slice_is_read_once(store, monkeypatch):
     written, read = [], []
-    writing, read_staged = store.folder.writing, store.read_staged
+    writing, read_staged = store.folder.writing, store.staging.read
 
     @contextlib.contextmanager
     def recorded(name):
@@ -71,7 +71,7 @@ def test_errors_are_published_before_features_and_each_slice_is_read_once(store,
 
     keys = stage_part(store)
     monkeypatch.setattr(store.folder, "writing", recorded)
-    monkeypatch.setattr(store, "read_staged", lambda table, key: read.append(key) or read_staged(table, key))
+    monkeypatch.setattr(store.staging, "read", lambda table, key: read.append(key) or read_staged(table, key))
     store.publish("x", 0, keys, COLUMNS)
     parts = [part_file(f"{kind}/x", 0) for kind in ("errors", "features")]
     seals = [seal_file(f"{kind}/x", 0) for kind in ("errors", "features")]
@@ -83,19 +83,19 @@ def test_publishing_does_not_depend_on_how_the_slices_were_cut(store):
     store.publish("x", 0, stage_part(store), COLUMNS)
     one = [store.folder.read_bytes(f"{kind}/x/part-00000.parquet") for kind in ("features", "errors")]
     key = SliceKey(0, 0, 0, 1)
-    store.stage("x", key, staged(0, 6, failed=(1, 5)))
+    store.staging.write("x", key, staged(0, 6, failed=(1, 5)))
     store.publish("x", 0, [key], COLUMNS)
     assert one == [store.folder.read_bytes(f"{kind}/x/part-00000.parquet") for kind in ("features", "errors")]
 
 
 def test_slices_of_other_clips_than_the_plans_are_not_published(store):
     keys = stage_part(store)
-    store.stage("x", keys[1], staged(6, 8))
+    store.staging.write("x", keys[1], staged(6, 8))
     with pytest.raises(StoreError, match=r"block-0000.s01of02.parquet: holds other clips than the plan; .*run again"):
         store.publish("x", 0, keys, COLUMNS)
-    assert store.staged("x") == {keys[0], keys[2]}
+    assert store.staging.slices("x") == {keys[0], keys[2]}
     assert store.folder.sizes("features") | store.folder.sizes("errors") == {}
-    store.stage("x", keys[1], staged(3, 5))
+    store.staging.write("x", keys[1], staged(3, 5))
     with pytest.raises(StoreError, match="part 0 of x has 5 of 6 planned clips staged"):
         store.publish("x", 0, keys[:2], COLUMNS)
     assert store.publish("x", 0, keys, COLUMNS) == (4, 2)
@@ -106,7 +106,7 @@ def test_a_damaged_slice_is_missing_again(store):
     store.folder.write_bytes(f"_staging/x/{keys[2].file}", b"")
     with pytest.raises(StoreError, match=r"block-0001.s00of01.parquet: damaged; .*run again"):
         store.publish("x", 0, keys, COLUMNS)
-    assert store.staged("x") == set(keys[:2])
+    assert store.staging.slices("x") == set(keys[:2])
 
 
 def test_a_write_that_fails_leaves_what_was_there(store):
@@ -176,8 +176,8 @@ def test_a_table_without_rows_takes_another_spec_and_keeps_nothing_staged(tmp_pa
     store.folder.write_bytes("_staging/net/part-00000/block-0000.s00of01.parquet", b"of version 1")
     store.check_spec("net", {"name": "net", "version": "2"})
     store.write_spec("net", {"name": "net", "version": "1"})
-    assert len(store.staged("net")) == 1
+    assert len(store.staging.slices("net")) == 1
     store.write_spec("net", {"name": "net", "version": "2"})
-    assert (store.spec("net"), store.staged("net")) == ({"name": "net", "version": "2"}, set())
+    assert (store.spec("net"), store.staging.slices("net")) == ({"name": "net", "version": "2"}, set())
     store.forget_empty("net")
     assert store.tables("features") == []

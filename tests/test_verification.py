@@ -1,5 +1,7 @@
 """`verify` finds every row that is missing, doubled or orphaned, from the store alone."""
 
+import math
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -177,7 +179,25 @@ def test_clips_of_a_video_that_is_not_there_are_named_by_verify_and_by_extract(s
     store.write("videos", 0, VIDEOS.empty_table(), VIDEOS)
     found = verify(store.url)
     assert (found.orphaned, found.is_whole) == (4, False)
-    with pytest.raises(StoreError, match=r"part 0 of clips has clips of /0.mp4, which part 0 of videos lacks"):
+    with pytest.raises(StoreError, match=r"part 0 of clips has clips of /0.mp4, which the same part of videos lacks"):
+        list(plan_blocks(store, 0))
+
+
+NO_NUMBERS = (None, math.nan, math.inf, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        *(("videos", "duration_s", value) for value in NO_NUMBERS),
+        *(("clips", column, value) for column in ("start_s", "end_s") for value in NO_NUMBERS),
+        *(("clips", column, None) for column in ("clip_id", "video_id", "uri", "block")),
+    ],
+)
+def test_no_run_works_with_a_plan_that_cannot_be(store, table, column, value):
+    rows = store.read(table, 0)
+    rewrite(store, table, 0, column, [value, *rows[column].to_pylist()[1:]])
+    with pytest.raises(StoreError, match=r"part 0 of clips has .*; vidray verify says what to do"):
         list(plan_blocks(store, 0))
 
 

@@ -72,7 +72,7 @@ def move(
             example = f"; its videos are as {uris[0]}" if uris else ""
             raise UsageError(f"{held.url}: no video of it is under {before}{example}")
         current = {table: list(parts) for table, parts in current_parts(held)}
-        held.write_renaming(before, after, current)
+        held.intents.write_renaming(before, after, current)
         lease.check()
         indexes = tuple(held.tables("index"))
         finish_renaming(held)
@@ -82,7 +82,7 @@ def move(
 
 def finish_renaming(store: Store) -> None:
     """Go on with a move that was interrupted, if there is one; done twice, it does the same."""
-    renaming = store.renaming()
+    renaming = store.intents.renaming()
     if renaming is None:
         return
     old, new = renaming
@@ -90,7 +90,7 @@ def finish_renaming(store: Store) -> None:
         store.folder.remove_tree(index_of(name))
     for part in store.parts("clips"):
         for table in store.tables(STAGING):
-            store.forget_slices(part, table)
+            store.staging.forget_slices(part, table)
     for table in _tables(store):
         for part in store.parts(table):
             rows = store.read(table, part)
@@ -98,7 +98,7 @@ def finish_renaming(store: Store) -> None:
             if not moved.equals(rows):
                 store.write(table, part, moved, rows.schema)
     keep_current(store)
-    store.clear_intent()
+    store.intents.clear()
 
 
 def _tables(store: Store) -> Iterator[str]:

@@ -98,7 +98,7 @@ def status(store: str | PathLike[str]) -> Status:
         tables=tuple(_table(held, name, planned) for name in held.tables("features")),
         labels={name: _rows(held, labels_of(name)) for name in held.tables("labels")},
         duplicates={name: _rows(held, duplicates_of(name)) for name in held.tables("duplicates")},
-        staged=sum(len(held.staged(name)) for name in held.tables(STAGING)),
+        staged=sum(len(held.staging.slices(name)) for name in held.tables(STAGING)),
         held_by=tuple(line for of in ("", OF_LABELS) if (line := _holder(held, of)) is not None),
     )
 

@@ -93,6 +93,20 @@ def _first(kinds: Collection[Any], text: str, what: str) -> Any:
     raise errors[0]
 
 
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a plain value, as JSON has it, is of a field's type; of types that no text can be typed for, any is."""
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, choice) for choice in choices)
+    if origin is typing.Literal:
+        return any(type(value) is type(choice) and value == choice for choice in choices)
+    if origin in (tuple, list):
+        return isinstance(value, list | tuple) and all(fits(item, choices[0]) for item in value)
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) if kind in (bool, str, types.NoneType) else True
+
+
 def import_class(dotted: str) -> Any:
     """The class that `module:Class` names; its file may lie in the working directory. Raises UsageError."""
     module_name, _, class_name = dotted.partition(":")

@@ -4,7 +4,8 @@
 
 A head without CPUs and three hosts of one CPU extract a corpus at a second a clip; one of them fails in the middle. The
 laws: the run ends, with the tables of an undisturbed run, byte for byte; a lost host is one line, costs no clip, and at
-most 90 s more than the share that it had; a host that joins does its share; one that cannot do the work is named.
+most 90 s more than the share that it had; a host that joins does its share; one that cannot do the work is named; a
+submitted job that is stopped ends on all hosts, and is gone on with by the next.
 The last line of standard output is one JSON object; the exit status is 1 if a law is broken. Needs root and iproute2:
 where namespaces are not allowed it says so and ends with status 77.
 """
@@ -106,6 +107,7 @@ class Campaign:
     environ: dict[str, str]
     random: random.Random
     form: Form
+    takes_jobs: bool = False
     hosts: list[Host] = field(default_factory=list)
     number: int = HEAD
     stores: int = 0
@@ -127,7 +129,8 @@ class Campaign:
         return host
 
     def _start_ray(self, host: Host) -> None:
-        head = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"]
+        dashboard = f"--include-dashboard={str(self.takes_jobs).lower()}"
+        head = ["--head", "--port=6379", "--num-cpus=0", dashboard]
         role = head if host is self.head else [f"--address={self.address}", "--num-cpus=1"]
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *role, f"--node-ip-address={host.address}"]
         ray += [f"--memory={MEMORY}", "--object-store-memory=80000000", "--block"]
@@ -176,11 +179,9 @@ class Campaign:
     def extract(self, store: str, *options: str, meanwhile: Callable[[Running], None] = lambda run: None) -> Outcome:
         """Run the command on the head; `meanwhile` does something to the hosts."""
         log = self.folder / f"{Path(store).name}-{time.monotonic():.0f}.log"
-        command = [sys.executable, "-m", "vidray.cli", "extract", "s3://hosts/corpus", store, *options]
-        command += ["--clip-length", str(CLIP_S), "--ray-address", self.address, "--json"]
         began = time.monotonic()
         with log.open("wb") as out:
-            process = self.head.start(command, self.environ, out)
+            process = self.head.start(self.command(store, *options), self.environ, out)
             run = Running(process, store, log)
             meanwhile(run)
             try:
@@ -194,6 +195,20 @@ class Campaign:
         # how long Ray takes to start workers has nothing to do with what happens in the middle
         wall_s = summary["wall_s"] - summary["startup_s"] if summary else time.monotonic() - began
         return Outcome(status, wall_s, said)
+
+    def command(self, store: str, *options: str) -> list[str]:
+        """What extracts the corpus on the cluster."""
+        command = [sys.executable, "-m", "vidray.cli", "extract", "s3://hosts/corpus", store, *options]
+        return [*command, "--clip-length", str(CLIP_S), "--ray-address", self.address, "--json"]
+
+    def job(self, verb: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a `ray job` command on the head; what it says is in `jobs.log`."""
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "job", verb, "--address", "http://127.0.0.1:8265"]
+        with (self.folder / "jobs.log").open("ab") as out:
+            return self.head.start([*ray, *arguments], self.environ, out)
+
+    def jobs_said(self) -> str:
+        return (self.folder / "jobs.log").read_text(errors="replace")[-600:]
 
     def new_store(self) -> str:
         self.stores += 1
@@ -225,14 +240,16 @@ class Running:
 
     def wait_for_clips(self, slices: int) -> None:
         """Until so many slices are staged, or the command has ended."""
-        from vidray.storage import Folder
-
         deadline = time.monotonic() + LONGEST_S
-        while self.process.poll() is None and time.monotonic() < deadline:
-            staged = [name for name in Folder(self.store).sizes("_staging") if name.endswith(".parquet")]
-            if len(staged) >= slices:
-                return
+        while self.process.poll() is None and time.monotonic() < deadline and len(staged(self.store)) < slices:
             time.sleep(0.5)
+
+
+def staged(store: str) -> set[str]:
+    """The slices that are staged."""
+    from vidray.storage import Folder
+
+    return {name for name in Folder(store).sizes("_staging") if name.endswith(".parquet")}
 
 
 def contents(store: str) -> dict[str, bytes]:
@@ -396,6 +413,28 @@ def small_shm(campaign: Campaign) -> None:
     campaign.drop(host)
 
 
+def job_stop(campaign: Campaign) -> None:
+    """A submitted job is stopped in the middle: nothing goes on, and the same command ends what it began."""
+    campaign.full_strength()
+    store, name = campaign.new_store(), secrets.token_hex(4)
+    submitted = campaign.job("submit", "--submission-id", name, "--", *campaign.command(store, *OPTIONS))
+    Running(submitted, store, campaign.folder / "jobs.log").wait_for_clips(campaign.random.randrange(4, 12))
+    campaign.require(submitted.poll() is None, f"job stop: it ended: {campaign.jobs_said()}")
+    began = time.monotonic()
+    status = campaign.job("stop", name).wait(LONGEST_S)
+    stopped_s = time.monotonic() - began
+    submitted.wait(LONGEST_S)
+    campaign.require(status == 0 and "stopped" in campaign.jobs_said(), f"job stop: {status} {campaign.jobs_said()}")
+    # what a worker was about to stage as it was ended may still arrive
+    time.sleep(2.0)
+    then = staged(store)
+    time.sleep(5.0)
+    campaign.require(staged(store) == then, "job stop: somebody goes on with its work")
+    outcome = campaign.extract(store, *OPTIONS)
+    campaign.compare("job stop", store, outcome)
+    campaign.figures["job stop"] |= {"stopped_s": round(stopped_s), "staged": len(then)}
+
+
 def _package(name: str) -> Path:
     return next(Path(sys.prefix).glob(f"lib/python*/site-packages/{name}"))
 
@@ -416,6 +455,7 @@ SCENARIOS = {
     "other-version": other_version,
     "full-disk": full_disk,
     "small-shm": small_shm,
+    "job-stop": job_stop,
 }
 
 
@@ -433,7 +473,7 @@ def storage() -> Iterator[str]:
 
 
 @contextmanager
-def campaign_of(seed: int, form: Form) -> Iterator[Campaign]:
+def campaign_of(seed: int, form: Form, *, takes_jobs: bool = False) -> Iterator[Campaign]:
     from tests.conftest import S3_CREDENTIALS
 
     with ExitStack() as stack:
@@ -451,7 +491,7 @@ def campaign_of(seed: int, form: Form) -> Iterator[Campaign]:
         }
         os.environ.update(shared)
         write_corpus(folder, form)
-        campaign = Campaign(folder, dict(os.environ), random.Random(seed), form)
+        campaign = Campaign(folder, dict(os.environ), random.Random(seed), form, takes_jobs)
         try:
             campaign.full_strength()
             yield campaign
@@ -487,9 +527,10 @@ def main() -> int:
         return SKIPPED
     namespaces.enter_switch("tests.campaigns.hosts")
     began = time.monotonic()
-    with campaign_of(options.seed, form) as campaign:
+    names = options.only or list(SCENARIOS)
+    with campaign_of(options.seed, form, takes_jobs="job-stop" in names) as campaign:
         undisturbed(campaign)
-        for name in options.only or SCENARIOS:
+        for name in names:
             SCENARIOS[name](campaign)
     result = {"seed": options.seed, "clips": form.clips, "hosts": HOSTS, **campaign.figures, "broken": campaign.broken}
     sys.stdout.write(json.dumps(result | {"wall_s": round(time.monotonic() - began)}) + "\n")

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def run_errors(arguments: argparse.Namespace) -> int:
-    from vidray.store.accounts import COLUMNS, WARNED, by_kind, failures, retry_command
+    from vidray.store.accounts import COLUMNS, WARNED, by_kind, failures, retried, retry_command
 
     found = list(failures(arguments.store))
     if arguments.to == "csv":
@@ -40,8 +40,7 @@ def run_errors(arguments: argparse.Namespace) -> int:
         place = "" if first.start_s is None else f" at {first.start_s:g}-{first.end_s:g} s"
         stage = kind.kind if kind.stage == WARNED else f"{kind.stage} {kind.kind}"
         tell(f"{kind.table or 'videos'}: {what}: {stage}, as {first.uri}{place}: {first.message}")
-    tables = sorted({kind.table for kind in kinds if kind.table is not None and kind.stage != WARNED})
-    again = retry_command(arguments.store, tables)
+    again = retry_command(arguments.store, retried(arguments.store, kinds))
     if again is not None and any(kind.stage != WARNED for kind in kinds):
         say(f"try again: {again}")
     if kinds:

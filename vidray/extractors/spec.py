@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vidray.errors import SpecMismatchError, UsageError, WeightsError
+from vidray.errors import SpecMismatchError, StoreError, UsageError, WeightsError, one_line
 from vidray.extractors.inputs import Bound, scope_of, video_schema_of
 from vidray.extractors.named_weights import check_named_weights
 from vidray.extractors.protocol import Extractor
@@ -17,10 +17,12 @@ from vidray.extractors.registry import check, named_fields, origin_of, resolve
 from vidray.extractors.with_steps import itself, with_steps_of
 from vidray.media import Columns, Modality, record_of
 from vidray.models.weights import file_record
+from vidray.plugins import fits, known_options
 from vidray.storage import is_local
 
 UNSPOKEN_FIELDS = ("memory_bytes",)
 """Fields of any extractor that change nothing in its table."""
+PUT_BACK = "put the table's _spec.json back from a copy, or extract anew, with --as under another name"
 BOUND = ("table", "spec_sha256")
 """What a spec says of an input besides what the extractor asks for: which table it was given."""
 
@@ -98,6 +100,9 @@ def misshapen(spec: Mapping[str, Any]) -> str | None:
         columns = spec.get(name)
         if columns is not None and not (isinstance(columns, list) and all(map(_is_column, columns))):
             return f"{name} must be a list of names and types, got {json.dumps(columns)[:80]}"
+    for name in ("name", "extractor", "scope", "precision"):
+        if not isinstance(spec.get(name), str | None):
+            return f"{name} must be a text, got {json.dumps(spec[name])[:80]}"
     for name in ("weights", "settings", "inputs", "sampling"):
         if not isinstance(spec.get(name), Mapping | None):
             return f"{name} must be an object, got {json.dumps(spec[name])[:80]}"
@@ -109,6 +114,10 @@ def misshapen(spec: Mapping[str, Any]) -> str | None:
         steps = record.get("steps")
         if steps is not None and not (isinstance(steps, list) and all(isinstance(step, Mapping) for step in steps)):
             return f"the steps of the input {name} must be a list of objects, got {json.dumps(steps)[:80]}"
+    try:
+        current(spec)
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as e:
+        return f"sampling must be as vidray once wrote it, got {json.dumps(spec['sampling'])[:80]}: {one_line(e)}"
     return None
 
 
@@ -130,10 +139,14 @@ def restore(spec: Mapping[str, Any], given: Extractor | None = None) -> Extracto
         UsageError: It cannot be rebuilt here: it is to be passed, or was set up with more than plain values.
         WeightsError: The weights are gone, or are not those of the table any more.
         SpecMismatchError: What is rebuilt differs: another version of vidray, of a library or of the extractor's code.
+        StoreError: It is no spec: something is of another type than vidray writes, or is not there.
     """
+    wrong = misshapen(spec) or ("it names no extractor" if spec.get("extractor") is None else None)
+    if wrong is not None:
+        raise StoreError(f"what the store says made the table is no spec: {wrong}; {PUT_BACK}")
     then = current(spec)
     origin = str(then["extractor"])
-    restored = with_steps_of(_rebuilt(origin, then["settings"]) if given is None else given, then)
+    restored = with_steps_of(_rebuilt(origin, then.get("settings")) if given is None else given, then)
     now = describe(restored)
     then_sha256, now_sha256 = _sha256(then), _sha256(now)
     if then_sha256 != now_sha256:
@@ -166,8 +179,6 @@ def bound_in(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rebuilt(origin: str, settings: Mapping[str, Any] | None) -> Extractor:
-    if not isinstance(settings, Mapping | None):
-        raise SpecMismatchError(f"{origin} cannot be set up as the table says: settings was {settings}")
     for name, value in (settings or {}).items():
         if isinstance(value, Mapping) and "type" in value:
             raise UsageError(f"{origin} was set up with {name} of type {value['type']}: pass the extractor itself")
@@ -179,14 +190,23 @@ def _rebuilt(origin: str, settings: Mapping[str, Any] | None) -> Extractor:
     check_named_weights(origin, settings or {})
     try:
         described: Any = resolve(origin)
+        _check_settings(origin, settings or {}, known_options(type(described)))
         rebuilt: Extractor = dataclasses.replace(described, **(settings or {}))
     except TypeError as e:
         raise SpecMismatchError(f"{origin} does not take the settings that made the table any more: {e}") from e
     return check(rebuilt, f"'{origin}'", schema=False)
 
 
+def _check_settings(origin: str, settings: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if not fits(value, kinds.get(name, Any)):
+            raise StoreError(
+                f"{origin} cannot be set up as the store says: {name} cannot be {json.dumps(value)[:80]}; {PUT_BACK}"
+            )
+
+
 def _sha256(spec: Mapping[str, Any]) -> object:
-    return (spec["weights"] or {}).get("sha256")
+    return (spec.get("weights") or {}).get("sha256")
 
 
 def _settings(extractor: Any, *, leave_out: tuple[str, ...]) -> dict[str, object] | None:

@@ -141,9 +141,12 @@ def build_index(
     """
     if metric is not None and metric not in get_args(Metric):
         raise UsageError(f"metric is {' or '.join(get_args(Metric))}, got {metric!r}")
-    build = _Build(Folder(features), Folder(index_dir), metric, factory, rebuild, seed, run, say)
-    with Lease(build.target, say=say) as lease:
-        return build.run_all(lease)
+    source, target = Folder(features), Folder(index_dir)
+    if not parts_of(source):
+        raise UsageError(f"{source.url}: no Parquet parts here; run vidray extract first")
+    with Lease(target, say=say) as lease:
+        # looked at while nobody else builds: what is there may be of one that has just ended
+        return _Build(source, target, metric, factory, rebuild, seed, run, say).run_all(lease)
 
 
 class _Build:
@@ -156,8 +159,6 @@ class _Build:
         self.source, self.target, self.factory, self.rebuild = source, target, factory, rebuild
         self.seed, self.run, self.say = seed, run, say
         self.seen = parts_of(source)
-        if not self.seen:
-            raise UsageError(f"{source.url}: no Parquet parts here; run vidray extract first")
         self.spec_sha256 = spec_sha256(source)
         self.known = known_index(target)
         self.metric: Metric = metric or (self.known.manifest.metric if self.known else "cosine")

@@ -5,7 +5,6 @@ torch is imported where a network is built; `classifiers.py` holds what is made 
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -48,6 +47,9 @@ def claim_core() -> None:
     keep_memory(KEPT_BYTES)
 
 
+MOST_FPS = 10_000.0
+"""Frames a second: no camera that films clips takes more, and so many fit into no memory."""
+
 RESERVED_BYTES = 512 << 20
 """What a worker reserves for an extractor that says nothing of its own."""
 
@@ -63,10 +65,10 @@ def check_precision(precision: str) -> None:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
 
 
-def check_fps(fps: float) -> None:
-    """Raise UsageError for a rate that no clip can be sampled at."""
-    if not (fps > 0 and math.isfinite(fps)):
-        raise UsageError(f"fps must be a number > 0, got {fps}")
+def check_fps(fps: float, name: str = "fps") -> None:
+    """Raise UsageError for a rate that no clip can be sampled at; `name` is what its option is called."""
+    if not 0 < fps <= MOST_FPS:
+        raise UsageError(f"{name} must be > 0 and <= {MOST_FPS:g}, got {fps}")
 
 
 def dtype_of(precision: str) -> torch.dtype:

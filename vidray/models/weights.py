@@ -166,7 +166,8 @@ def _read(url: str, parse: Callable[[BinaryIO], T]) -> T:
             "state_dict(), best as .safetensors"
         ) from e
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, struct.error) as e:
-        reason = one_line(e)[:300]
+        # of bytes that are no pickle at all, torch's KeyError names one
+        reason = "it is of another kind" if isinstance(e, KeyError) else one_line(e)[:300]
         raise WeightsError(f"{url} is not a weights file (.safetensors or a torch state dict): {reason}") from e
 
 

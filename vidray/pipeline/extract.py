@@ -122,7 +122,7 @@ def extract(
                 )
                 filling.fill_all()
             lease.check()
-            target.clear_staging()
+            target.staging.clear_useless()
             return run.finish()
         except (VidrayError, OSError) as e:
             run.fail(e)
@@ -229,7 +229,7 @@ class _Filling:
         for table in tables:
             if self.bound[table]:
                 begin_outdated(self.store, table, self.bound[table])
-        staged = {table: self.store.staged(table) for table in tables}
+        staged = {table: self.store.staging.slices(table) for table in tables}
         missing = missing_parts(self.store, tables)
         for table in tables:
             if missing or (self.store.spec(table) is None and self.store.parts(features_of(table))):
@@ -316,17 +316,17 @@ class _Filling:
     def _unstage_unreachable(self, publisher: Publisher) -> None:
         """Have the slices without their files count as missing, but for those of parts that are published by now."""
         for table in self.extractors:
-            for key in self.store.staged(table):
-                if publisher.is_waiting(table, key.part) and self.store.has_failed(table, key, UNREACHABLE):
-                    self.store.unstage(table, key)
+            for key in self.store.staging.slices(table):
+                if publisher.is_waiting(table, key.part) and self.store.staging.has_failed(table, key, UNREACHABLE):
+                    self.store.staging.remove(table, key)
 
     def _find_unreported(self, blocks: Sequence[BlockWork], publisher: Publisher) -> None:
         """A worker may die between staging a slice and reporting it: the store is what counts."""
         lost = [(block, item) for block in unstaged(blocks, publisher) for item in block.slices]
-        staged = {table: self.store.staged(table) for table in {item.table for _, item in lost}}
+        staged = {table: self.store.staging.slices(table) for table in {item.table for _, item in lost}}
         for block, item in lost:
             if item.key in staged[item.table]:
-                rows = self.store.read_staged(item.table, item.key)
+                rows = self.store.staging.read(item.table, item.key)
                 self._received(receipt_of(item, rows, block.seconds_of(item), time.time()), publisher)
 
     def _receipts(self, tasks: Sequence[Task], placement: Placement) -> Iterator[Receipt]:

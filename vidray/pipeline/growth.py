@@ -73,7 +73,7 @@ def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Call
 
 def finish_move(store: Store) -> None:
     """End a move that was interrupted, or undo it."""
-    moving = store.moving()
+    moving = store.intents.moving()
     if moving is None:
         return
     part, video_ids = moving
@@ -81,15 +81,15 @@ def finish_move(store: Store) -> None:
         for table in (*_tables(store, "features", "video_features", "errors"), PROBE_TABLE, "videos"):
             store.remove(table, part)
         for table in store.tables(STAGING):
-            store.clear_staged(part, table)
-        store.clear_intent()
+            store.staging.clear(part, table)
+        store.intents.clear()
         return
     gone = pa.array(video_ids, pa.string())
     for name in store.tables("labels"):
         if part not in store.parts(labels_of(name)):
             _move_labels(store, name, part, gone)
     remove_rows(store, gone, but=part)
-    store.clear_intent()
+    store.intents.clear()
 
 
 def _is_meant(row: Mapping[str, Any], listed: Mapping[str, Video]) -> bool:
@@ -243,7 +243,7 @@ def _copy(store: Store, name: str, part: int, olds: Sequence[int], ids: pa.Array
     there = [old for old in olds if old in store.parts(features_of(name))]
     if not there:
         return
-    store.mark_grown(name, part)
+    store.staging.mark_grown(name, part)
     for table in (errors_of(name), video_features_of(name), features_of(name)):
         rows = _rows_of(store, table, [old for old in there if old in store.parts(table)], ids)
         if rows is not None and "clip_id" in rows.column_names:

@@ -60,7 +60,7 @@ def isolate(
                 except _LostError as e:
                     rows.append(_failed(only, work, place, extractor, *e.args))
             table = pa.concat_tables(rows)
-            store.stage(work.table, work.key, table)
+            store.staging.write(work.table, work.key, table)
             yield receipt_of(work, table, block.seconds_of(work), started_at)
 
 

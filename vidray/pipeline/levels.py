@@ -16,8 +16,8 @@ from vidray.extractors.spec import bound_in, column_names, current, restore
 from vidray.extractors.with_steps import itself
 from vidray.media import Columns
 from vidray.store import Store, check_columns
+from vidray.store.json_files import json_bytes
 from vidray.store.layout import features_of
-from vidray.store.store import spec_bytes
 from vidray.store.tables import named
 
 
@@ -118,7 +118,7 @@ def describe_all(store: Store, bindings: Bindings) -> dict[str, dict[str, Any]]:
     for table in (table for level in bindings.levels() for table in level):
         spec = describe(bindings.extractors[table], bindings.bound[table], hashes)
         is_as_it_was = store.spec(table) is not None and store.spec_differences(table, spec) is None
-        made = store.spec_sha256(table) if is_as_it_was else hashlib.sha256(spec_bytes(spec)).hexdigest()
+        made = store.spec_sha256(table) if is_as_it_was else hashlib.sha256(json_bytes(spec)).hexdigest()
         specs[table], hashes[table] = spec, made
     return specs
 

@@ -148,7 +148,7 @@ def settle_changes(
 ) -> None:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
     clear_leftovers(store)
-    if store.moving() is not None or store.renaming() is not None or store.intent():
+    if store.intents.moving() is not None or store.intents.renaming() is not None or store.intents.retiring():
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
             finish_renaming(store)
             finish_move(store)
@@ -256,7 +256,7 @@ def _check_survey(planner: Planner) -> None:
 
 def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:
     """The URIs that the store has planned and keeps: none of videos that are to be planned again."""
-    retired = frozenset(store.intent())
+    retired = frozenset(store.intents.retiring())
     return frozenset(
         row["uri"]
         for row in store.listed_videos().to_pylist()

@@ -74,7 +74,7 @@ class PartWork:
 def missing_parts(store: Store, tables: Sequence[str]) -> dict[int, list[str]]:
     """The parts that some tables lack, or are to do again, in order, with these tables: two listings a table."""
     planned = store.parts("clips")
-    settled = {table: set(store.parts(features_of(table))) - store.again(table) for table in tables}
+    settled = {table: set(store.parts(features_of(table))) - store.staging.again(table) for table in tables}
     lacking = {part: [table for table in tables if part not in settled[table]] for part in planned}
     return {part: names for part, names in lacking.items() if names}
 

@@ -321,12 +321,12 @@ class SliceExtractor:
         """What of a task is staged already, as receipts, and the task without it: a task is tried again from its start
         when its worker is lost, its finished slices are not."""
         places = {(item.table, item.key.part) for block in task for item in block.slices}
-        staged = {place: self._store.staged(*place) for place in places}
+        staged = {place: self._store.staging.slices(*place) for place in places}
         receipts, blocks = [], []
         for block in task:
             found = [item for item in block.slices if item.key in staged[item.table, item.key.part]]
             for item in found:
-                rows = self._store.read_staged(item.table, item.key)
+                rows = self._store.staging.read(item.table, item.key)
                 receipts.append(receipt_of(item, rows, block.seconds_of(item), time.time()))
             left = tuple(item for item in block.slices if item not in found)
             if left:
@@ -338,7 +338,7 @@ class SliceExtractor:
         extractor = self._extractors[work.table]
         inputs = inputs_of(decoded, extractor, self._tables, self._bound.get(work.table, {}))
         rows = extract_rows(inputs, extractor, self._functions.result()[work.table])
-        self._store.stage(work.table, work.key, rows)
+        self._store.staging.write(work.table, work.key, rows)
         return receipt_of(work, rows, decoded.video_s, decoded.started_at)
 
     def _load(self) -> dict[str, ExtractFn]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from vidray.report.clips import Clips
 from vidray.store import Store
-from vidray.store.accounts import WARNED, by_kind, failures, retry_command
+from vidray.store.accounts import WARNED, by_kind, failures, retried, retry_command
 from vidray.store.layout import PROBE_TABLE, duplicates_of
 
 BINS = 24
@@ -136,11 +136,10 @@ def troubles(store: Store) -> dict[str, Any]:
         for kind in kinds
     ]
     failed = [one for one in told if one["stage"] != WARNED]
-    names = sorted({kind.table for kind in kinds if kind.table is not None and kind.stage != WARNED})
     return {
         "failed": failed,
         "warned": [one for one in told if one["stage"] == WARNED],
-        "again": retry_command(store.url, names) if failed else None,
+        "again": retry_command(store.url, retried(store.url, kinds)) if failed else None,
     }
 
 

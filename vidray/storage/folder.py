@@ -55,7 +55,8 @@ class Folder:
         top = self.path(prefix).rstrip("/")
         try:
             found = find(self.fs, top)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # where a file is in the place of the folder, there is nothing below it
             return {}
         skip = len(self.root) + 1
         return {name[skip:]: int(info["size"] or 0) for name, info in sorted(found.items())}

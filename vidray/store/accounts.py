@@ -106,10 +106,19 @@ def by_kind(found: Sequence[Failure]) -> list[FailureKind]:
     return sorted(kinds, key=lambda kind: -kind.count)
 
 
+def retried(store: str | PathLike[str], kinds: Sequence[FailureKind]) -> list[str]:
+    """The tables to name so that all of these are tried again: a video that can be read by then is new to every one."""
+    failed = {kind.table for kind in kinds if kind.stage != WARNED}
+    if None in failed:
+        return Store(store).tables("features")
+    return sorted(table for table in failed if table is not None)
+
+
 def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | None:
     """The command that tries again what failed in some tables, as a shell takes it.
 
-    An extractor stands in it with all that made its table and can be typed. None where nothing is known of a corpus.
+    An extractor stands in it with all that made its table and can be typed, NAME where there is no table yet. None
+    where nothing is known of a corpus.
     """
     held = Store(store)
     corpora = corpora_of(held)

@@ -84,22 +84,22 @@ def human_labels_of(store: Store, video_ids: Collection[str]) -> int:
 def retire(store: Store, video_ids: Collection[str]) -> None:
     """Remove videos and every row of theirs, in the order labels, derived tables, errors, features, clips, videos."""
     if video_ids:
-        store.write_intent(sorted(video_ids), {table: list(parts) for table, parts in current_parts(store)})
+        store.intents.write_retirement(sorted(video_ids), {table: list(parts) for table, parts in current_parts(store)})
         finish_retirement(store)
 
 
 def move(store: Store, video_ids: Sequence[str], part: int) -> None:
     """Say that videos move into a part of their own, from which on `vidray.pipeline.growth` ends or undoes it."""
-    store.write_move(part, video_ids, {table: list(parts) for table, parts in current_parts(store)})
+    store.intents.write_move(part, video_ids, {table: list(parts) for table, parts in current_parts(store)})
 
 
 def finish_retirement(store: Store) -> None:
     """Go on with a retirement that was interrupted, if there is one."""
-    retired = store.intent()
+    retired = store.intents.retiring()
     if not retired:
         return
     remove_rows(store, pa.array(retired, pa.string()))
-    store.clear_intent()
+    store.intents.clear()
 
 
 def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None:
@@ -116,9 +116,9 @@ def remove_rows(store: Store, gone: pa.Array, *, but: int | None = None) -> None
         if part in held["clips"] and _holds(store.read("clips", part, ["video_id"]), gone):
             for table in staged:
                 if is_emptied:
-                    store.clear_staged(part, table)
+                    store.staging.clear(part, table)
                 else:
-                    store.forget_slices(part, table)
+                    store.staging.forget_slices(part, table)
         for table in tables:
             if is_emptied:
                 # its number is free again: a run that is interrupted here and repeated must not take another one
@@ -168,13 +168,13 @@ def begin_outdated(store: Store, table: str, bound: Mapping[str, str]) -> None:
     What is staged of other rows than the inputs have now is removed.
     """
     old = set(outdated(store, table, bound.values()))
-    settled = set(store.parts(features_of(table))) - old - store.again(table)
+    settled = set(store.parts(features_of(table))) - old - store.staging.again(table)
     for part in store.parts("clips"):
         if part in settled:
             continue
-        store.begin_derived(table, part, made_from_now(store, bound.values(), part))
+        store.staging.begin_derived(table, part, made_from_now(store, bound.values(), part))
         if part in old:
-            store.mark_again(table, part)
+            store.staging.mark_again(table, part)
 
 
 def _named_tables(store: Store) -> Iterator[str]:
@@ -204,7 +204,7 @@ def current_parts(store: Store) -> Iterator[tuple[str, list[int]]]:
 def keep_current(store: Store) -> None:
     """Say of the derived parts that were made from what there was that they are of what there is."""
     derived = derived_tables(store)
-    for table, parts in store.intended_current().items():
+    for table, parts in store.intents.current().items():
         there = set(store.parts(features_of(table)))
         for part in parts:
             if table in derived and part in there:
@@ -220,7 +220,7 @@ def take_back(store: Store, extractors: Mapping[str, Extractor], *, retry_failed
     for what is staged of them with failures.
     """
     for table, extractor in extractors.items():
-        grown, again = store.grown(table), store.again(table)
+        grown, again = store.staging.grown(table), store.staging.again(table)
         if retry_failed:
             _unstage_failed(store, table, set(store.parts(features_of(table))) - again)
         for part in store.parts(features_of(table)):
@@ -233,9 +233,9 @@ def take_back(store: Store, extractors: Mapping[str, Extractor], *, retry_failed
 
 
 def _unstage_failed(store: Store, table: str, settled: set[int]) -> None:
-    for key in store.staged(table):
-        if key.part not in settled and store.has_failed(table, key):
-            store.unstage(table, key)
+    for key in store.staging.slices(table):
+        if key.part not in settled and store.staging.has_failed(table, key):
+            store.staging.remove(table, key)
 
 
 def is_each_for_itself(extractor: Extractor) -> bool:
@@ -271,15 +271,15 @@ def _published_slices(
 
 def _stage_again(store: Store, table: str, part: int, slices: Mapping[SliceKey, pa.Table]) -> None:
     # the mark of what it lacks goes last: a run that is killed here begins anew
-    is_grown = part in store.grown(table)
-    (store.forget_slices if is_grown else store.clear_staged)(part, table)
+    is_grown = part in store.staging.grown(table)
+    (store.staging.forget_slices if is_grown else store.staging.clear)(part, table)
     made_from = store.made_from(table, part)
     if made_from is not None:
-        store.begin_derived(table, part, made_from)
+        store.staging.begin_derived(table, part, made_from)
     for key, rows in slices.items():
-        store.stage(table, key, rows)
-    store.mark_again(table, part)
-    store.unmark_grown(table, part)
+        store.staging.write(table, key, rows)
+    store.staging.mark_again(table, part)
+    store.staging.unmark_grown(table, part)
 
 
 def _with_videos(store: Store, table: str, part: int, rows: pa.Table, kind: pa.DataType) -> pa.Table:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from sys import intern
+from typing import Any
 
 from vidray.errors import StoreError
 from vidray.extractors.inputs import samplings_of, scope_of
@@ -88,6 +90,9 @@ def _planned(store: Store, part: int) -> Iterator[tuple[int, Clip, FrameSize, fl
     columns += [name for name in store.columns("clips", part) if name == "starts_shot"]
     ends: dict[str, float] = {}
     for row in store.read("clips", part, columns).to_pylist():
+        wrong = _wrong(row, videos)
+        if wrong is not None:
+            raise StoreError(f"{store.url}: part {part} of clips {wrong}; vidray verify says what to do")
         # a wave holds many clips: those of a video share what names it
         clip = Clip(
             **{name: value for name, value in row.items() if name != "block"}
@@ -95,12 +100,21 @@ def _planned(store: Store, part: int) -> Iterator[tuple[int, Clip, FrameSize, fl
         )
         previous_end_s = ends.get(clip.video_id)
         ends[clip.video_id] = max(clip.end_s, previous_end_s or 0.0)
-        if clip.video_id not in videos:
-            raise StoreError(
-                f"{store.url}: part {part} of clips has clips of {clip.uri}, which part {part} of videos lacks; "
-                "vidray verify says what to do"
-            )
         yield row["block"], clip, *videos[clip.video_id], previous_end_s
+
+
+def _wrong(row: Mapping[str, Any], videos: Mapping[str, tuple[FrameSize, float | None]]) -> str | None:
+    """Why no run can work with a clip as it is planned; None where it can."""
+    if not all(isinstance(row[name], str) for name in ("clip_id", "video_id", "uri")) or row["block"] is None:
+        return f"has a clip without what names it: {row['clip_id']}, {row['video_id']}, {row['uri']}, {row['block']}"
+    if row["video_id"] not in videos:
+        return f"has clips of {row['uri']}, which the same part of videos lacks"
+    start_s, end_s, duration_s = row["start_s"], row["end_s"], videos[row["video_id"]][1]
+    if start_s is None or end_s is None or not 0 <= start_s < end_s < math.inf:
+        return f"has a clip of {row['uri']} from {start_s} to {end_s} s"
+    if duration_s is None or not 0 < duration_s < math.inf:
+        return f"has clips of {row['uri']}, which lasts {duration_s} s by the same part of videos"
+    return None
 
 
 def _block(number: int, rows: Sequence[tuple[Clip, FrameSize, float, float | None]]) -> PlannedBlock:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,22 +18,20 @@ import pyarrow.parquet as pq
 
 from vidray.errors import SpecMismatchError, StoreError, UsageError, one_line
 from vidray.extractors.spec import current, misshapen, unbound
-from vidray.storage import STAGING, STORE_FILE, Folder, place_of
+from vidray.storage import STORE_FILE, Folder, place_of
 from vidray.store import parquet
 from vidray.store.differences import by_content, differences
+from vidray.store.intents import Intents
+from vidray.store.json_files import json_bytes, read_json, write_json
 from vidray.store.layout import (
     AGAIN,
     ERRORS,
     FORMAT,
-    GROWN,
     INPUTS,
-    INTENT,
     LISTED,
     PROBE,
     READS_AT_ONCE,
-    SLICE_FILE,
     SPEC_FILE,
-    STAGED_FILE,
     STREAM_ROWS,
     VIDEO_IDENTITY,
     VIDEO_ROW,
@@ -59,6 +56,7 @@ from vidray.store.layout import (
 from vidray.store.metadata import from_config, to_config
 from vidray.store.row_groups import row_groups
 from vidray.store.seals import read_seal, settle_seal, write_seal
+from vidray.store.staging import Staging
 
 
 class Store:
@@ -68,12 +66,15 @@ class Store:
         self.folder = Folder(place_of(url, "store"))
         self.url = self.folder.url
         self._listed: pa.Table | None = None
+        self.staging = Staging(self.folder)
+        self.intents = Intents(self.folder)
 
     def check_there(self) -> None:
         """Raise UsageError, the same for every command, where there is no store, nor tables of another's making."""
-        if self.folder.exists(STORE_FILE) or any(self.folder.sizes(kind) for kind in ("features", "index")):
+        if self.folder.exists(STORE_FILE):
             return
-        raise self._none_there()
+        if self.is_file() or not any(self.folder.sizes(kind) for kind in ("features", "index")):
+            raise self._none_there()
 
     def check_planned(self) -> dict[str, Any]:
         """What `vidray.json` says. Raises UsageError where there is none: no store, or tables of another's making."""
@@ -95,7 +96,7 @@ class Store:
         if not self.folder.exists(STORE_FILE):
             return None
         try:
-            config = self._json(STORE_FILE)
+            config = read_json(self.folder, STORE_FILE)
         except StoreError as e:
             raise StoreError(f"{e}; put it back from a copy") from e
         if config.get("format") != FORMAT:
@@ -109,7 +110,7 @@ class Store:
     def write_config(self, plan: Mapping[str, Any], *, metadata: pa.Schema | None = None) -> None:
         """Write down how videos become clips, and the types of a manifest's other columns."""
         columns = to_config(pa.schema([]) if metadata is None else metadata)
-        self._write_json(STORE_FILE, {"format": FORMAT, "plan": dict(plan), **columns})
+        write_json(self.folder, STORE_FILE, {"format": FORMAT, "plan": dict(plan), **columns})
 
     def metadata(self) -> pa.Schema:
         """The columns that manifests brought."""
@@ -130,7 +131,7 @@ class Store:
         name = f"{features_of(table)}/{SPEC_FILE}"
         if not self.folder.exists(name):
             return None
-        spec = self._json(name)
+        spec = read_json(self.folder, name)
         wrong = misshapen(spec)
         if wrong is not None:
             raise StoreError(f"{self.url}/{name}: is no spec of a table: {wrong}; vidray verify says what to do")
@@ -177,11 +178,11 @@ class Store:
             if self.spec_differences(table, spec) is None or self.parts(features_of(table)):
                 return
             self.folder.remove_tree(staged_of(table))
-        self.folder.write_bytes(f"{features_of(table)}/{SPEC_FILE}", spec_bytes(spec))
+        self.folder.write_bytes(f"{features_of(table)}/{SPEC_FILE}", json_bytes(spec))
 
     def forget_empty(self, table: str) -> None:
         """Remove what says what makes a table, where nothing of it was made."""
-        if not (self.parts(features_of(table)) or self.parts(errors_of(table)) or self.staged(table)):
+        if not (self.parts(features_of(table)) or self.parts(errors_of(table)) or self.staging.slices(table)):
             self.folder.remove(f"{features_of(table)}/{SPEC_FILE}")
 
     def remove_table(self, table: str) -> None:
@@ -196,21 +197,21 @@ class Store:
     def labels_spec(self, name: str) -> dict[str, Any] | None:
         """What made the labels of a name; None where there are none."""
         file = f"{labels_of(name)}/{SPEC_FILE}"
-        return self._json(file) if self.folder.exists(file) else None
+        return read_json(self.folder, file) if self.folder.exists(file) else None
 
     def write_labels_spec(self, name: str, spec: Mapping[str, Any]) -> None:
-        self._write_json(f"{labels_of(name)}/{SPEC_FILE}", spec)
+        write_json(self.folder, f"{labels_of(name)}/{SPEC_FILE}", spec)
 
     def duplicates_spec(self, name: str) -> dict[str, Any] | None:
         """What the duplicates of a name were found by and in; None where there are none."""
         file = f"{duplicates_of(name)}/{SPEC_FILE}"
-        return self._json(file) if self.folder.exists(file) else None
+        return read_json(self.folder, file) if self.folder.exists(file) else None
 
     def write_duplicates_spec(self, name: str, spec: Mapping[str, Any]) -> None:
-        self._write_json(f"{duplicates_of(name)}/{SPEC_FILE}", spec)
+        write_json(self.folder, f"{duplicates_of(name)}/{SPEC_FILE}", spec)
 
     def write_run(self, run_id: str, record: Mapping[str, Any]) -> None:
-        self._write_json(run_file(run_id), record)
+        write_json(self.folder, run_file(run_id), record)
 
     def folder_of(self, table: str) -> Folder:
         """The folder of a table's parts."""
@@ -305,66 +306,6 @@ class Store:
             settle_seal(self.folder, table, part)
         return rows
 
-    def staged(self, table: str, part: int | None = None) -> set[SliceKey]:
-        """The slices of one extractor that are staged, of all parts or of one; one listing. Those of a published part
-        count for nothing, unless the part is to be done again."""
-        keys = set()
-        for name in self.folder.sizes(staged_of(table) if part is None else staging_of(table, part)):
-            if match := SLICE_FILE.search(name):
-                keys.add(SliceKey(*map(int, match.groups())))
-        return keys
-
-    def again(self, table: str) -> set[int]:
-        """The published parts of one extractor that are to be done again, or lack new clips; one listing."""
-        return self._marked(table, AGAIN, GROWN)
-
-    def grown(self, table: str) -> set[int]:
-        """The published parts of one extractor that lack clips that were planned later; one listing."""
-        return self._marked(table, GROWN)
-
-    def _marked(self, table: str, *marks: str) -> set[int]:
-        names = self.folder.sizes(staged_of(table))
-        return {int(match[2]) for match in map(STAGED_FILE.fullmatch, names) if match and match[3] in marks}
-
-    def mark_grown(self, table: str, part: int) -> None:
-        """Have a published part count as missing for the clips that it has no rows of; readers keep it until then."""
-        self.folder.write_bytes(f"{staging_of(table, part)}/{GROWN}", b"")
-
-    def unmark_grown(self, table: str, part: int) -> None:
-        self.folder.remove(f"{staging_of(table, part)}/{GROWN}")
-
-    def mark_again(self, table: str, part: int) -> None:
-        """Have a published part count as missing, but for what is staged of it; readers keep it until then."""
-        self.folder.write_bytes(f"{staging_of(table, part)}/{AGAIN}", b"")
-
-    def stage(self, table: str, key: SliceKey, rows: pa.Table) -> None:
-        with self.folder.writing(f"{staged_of(table)}/{key.file}") as file:
-            pq.write_table(rows, file, compression="zstd")
-
-    def unstage(self, table: str, key: SliceKey) -> None:
-        self.folder.remove(f"{staged_of(table)}/{key.file}")
-
-    def read_staged(self, table: str, key: SliceKey) -> pa.Table:
-        """The rows of a staged slice. Raises StoreError for a damaged one, after removing it: it is missing then."""
-        try:
-            with self.folder.open(f"{staged_of(table)}/{key.file}") as file:
-                # slices are small, and other threads publish as well
-                return pq.ParquetFile(file).read(use_threads=False)
-        except pa.ArrowInvalid as e:
-            raise self._useless(table, key, "damaged") from e
-
-    def has_failed(self, table: str, key: SliceKey, kinds: Sequence[str] | None = None) -> bool:
-        """Whether a staged slice has failures, of any kind or of some; a damaged one is removed, and has none."""
-        try:
-            found = self.read_staged(table, key)["kind"]
-        except StoreError:
-            return False
-        return any(kind is not None and (kinds is None or kind in kinds) for kind in found.to_pylist())
-
-    def _useless(self, table: str, key: SliceKey, what: str) -> StoreError:
-        self.unstage(table, key)
-        return StoreError(f"{self.url}/{staged_of(table)}/{key.file}: {what}; it is removed, run again to do it anew")
-
     def publish(
         self,
         table: str,
@@ -400,20 +341,11 @@ class Store:
             self.folder.remove(f"{staging_of(table, part)}/{AGAIN}")
         except FileNotFoundError:
             # somebody who began earlier has published it, and is cleaning up or was killed at it
-            if part in self.again(table) or part not in self.parts(features_of(table)):
+            if part in self.staging.again(table) or part not in self.parts(features_of(table)):
                 raise
             done, failed = self.rows(features_of(table), part), self.rows(errors_of(table), part)
-        self.clear_staged(part, table)
+        self.staging.clear(part, table)
         return done, failed
-
-    def begin_derived(self, table: str, part: int, made_from: Mapping[str, str]) -> None:
-        """Say of what a part of a derived table is being made; what was staged of other inputs is removed."""
-        name = f"{staging_of(table, part)}/{INPUTS}"
-        if self.folder.exists(name):
-            if self._json(name) == dict(made_from):
-                return
-            self.clear_staged(part, table)
-        self._write_json(name, made_from)
 
     def made_from(self, table: str, part: int) -> dict[str, str] | None:
         """The content hash of each table's part that a derived part was made from; None where it does not say, or
@@ -421,12 +353,12 @@ class Store:
         """
         name = inputs_file(table, part)
         with contextlib.suppress(StoreError):
-            return self._json(name) if self.folder.exists(name) else None
+            return read_json(self.folder, name) if self.folder.exists(name) else None
         return None
 
     def write_made_from(self, table: str, part: int, made_from: Mapping[str, str]) -> None:
         """Say of what a derived part is made."""
-        self._write_json(inputs_file(table, part), made_from)
+        write_json(self.folder, inputs_file(table, part), made_from)
 
     def content_hash(self, table: str, part: int) -> str:
         """The hash of all that one part of an extractor's table says: its features and its errors."""
@@ -442,31 +374,7 @@ class Store:
     def _keep_inputs(self, table: str, part: int) -> None:
         staged = f"{staging_of(table, part)}/{INPUTS}"
         if self.folder.exists(staged):
-            self.write_made_from(table, part, self._json(staged))
-
-    def clear_staging(self) -> None:
-        """Remove what is staged and of no use: of parts that are published, and files that were never finished.
-
-        What is staged of other parts is a checkpoint, whichever run needs it.
-        """
-        places = [(name, STAGED_FILE.fullmatch(name)) for name in self.folder.sizes(STAGING)]
-        tables = {match[1] for _, match in places if match}
-        settled = {table: set(self.parts(features_of(table))) - self.again(table) for table in tables}
-        for name, match in places:
-            if match is None or int(match[2]) in settled[match[1]]:
-                self.folder.remove(name)
-
-    def clear_staged(self, part: int, table: str) -> None:
-        """Forget what is staged for one part of one extractor."""
-        self.folder.remove_tree(staging_of(table, part))
-
-    def forget_slices(self, part: int, table: str) -> None:
-        """Forget the staged slices of a part whose plan changes; what it lacks it lacks still."""
-        if part in self.again(table):
-            self.mark_grown(table, part)
-        for name in self.folder.sizes(staging_of(table, part)):
-            if not name.endswith(f"/{GROWN}"):
-                self.folder.remove(name)
+            self.write_made_from(table, part, read_json(self.folder, staged))
 
     def remove(self, table: str, part: int) -> None:
         """Remove one part of a table, if it is there, and what it says that it was made from."""
@@ -481,82 +389,18 @@ class Store:
         if table in ("videos", "clips"):
             self._listed = None
 
-    def intent(self) -> list[str]:
-        """The videos whose retirement has begun and not ended."""
-        return list(self._intent().get("retire", []))
-
-    def intended_current(self) -> dict[str, list[int]]:
-        """The parts of derived tables that were made from what there was when the retirement began."""
-        return dict(self._intent().get("current", {}))
-
-    def _intent(self) -> dict[str, Any]:
-        """What has begun and not ended; raises StoreError where that is not to be read."""
-        if not self.folder.exists(INTENT):
-            return {}
-        remedy = "remove it, then run vidray plan CORPUS STORE: what it was about is looked for anew"
-        try:
-            held = self._json(INTENT)
-        except StoreError as e:
-            raise StoreError(f"{e}; {remedy}") from e
-        kinds = {"retire": list, "current": dict, "move": dict, "rename": dict}
-        wrong = [name for name, kind in kinds.items() if not isinstance(held.get(name, kind()), kind)]
-        if wrong:
-            raise StoreError(f"{self.url}/{INTENT}: its {wrong[0]} cannot be read; {remedy}")
-        return held
-
-    def write_intent(self, video_ids: Sequence[str], current: Mapping[str, Sequence[int]] | None = None) -> None:
-        self._write_json(INTENT, {"retire": list(video_ids), "current": dict(current or {})})
-
-    def moving(self) -> tuple[int, list[str]] | None:
-        """The videos whose move into a part of their own has begun and not ended, and this part."""
-        move = self._intent().get("move")
-        return None if move is None else (int(move["part"]), list(move["videos"]))
-
-    def write_move(self, part: int, video_ids: Sequence[str], current: Mapping[str, Sequence[int]]) -> None:
-        move = {"part": part, "videos": list(video_ids)}
-        self._write_json(INTENT, {"retire": [], "current": dict(current), "move": move})
-
-    def renaming(self) -> tuple[str, str] | None:
-        """The old and the new prefix of a move of the videos' files that has begun and not ended."""
-        rename = self._intent().get("rename")
-        return None if rename is None else (str(rename["old"]), str(rename["new"]))
-
-    def write_renaming(self, old: str, new: str, current: Mapping[str, Sequence[int]]) -> None:
-        rename = {"old": old, "new": new}
-        self._write_json(INTENT, {"retire": [], "current": dict(current), "rename": rename})
-
-    def clear_intent(self) -> None:
-        self.folder.remove(INTENT)
-
     def _planned_rows(self, table: str, part: int, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
         """What is staged, of the plan's clips only: a worker that outlived its run may have staged an older plan's."""
         planned = self.read("clips", part, ["clip_id"])["clip_id"]
         count = 0
         for key in sorted(slices):
-            rows = self.read_staged(table, key)
+            rows = self.staging.read(table, key)
             if rows["clip_id"].to_pylist() != planned.slice(count, rows.num_rows).to_pylist():
-                raise self._useless(table, key, "holds other clips than the plan")
+                raise self.staging.useless(table, key, "holds other clips than the plan")
             count += rows.num_rows
             yield rows
         if count != len(planned):
             raise StoreError(f"{self.url}: part {part} of {table} has {count} of {len(planned)} planned clips staged")
-
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads(self.folder.read_bytes(name))
-        except (ValueError, OSError) as e:
-            raise StoreError(f"{self.url}/{name}: cannot be read: {e}") from e
-        if not isinstance(value, dict):
-            raise StoreError(f"{self.url}/{name}: not a JSON object")
-        return value
-
-    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        self.folder.write_bytes(name, spec_bytes(value))
-
-
-def spec_bytes(value: Mapping[str, Any]) -> bytes:
-    """A JSON file as it is written."""
-    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def _video_rows(rows: pa.Table, columns: pa.Schema) -> pa.Table:

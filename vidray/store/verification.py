@@ -77,7 +77,7 @@ def verify(store: str | PathLike[str], *, full: bool = False, beside: Sequence[C
         StoreError: What the store says of itself cannot be read.
     """
     source = Store(store)
-    if source.config() is None and source.folder.sizes("clips"):
+    if source.config() is None and not source.is_file() and source.folder.sizes("clips"):
         raise StoreError(f"{source.url}/{STORE_FILE}: is not there, though clips are; put it back from a copy")
     source.check_planned()
     held = inventory(source)
@@ -128,7 +128,7 @@ def _others(store: Store, held: Inventory) -> Iterator[Finding]:
         yield from check_duplicates_spec(store, name)
     if store.folder.exists(INTENT):
         try:
-            store.intent()
+            store.intents.retiring()
         except StoreError as e:
             what, _, remedy = str(e).removeprefix(f"{store.url}/{INTENT}: ").partition("; ")
             yield damaged(INTENT, what, remedy)

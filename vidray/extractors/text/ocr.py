@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import MissingExtraError
+from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, FrameRate, Frames, Resize
 from vidray.models.batching import check_fps
@@ -82,6 +82,8 @@ class Ocr:
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
+        if not 0 <= self.min_score <= 1:
+            raise UsageError(f"min_score must be >= 0 and <= 1, got {self.min_score:g}")
 
     @property
     def name(self) -> str:

@@ -7,7 +7,6 @@ sampled at the same moments: so a picture is the mean of half a second, which a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, FrameRate, Resize
+from vidray.models.batching import check_fps
 
 NAME = "phash"
 
@@ -67,8 +66,7 @@ class PHash:
     per_second: float = 4.0
 
     def __post_init__(self) -> None:
-        if not (self.per_second > 0 and math.isfinite(self.per_second)):
-            raise UsageError(f"per_second must be a number > 0, got {self.per_second}")
+        check_fps(self.per_second, "per_second")
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, Frames, FrameSpread, Resize
+from vidray.models.batching import check_fps
 from vidray.steps.frames.bt709 import LUMA
 
 NAME = "thumbnails"
@@ -49,8 +49,7 @@ class Thumbnails:
     quality: int = 60
 
     def __post_init__(self) -> None:
-        if not (self.fps > 0 and math.isfinite(self.fps)):
-            raise UsageError(f"fps must be a number > 0, got {self.fps}")
+        check_fps(self.fps)
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality must be in 1 to 100, got {self.quality}")
 

@@ -46,8 +46,8 @@ class Denoise:
     limit_db: float = 100.0
 
     def __post_init__(self) -> None:
-        if not self.limit_db > 0:
-            raise UsageError(f"denoise: limit_db must be > 0, got {self.limit_db:g}")
+        if not 0 < self.limit_db < math.inf:
+            raise UsageError(f"denoise: limit_db must be > 0 and finite, got {self.limit_db:g}")
 
     @property
     def name(self) -> str:

@@ -41,8 +41,8 @@ class Denoise:
     sigma: float | None = None
 
     def __post_init__(self) -> None:
-        if self.sigma is not None and not self.sigma > 0:
-            raise UsageError(f"denoise: sigma must be > 0, got {self.sigma:g}")
+        if self.sigma is not None and not 0 < self.sigma <= 255:
+            raise UsageError(f"denoise: sigma must be > 0 and <= 255, got {self.sigma:g}")
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ class Noise:
     """Adds Gaussian noise to each color by itself. The same frame gets the same noise, another frame another one.
 
     Attributes:
-        sigma: Standard deviation, of 255.
+        sigma: Standard deviation, of 255: at most all of it.
         seed: Another one gives other noise.
     """
 
@@ -25,8 +25,8 @@ class Noise:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.sigma >= 0:
-            raise UsageError(f"noise: sigma must be >= 0, got {self.sigma:g}")
+        if not 0 <= self.sigma <= 255:
+            raise UsageError(f"noise: sigma must be >= 0 and <= 255, got {self.sigma:g}")
 
     @property
     def name(self) -> str:

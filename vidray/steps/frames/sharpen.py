@@ -11,6 +11,12 @@ from vidray.errors import UsageError
 from vidray.steps.frames.opencv import EXTRA_WHAT, opencv, settle
 from vidray.steps.protocol import Frame, FrameFn
 
+MOST_AMOUNT = 100.0
+"""Beyond, each edge is black and white."""
+
+MOST_RADIUS = 100.0
+"""The time that a blur takes grows with it."""
+
 
 @dataclass(frozen=True)
 class Sharpen:
@@ -25,8 +31,10 @@ class Sharpen:
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.amount >= 0 and self.radius > 0):
-            raise UsageError(f"sharpen: amount must be >= 0 and radius > 0, got {self.amount:g} and {self.radius:g}")
+        if not 0 <= self.amount <= MOST_AMOUNT:
+            raise UsageError(f"sharpen: amount must be >= 0 and <= {MOST_AMOUNT:g}, got {self.amount:g}")
+        if not 0 < self.radius <= MOST_RADIUS:
+            raise UsageError(f"sharpen: radius must be > 0 and <= {MOST_RADIUS:g}, got {self.radius:g}")
 
     @property
     def name(self) -> str:
