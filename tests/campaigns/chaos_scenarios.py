@@ -15,6 +15,8 @@ LOUDNESS = ("-x", "extractors_for_tests:Loudness")
 PICKY = ("-x", "extractors_for_tests:FailsOnDark")
 THREE = (*COLOURS, *LOUDNESS, *PICKY)
 DERIVED = ("-x", "extractors_for_tests:Crescendo")
+OBJECTS = ("-x", "ssd?fps=5", "-x", "tracks", "-x", "object_events", "-x", "person_mask", "--masks")
+REGIONS = ("-x", "regions_over_time")
 
 
 @dataclass
@@ -45,6 +47,18 @@ def first_run(folder: Path, environ: dict[str, str]) -> Scenario:
 def long_first_run(folder: Path) -> Scenario:
     """The same with eight times as many clips: a run with time to be killed in."""
     return _first_run(folder, frames=64)
+
+
+def objects_over_time(folder: Path) -> Scenario:
+    """Detections, the tracks that they make, what these do, masks, and their areas: three levels, over real people."""
+    from media_files import packaged
+
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    (folder / "initial").mkdir()
+    for name in VIDEOS:
+        shutil.copyfile(packaged("carphone_pristine.mp4"), corpus / f"{name}.mp4")
+    return Scenario("objects", corpus, folder / "initial", ("--clip-length", "1", *OBJECTS, *REGIONS))
 
 
 def _first_run(folder: Path, *, frames: int) -> Scenario:
@@ -93,6 +107,8 @@ def two_levels(folder: Path, environ: dict[str, str]) -> Scenario:
     return Scenario("two levels", corpus, folder / "initial", (*CLIP_LENGTH, *LOUDNESS, *DERIVED))
 
 
+LONG = {"first": long_first_run, "objects": objects_over_time}
+"""What the kills at random moments hit: runs with time to be killed in."""
 MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots, "levels": two_levels}
 
 
