@@ -6,6 +6,7 @@ import ast
 import importlib
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,18 +53,21 @@ def requirements(extra: str) -> Iterator[Requirement]:
             yield requirement
 
 
-def version_of(requirement: Requirement) -> str | None:
-    """Which version is installed, if any is."""
+@cache
+def installed(name: str) -> tuple[str, tuple[Requirement, ...]] | None:
+    """The version of a distribution and what it asks for itself, whatever the lock makes of it; None where it is not
+    here."""
     try:
-        return metadata.version(requirement.name)
+        found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return None
+    return found.version, tuple(map(Requirement, found.requires or ()))
 
 
 def asked_by(requirement: Requirement) -> Iterator[Requirement]:
-    """What an installed distribution asks for itself, whatever the lock makes of it; nothing where it is not there."""
-    lines = [] if version_of(requirement) is None else metadata.requires(requirement.name)
-    for found in map(Requirement, lines or ()):
+    """What a distribution that is here asks for when it is asked for so."""
+    here = installed(canonicalize_name(requirement.name))
+    for found in here[1] if here else ():
         if found.marker is None or any(found.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)):
             yield found
 
@@ -98,7 +102,8 @@ def test_what_is_installed_apart_is_in_no_extra_and_could_not_be(module):
     if not asked:
         assert module is person_mask  # this Python has no such wheel
         return
-    refused = [one for one in asked if (here := version_of(one)) is not None and not one.specifier.contains(here)]
+    here = {one: found[0] for one in asked if (found := installed(canonicalize_name(one.name))) is not None}
+    refused = [one for one, version in here.items() if not one.specifier.contains(version)]
     assert refused or {one.name for one in asked} & (SAME_MODULE | COMPILED)
 
 
@@ -128,10 +133,11 @@ def test_nothing_that_an_extra_brings_refuses_what_is_here(extra):
     seen: set[str] = set()
     while waiting:
         requirement = waiting.pop()
-        name, here = canonicalize_name(requirement.name), version_of(requirement)
+        name = canonicalize_name(requirement.name)
+        here = installed(name)
         assert name not in SAME_MODULE | COMPILED, f"{extra} brings {name}"
         if str(requirement) in seen or here is None:
             continue
         seen.add(str(requirement))
-        assert requirement.specifier.contains(here, prereleases=True), f"{extra} brings {requirement}, here is {here}"
+        assert requirement.specifier.contains(here[0], prereleases=True), f"{extra}: {requirement}, here {here[0]}"
         waiting += asked_by(requirement)
