@@ -10,7 +10,8 @@ Speech is LibriVox of Debian's `pocketsphinx-testdata`, frames are of scikit-vid
 - `word_error`: of moonshine, in percent, of clean and noisy speech with `audio=loudness` and with `audio=denoise`.
 - `psnr_db`: of frames with noise of sigma 25, before and after `frames=denoise`; of frames at half size enlarged by
   `frames=enlarge` and by bicubic interpolation.
-- `light`: mean luma and contrast at gamma 2.5 after `frames=light`, in parts of what they were: mean, least and most.
+- `light`: mean luma and contrast at gamma 2.5 after `frames=light`, in parts of what they were: mean, least and most,
+  and of each frame.
 - `classification`: of efficientnet_lite0 on degraded frames: the cosine of the embedding with the clean frame's, and
   how often the best class is the same, before and after.
 """
@@ -156,10 +157,11 @@ def dark(frame: np.ndarray) -> np.ndarray:
 
 def light(frames: list[np.ndarray]) -> dict[str, list[float]]:
     steps = steps_of("frames", "light")
-    found = {}
+    found: dict[str, list[float]] = {}
     for name, measure in (("mean", np.mean), ("contrast", np.std)):
         ratios = [float(measure(through(steps, dark(frame)) @ LUMA) / measure(frame @ LUMA)) for frame in frames]
         found[name] = [round(value, 3) for value in (float(np.mean(ratios)), min(ratios), max(ratios))]
+        found[f"{name}_of_each"] = [round(value, 2) for value in ratios]
     return found
 
 

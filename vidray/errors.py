@@ -21,15 +21,23 @@ class UsageError(VidrayError):
 
 
 class MissingExtraError(UsageError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed.
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(what, extra)
+    `wheel` is a distribution, as NAME==VERSION, that goes with the extra but whose own requirements conflict with
+    vidray's, so that pip takes it only without them.
+    """
+
+    def __init__(self, what: str, extra: str, wheel: str | None = None) -> None:
+        super().__init__(what, extra, wheel)
         self.what = what
         self.extra = extra
+        self.wheel = wheel
 
     def __str__(self) -> str:
-        return f"{self.what} needs the optional extra '{self.extra}': pip install 'vidray[{self.extra}]'"
+        command = f"pip install 'vidray[{self.extra}]'"
+        if self.wheel is not None:
+            command += f" && pip install --no-deps {self.wheel}"
+        return f"{self.what} needs the optional extra '{self.extra}': {command}"
 
 
 class SpecMismatchError(UsageError):

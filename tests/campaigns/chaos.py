@@ -333,7 +333,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=["random", "points", "writers"], action="append")
     parser.add_argument("--kind", choices=list(KINDS), action="append", help="of the kills at random moments")
-    parser.add_argument("--scenario", choices=list(scenarios.MAKE), action="append", help="of the points")
+    parser.add_argument("--scenario", choices=list(scenarios.ALL), action="append", help="of the points")
+    parser.add_argument("--run", choices=list(scenarios.LONG), default="first", help="that is hit at random moments")
     parser.add_argument("--keep", metavar="FOLDER", help="work there, and leave what is found")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -341,7 +342,7 @@ def main() -> int:
         campaign = prepare(folder, options.seed)
         began = time.monotonic()
         conduct(campaign, options.only or ["random", "points", "writers"], options.kills, options.points,
-                options.scenario or list(scenarios.MAKE), options.kind or list(KINDS))  # fmt: skip
+                options.scenario or list(scenarios.MAKE), options.kind or list(KINDS), options.run)  # fmt: skip
         wall_s = time.monotonic() - began
     sys.stdout.write(json.dumps(report(campaign, options.seed, wall_s)) + "\n")
     return 1 if campaign.broken else 0
@@ -373,15 +374,16 @@ def prepare(folder: Path, seed: int) -> Campaign:
     return Campaign(folder, dict(os.environ), random.Random(seed))
 
 
-def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names: list[str], kinds: list[str]) -> None:
+def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names: list[str], kinds: list[str],
+            long_run: str) -> None:  # fmt: skip
     if "points" in parts:
         each = -(-points // len(names)) if points else sys.maxsize
         for name in names:
-            kill_at_points(campaign, scenarios.MAKE[name](campaign.folder / name, campaign.environ), each)
+            kill_at_points(campaign, scenarios.ALL[name](campaign.folder / name, campaign.environ), each)
     if "writers" in parts or "random" in parts:
         campaign.cluster = TwoNodes.start(campaign.environ)
         with contextlib.closing(campaign.cluster):
-            first = scenarios.long_first_run(campaign.folder / "first")
+            first = scenarios.LONG[long_run](campaign.folder / "first")
             campaign.operations = undisturbed(campaign, first)
             if "writers" in parts:
                 two_writers(campaign, first)

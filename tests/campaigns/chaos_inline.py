@@ -82,6 +82,7 @@ class _Sandbox:
     def __init__(self) -> None:
         self._uri = ""
         self._reader: Any = None
+        self._file: Any = None
 
     def probe(self, uri: str) -> Any:
         from vidray.decode import probe
@@ -99,11 +100,13 @@ class _Sandbox:
         from vidray.media import Decoded
 
         if uri != self._uri:
+            self.close()
             try:
-                self._reader = VideoReader(open(uri, "rb"), uri)  # noqa: SIM115
+                self._file = open(uri, "rb")  # noqa: SIM115
             except FileNotFoundError:
                 error = DecodeError("not_found", "no such file", uri, start_s)
                 return Decoded(samples=dict.fromkeys(requests, error), warning=None)
+            self._reader = VideoReader(self._file, uri)
             self._uri = uri
         return self._reader.read(requests, start_s, end_s)
 
@@ -111,7 +114,12 @@ class _Sandbox:
         """It stands already."""
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Give the file back."""
+        if self._file is not None:
+            if self._reader is not None:
+                self._reader.close()
+            self._file.close()
+        self._uri, self._reader, self._file = "", None, None
 
 
 def install() -> None:

@@ -15,6 +15,7 @@ LOUDNESS = ("-x", "extractors_for_tests:Loudness")
 PICKY = ("-x", "extractors_for_tests:FailsOnDark")
 THREE = (*COLOURS, *LOUDNESS, *PICKY)
 DERIVED = ("-x", "extractors_for_tests:Crescendo")
+OBJECTS = ("ssd?fps=1", "tracks", "object_events", "person_mask?fps=1", "regions_over_time")
 
 
 @dataclass
@@ -45,6 +46,30 @@ def first_run(folder: Path, environ: dict[str, str]) -> Scenario:
 def long_first_run(folder: Path) -> Scenario:
     """The same with eight times as many clips: a run with time to be killed in."""
     return _first_run(folder, frames=64)
+
+
+def objects(folder: Path, environ: dict[str, str]) -> Scenario:
+    """Detections, the tracks that they make, what these do, masks, and their areas: three levels, over real people."""
+    return _objects(folder, VIDEOS[:4], length="2")
+
+
+def long_objects(folder: Path) -> Scenario:
+    """The same with more videos, in shorter clips."""
+    return _objects(folder, VIDEOS, length="1")
+
+
+def _objects(folder: Path, names: str, *, length: str) -> Scenario:
+    import ai_edge_litert.interpreter  # noqa: F401  forks need not import it again
+    import trackers  # noqa: F401
+    from media_files import packaged
+
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    (folder / "initial").mkdir()
+    for name in names:
+        shutil.copyfile(packaged("carphone_pristine.mp4"), corpus / f"{name}.mp4")
+    named = (option for name in OBJECTS for option in ("-x", name))
+    return Scenario("objects", corpus, folder / "initial", ("--clip-length", length, "--masks", *named))
 
 
 def _first_run(folder: Path, *, frames: int) -> Scenario:
@@ -94,6 +119,10 @@ def two_levels(folder: Path, environ: dict[str, str]) -> Scenario:
 
 
 MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots, "levels": two_levels}
+ALL = {**MAKE, "objects": objects}
+"""With what needs recordings and large weights, and is tried where it is named."""
+LONG = {"first": long_first_run, "objects": long_objects}
+"""What the kills at random moments hit: runs with time to be killed in."""
 
 
 def _do(arguments: list[str], folder: Path, environ: dict[str, str]) -> None:

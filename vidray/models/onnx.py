@@ -11,7 +11,9 @@ from vidray.errors import MissingExtraError, WeightsError
 from vidray.models.weights import packaged_file
 
 
-def pinned_file(package: str, version: str, path: str, sha256: str, *, what: str, extra: str) -> Path:
+def pinned_file(
+    package: str, version: str, path: str, sha256: str, *, what: str, extra: str, alone: bool = False
+) -> Path:
     """A data file of an installed distribution, checked to be the one that was tried.
 
     Args:
@@ -20,7 +22,8 @@ def pinned_file(package: str, version: str, path: str, sha256: str, *, what: str
         path: Where the file lies in it.
         sha256: Of the file.
         what: What needs it, for the message.
-        extra: The extra that installs it.
+        extra: The extra that installs it, or what it needs besides.
+        alone: Whether pip installs the distribution only without its requirements, which conflict with vidray's.
 
     Raises:
         MissingExtraError: The package is not installed.
@@ -28,7 +31,7 @@ def pinned_file(package: str, version: str, path: str, sha256: str, *, what: str
     """
     found = packaged_file(package, path)
     if found is None:
-        raise MissingExtraError(what, extra)
+        raise MissingExtraError(what, extra, f"{package}=={version}" if alone else None)
     if hashlib.sha256(found.read_bytes()).hexdigest() != sha256:
         raise WeightsError(f"{found} is not what {what} was checked with: install {package}=={version}")
     return found

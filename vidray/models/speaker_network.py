@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import UsageError, WeightsError
+from vidray.errors import MissingExtraError, WeightsError
 from vidray.models.weights import fill, load_state_dict, packaged_file, sha256_of
 
 PACKAGE = "resemblyzer"
 PACKAGE_VERSION = "0.1.4"
+EXTRA = "speakers"
 FILE = "resemblyzer/pretrained.pt"
 FILE_SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
 UNUSED = ("similarity_weight", "similarity_bias")
@@ -56,7 +57,7 @@ def windows(count: int) -> list[tuple[int, int]]:
 
 
 def voice_network() -> VoiceFn:
-    """The network, on the CPU. Raises UsageError where the wheel is not installed, and WeightsError."""
+    """The network, on the CPU. Raises MissingExtraError or WeightsError."""
     path = weights_file()
     import torch
     from torch import nn
@@ -100,18 +101,17 @@ def voice_network() -> VoiceFn:
 
 
 def weights_file() -> Path:
-    """The file of the wheel, once it is seen to be the right one. Raises UsageError or WeightsError."""
+    """The file of the wheel, once it is seen to be the right one. Raises MissingExtraError or WeightsError."""
     path = packaged_file(PACKAGE, FILE)
     if path is None:
-        raise UsageError(
-            f"telling voices apart needs the weights of {PACKAGE}: pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}"
-        )
+        # it asks for librosa and a compiler
+        raise MissingExtraError("telling voices apart", EXTRA, f"{PACKAGE}=={PACKAGE_VERSION}")
     if sha256_of(str(path)) != FILE_SHA256:
         raise WeightsError(f"{path} is not what voices were checked with: install {PACKAGE}=={PACKAGE_VERSION}")
     return path
 
 
 def weights_record() -> Mapping[str, str]:
-    """Where the weights come from, and their sha256. Raises UsageError or WeightsError."""
+    """Where the weights come from, and their sha256. Raises MissingExtraError or WeightsError."""
     weights_file()
     return {"source": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": FILE_SHA256}

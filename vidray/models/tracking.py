@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidray.errors import MissingExtraError, UsageError
+from vidray.errors import MissingExtraError
 
 EXTRA = "track"
 PACKAGE = "trackers"
@@ -90,12 +90,6 @@ def is_installed() -> bool:
 
 
 def check_installed() -> None:
-    """Raises MissingExtraError where supervision is not installed, UsageError where trackers is not."""
-    if find_spec("trackers") is None:
-        wheel = f"{PACKAGE}=={PACKAGE_VERSION}"
-        raise UsageError(
-            f"tracks need {wheel}, which asks for another OpenCV: pip install 'vidray[{EXTRA}]' && "
-            f"pip install --no-deps {wheel}"
-        )
+    """Raises MissingExtraError where trackers, which asks for another OpenCV, or what it needs is not installed."""
     if not is_installed():
-        raise MissingExtraError("tracks", EXTRA)
+        raise MissingExtraError("tracks", EXTRA, f"{PACKAGE}=={PACKAGE_VERSION}")

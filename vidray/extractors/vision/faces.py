@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidray.errors import UsageError
+from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors.columns import LABELS_TYPE
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.vision.regions import COUNTS_TYPE, DETECTIONS_TYPE, Box, detection_columns
@@ -29,6 +29,7 @@ NAME = "faces"
 LABEL = "face"
 PACKAGE = "facenet-pytorch"
 PACKAGE_VERSION = "2.6.0"
+EXTRA = "faces"
 WEIGHTS = "facenet_pytorch/data/onet.pt"
 """Of the last of its three networks, which has the say; the wheel's version pins the other two."""
 
@@ -96,7 +97,7 @@ class Faces:
         return {"source": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": sha256_of(str(path))}
 
     def load(self, device: str) -> ExtractFn:
-        """Build the three networks. Raises UsageError where the wheel is not installed."""
+        """Build the three networks. Raises MissingExtraError."""
         _check_installed()
         torchvision_models()  # which the wheel would import with torch's compiler
         from facenet_pytorch import MTCNN
@@ -160,5 +161,5 @@ def _is_installed() -> bool:
 
 def _check_installed() -> None:
     if not _is_installed():
-        wheel = f"{PACKAGE}=={PACKAGE_VERSION}"
-        raise UsageError(f"{NAME} needs {wheel}, which asks for an old torch: pip install --no-deps {wheel}")
+        # the wheel asks for an old torch
+        raise MissingExtraError(NAME, EXTRA, f"{PACKAGE}=={PACKAGE_VERSION}")

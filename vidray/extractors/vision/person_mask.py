@@ -6,9 +6,11 @@ but the network's file is read of it. LiteRT runs it, and is imported where it i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,8 @@ EXTRA = "masks"
 LABEL = "person"
 PACKAGE = "mediapipe"
 PACKAGE_VERSION = "0.10.21"
+WITHOUT_WHEEL = (3, 13)
+"""From this Python on there is no wheel of this version."""
 FILE = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
 FILE_SHA256 = "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c"
 
@@ -91,14 +95,14 @@ class PersonMask:
 
     @property
     def weights_record(self) -> Mapping[str, str]:
-        """Where the weights come from, and their sha256. Raises UsageError or WeightsError."""
+        """Where the weights come from, and their sha256. Raises UsageError, MissingExtraError or WeightsError."""
         if self.weights is not None:
             return file_record(self.weights)
         _file()
         return {"source": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": FILE_SHA256}
 
     def load(self, device: str) -> ExtractFn:
-        """Build the network, on one core of the CPU. Raises UsageError or WeightsError."""
+        """Build the network, on one core of the CPU. Raises UsageError, MissingExtraError or WeightsError."""
         probabilities = _network(self.weights)
 
         def extract(items: Sequence[ClipInput]) -> Answer:
@@ -150,13 +154,13 @@ def _network(weights: str | None) -> Callable[[npt.NDArray[np.uint8]], Probabili
 
 
 def _file() -> str:
-    if packaged_file(PACKAGE, FILE) is None:
-        wheel = f"{PACKAGE}=={PACKAGE_VERSION}"
+    if packaged_file(PACKAGE, FILE) is None and sys.version_info >= WITHOUT_WHEEL:
         raise UsageError(
-            f"{NAME} needs {wheel}, which asks for an old numpy: pip install --no-deps {wheel}; or, where "
-            f"this Python has no such wheel, name the file: {NAME}@selfie_segmentation.tflite"
+            f"{PACKAGE}=={PACKAGE_VERSION} has no wheel for this Python; take its file {FILE} out of the wheel for "
+            f"another one, and name it: {NAME}@{Path(FILE).name}"
         )
-    return str(pinned_file(PACKAGE, PACKAGE_VERSION, FILE, FILE_SHA256, what=NAME, extra=EXTRA))
+    # it asks for an old numpy
+    return str(pinned_file(PACKAGE, PACKAGE_VERSION, FILE, FILE_SHA256, what=NAME, extra=EXTRA, alone=True))
 
 
 def _is_installed() -> bool:
