@@ -333,7 +333,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=["random", "points", "writers"], action="append")
     parser.add_argument("--kind", choices=list(KINDS), action="append", help="of the kills at random moments")
-    parser.add_argument("--scenario", choices=list(scenarios.MAKE), action="append", help="of the points")
+    parser.add_argument("--scenario", choices=list(scenarios.ALL), action="append", help="of the points")
     parser.add_argument("--keep", metavar="FOLDER", help="work there, and leave what is found")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -377,7 +377,7 @@ def conduct(campaign: Campaign, parts: list[str], kills: int, points: int, names
     if "points" in parts:
         each = -(-points // len(names)) if points else sys.maxsize
         for name in names:
-            kill_at_points(campaign, scenarios.MAKE[name](campaign.folder / name, campaign.environ), each)
+            kill_at_points(campaign, scenarios.ALL[name](campaign.folder / name, campaign.environ), each)
     if "writers" in parts or "random" in parts:
         campaign.cluster = TwoNodes.start(campaign.environ)
         with contextlib.closing(campaign.cluster):
