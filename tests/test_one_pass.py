@@ -18,15 +18,15 @@ from torchvision import models
 from vidray.corpus import list_corpus
 from vidray.errors import MediaError
 from vidray.extractors import resolve, slug
-from vidray.extractors.inputs import samplings_of
+from vidray.extractors.inputs import audio_context_s, samplings_of
 from vidray.media import Decoded, Request, Video
 from vidray.pipeline.plan_parts import Target, plan_part
-from vidray.pipeline.tasks import part_work
+from vidray.pipeline.tasks import part_work, tasks_of
 from vidray.pipeline.worker import SliceExtractor, decode_task, samplings
 from vidray.planning import FixedStride, Part
 from vidray.planning.units import SLICE_BYTES
 from vidray.sandbox import Sandbox
-from vidray.storage.remote import BLOCK_BYTES, KEPT_BLOCKS
+from vidray.storage import remote
 from vidray.store import Store
 from vidray.store.verification import verify
 from vidray.testing import Sweep, SyntheticVideo, write_video
@@ -99,37 +99,45 @@ def test_all_kinds_of_extractors_share_one_pass(tmp_path):
 WITHOUT_SPEECH = ("efficientnet_lite0", "yamnet", "ocr")
 
 
-def read_bytes(folder: Path, corpus: str, names: Sequence[str], faults: Faults) -> int:
-    """How many bytes the S3 server sends for what some extractors are given of all clips of 10 s."""
+def read_bytes(folder: Path, corpus: str, names: Sequence[str], faults: Faults, workers: int) -> int:
+    """How many bytes the S3 server sends for what some extractors are given of all clips of 10 s, in a run's tasks."""
     extractors = {slug(name): resolve(name) for name in names}
     store, planner = Store(str(folder)), FixedStride(10.0)
     store.write_config(planner.config)
     plan_part(Part(0, tuple(list_corpus(corpus).videos)), planner, Target(store.url, corpus, {}))
     work = part_work(store, 0, extractors, {table: set() for table in extractors})
     before = faults.sent_bytes
-    with contextlib.closing(Sandbox()) as sandbox:
-        for decoded in decode_task(work.blocks, samplings(extractors), sandbox):
-            assert not [one for of_clip in decoded.samples for one in of_clip.values() if isinstance(one, MediaError)]
+    for task in tasks_of(work.blocks, workers, audio_context_s(extractors.values())):
+        with contextlib.closing(Sandbox()) as sandbox:
+            for decoded in decode_task(task, samplings(extractors), sandbox):
+                assert not [
+                    one for of_clip in decoded.samples for one in of_clip.values() if isinstance(one, MediaError)
+                ]
     return faults.sent_bytes - before
 
 
 @pytest.mark.slow
-def test_speech_to_text_reads_a_file_of_one_block_once(
+def test_speech_to_text_reads_the_blocks_of_a_task_once(
     s3: Any, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media = tmp_path / "spoken.mkv"
     audio = Sweep(codec="pcm_s16le")
-    write_video(media, SyntheticVideo(frames=200, fps=10, width=480, height=320, codec="rawvideo", audio=audio))
-    assert media.stat().st_size > KEPT_BLOCKS * BLOCK_BYTES  # what is read again is asked for again
+    write_video(media, SyntheticVideo(frames=140, fps=2, width=320, height=240, codec="rawvideo", audio=audio))
+    monkeypatch.setattr(remote, "KEPT_BLOCKS", 32)  # what is read again is asked for again
     faults = Faults()
     with faulty_server(relay(s3.endpoint_url), faults) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         S3FileSystem.clear_instance_cache()
         S3FileSystem().put(str(media), f"{s3_bucket}/spoken.mkv")
-        without = read_bytes(tmp_path / "without", s3_bucket, WITHOUT_SPEECH, faults)
-        spoken = read_bytes(tmp_path / "with", s3_bucket, (*WITHOUT_SPEECH, "moonshine"), faults)
+        without = read_bytes(tmp_path / "without", s3_bucket, WITHOUT_SPEECH, faults, 1)
+        spoken = [
+            read_bytes(tmp_path / f"with{workers}", s3_bucket, (*WITHOUT_SPEECH, "moonshine"), faults, workers)
+            for workers in (1, 2)
+        ]
     assert without >= media.stat().st_size
-    assert spoken <= 1.02 * without
+    assert spoken[0] <= 1.02 * without
+    # two workers have half of it each, and hear most of the other's
+    assert spoken[1] <= 2.1 * without
 
 
 @pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "ssd300_vgg16"])

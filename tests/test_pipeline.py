@@ -524,6 +524,15 @@ def test_a_task_is_shorter_where_a_video_ends_in_its_second_half(shown, size):
     assert [block for task in tasks for block in task] == blocks
 
 
+def test_tasks_are_as_long_as_what_is_read_around_them_while_there_is_one_for_each_worker():
+    blocks = blocks_showing(*"a" * 30)  # of a second each
+    assert [len(task) for task in tasks_of(blocks, 2, context_s=4.2)] == [7, 5, 5, 5, 5, 3]
+    assert [len(task) for task in tasks_of(blocks, 2, context_s=60.0)] == [8, 8, 8, 6]
+    assert [len(task) for task in tasks_of(blocks, 10, context_s=60.0)] == [3] * 10
+    assert [len(task) for task in tasks_of(blocks[:4], 2, context_s=60.0)] == [2, 2]
+    assert [len(task) for task in tasks_of(blocks[:2], 8, context_s=60.0)] == [1, 1]
+
+
 def test_the_last_tasks_begin_with_what_has_most_pixels_to_decode():
     def block(number: int, height: int, length_s: float) -> BlockWork:
         clips = [

@@ -35,6 +35,10 @@ SAID = {
     "kitchen": [(1.0, 4.0, "Add two spoons of sugar and stir.", "en"), (4.5, 5.0, "thanks thanks thanks", "en")],
     "sea": [(0.0, 4.0, "The late harvest of the sea is mostly herring.", "en")],
     "dorf": [(0.5, 2.5, "Die Bauern liefen über die Felder.", "de")],
+    "port": [
+        (0.2, 0.9, "The ferry leaves at noon.", "en"),
+        (1.1, 1.8, "Another ferry leaves at night.", "en"),
+    ],
     "quiet": [],
 }
 WRITTEN = {"farm": [(0.0, 7.0, "Chapter 3")], "sea": [(2.0, 3.0, "Chapter 13"), (3.0, 4.0, "Harbour")]}
@@ -132,6 +136,16 @@ def test_a_hit_is_the_segment_with_its_own_time_and_its_matches(store: Store):
     scores = [one.score for one in result.hits]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
+
+
+def test_each_segment_of_a_clip_is_a_hit_with_its_own_time(store: Store):
+    for more in ({"modality": "speech"}, {}):
+        hits: Any = search(store.url, text="a ferry that leaves", k=2, **more).hits
+        assert {(hit.start_s, hit.end_s) for hit in hits} == {(0.2, 0.9), (1.1, 1.8)}
+        assert len({hit.clip_id for hit in hits}) == 1
+    videos: Any = search(store.url, text="a ferry that leaves", modality="speech", by="video", k=2).hits
+    assert Path(videos[0].uri).stem == "port"
+    assert [(span.start_s, span.end_s) for span in videos[0].spans] == [(0.2, 0.9), (1.1, 1.8)]
 
 
 def test_words_are_found_in_every_form_of_their_own_language(store: Store):

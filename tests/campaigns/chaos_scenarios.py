@@ -118,8 +118,24 @@ def two_levels(folder: Path, environ: dict[str, str]) -> Scenario:
     return Scenario("two levels", corpus, folder / "initial", (*CLIP_LENGTH, *LOUDNESS, *DERIVED))
 
 
+def spoken(folder: Path, environ: dict[str, str]) -> Scenario:
+    """Speech in two parts, and four levels: segments, text, the transcript, and its language and sentiment."""
+    from speech import write_wav
+    from spoken import RATE, librivox
+
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    samples, _ = librivox()[0]
+    for number, name in enumerate(VIDEOS[:4]):
+        write_wav(corpus / f"{name}.wav", samples[number * RATE :][: 4 * RATE], sample_rate=RATE)
+    (folder / "initial").mkdir()
+    names = ("voice_activity", "moonshine", "language?of=transcript", "sentiment?of=transcript")
+    options = ("--clip-length", "2", *(option for name in names for option in ("-x", name)))
+    return Scenario("speech", corpus, folder / "initial", options)
+
+
 MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots, "levels": two_levels}
-ALL = {**MAKE, "objects": objects}
+ALL = {**MAKE, "speech": spoken, "objects": objects}
 """With what needs recordings and large weights, and is tried where it is named."""
 LONG = {"first": long_first_run, "objects": long_objects}
 """What the kills at random moments hit: runs with time to be killed in."""

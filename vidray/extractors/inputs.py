@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
 from vidray.errors import UsageError
@@ -52,6 +52,12 @@ def levels(bound: Mapping[str, Bound]) -> list[list[str]]:
 def has_context(sampling: Sampling) -> bool:
     """Whether a sampling asks for more than a clip's own span."""
     return any(context_of(sampling)) or hasattr(sampling, "around")
+
+
+def audio_context_s(extractors: Iterable[Extractor]) -> float:
+    """How many seconds of audio around a clip some extractors ask for, before and behind it together, at most."""
+    asked = (sampling for extractor in extractors for sampling in samplings_of(extractor).values())
+    return max((sum(context_of(sampling)) for sampling in asked if sampling.modality == "audio"), default=0.0)
 
 
 def fitting(tables: Mapping[str, set[str]], wanted: Columns) -> list[str]:

@@ -16,7 +16,7 @@ from vidray.arguments import check_text
 from vidray.corpus import list_corpus
 from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError, one_line
 from vidray.extractors import resolve, slug, table_of
-from vidray.extractors.inputs import Bound
+from vidray.extractors.inputs import Bound, audio_context_s
 from vidray.extractors.protocol import Extractor
 from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_sources, ship_weights
 from vidray.pipeline.graph import receipts
@@ -277,7 +277,8 @@ class _Filling:
             publisher.expect(work)
         blocks = [block for work in wave for block in work.blocks]
         for _ in range(PASSES):
-            tasks = list(tasks_of(blocks, max(placement.decoders, placement.extractors)))
+            workers = max(placement.decoders, placement.extractors)
+            tasks = list(tasks_of(blocks, workers, audio_context_s(self.extractors.values())))
             for receipt in self._receipts(tasks, placement):
                 self._received(receipt, publisher)
             self._find_unreported(blocks, publisher)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vidray.extractors.inputs import scope_of
 from vidray.extractors.protocol import Extractor
-from vidray.media import Clip, FrameSize
+from vidray.media import Clip, FrameSize, Span
 from vidray.store import SliceKey, Store
 from vidray.store.layout import features_of
 from vidray.store.plan import PlannedBlock, extractor_slices, plan_blocks, video_blocks
@@ -36,6 +36,7 @@ class BlockWork:
         durations_s: Of each clip's video.
         previous_ends_s: The latest end of the video's clips before each clip, None for the first.
         slices: What is missing, by table and place.
+        before, behind: The spans of near clips in other blocks: see `PlannedBlock`.
     """
 
     clips: tuple[Clip, ...]
@@ -43,6 +44,14 @@ class BlockWork:
     durations_s: tuple[float, ...]
     previous_ends_s: tuple[float | None, ...]
     slices: tuple[SliceWork, ...]
+    before: tuple[Span, ...] = ()
+    behind: tuple[Span, ...] = ()
+
+    def near(self, video_id: str) -> list[Span]:
+        """The spans of a video's clips in this block, and of those near it in others."""
+        of_video = [(clip.start_s, clip.end_s) for clip in self.clips if clip.video_id == video_id]
+        before = self.before if self.clips[0].video_id == video_id else ()
+        return [*before, *of_video, *(self.behind if self.clips[-1].video_id == video_id else ())]
 
     def seconds_of(self, work: SliceWork) -> float:
         """The slice's share of the block's seconds: a clip that two slices want counts half for each."""
@@ -103,15 +112,30 @@ def part_work(
 
 
 def _work(block: PlannedBlock, slices: Sequence[SliceWork]) -> BlockWork:
-    return BlockWork(block.clips, block.sizes, block.durations_s, block.previous_ends_s, tuple(slices))
+    return BlockWork(
+        block.clips,
+        block.sizes,
+        block.durations_s,
+        block.previous_ends_s,
+        tuple(slices),
+        before=block.before,
+        behind=block.behind,
+    )
 
 
-def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
+def tasks_of(blocks: Sequence[BlockWork], workers: int, context_s: float = 0.0) -> Iterator[Task]:
     """Neighbouring blocks together, at most eight, and ever fewer towards the end, so that workers end together. A task
     is shorter where a video ends in its second half: one that it cut would be opened twice, and decoded again from the
-    keyframe before the cut. The last blocks go out one by one, those with the most pixels first."""
-    first = 0
-    while (size := min(BLOCKS_A_TASK, (len(blocks) - first) // (2 * workers))) > 1:
+    keyframe before the cut. The last blocks go out one by one, those with the most pixels first.
+
+    Where clips want `context_s` seconds of audio around them, which each task reads again, tasks are as long as that
+    while there is one for each worker.
+    """
+    first, fewest = 0, _fewest(blocks, workers, context_s)
+    while (left := len(blocks) - first) > 1:
+        size = min(left, max(fewest, min(BLOCKS_A_TASK, left // (2 * workers))))
+        if size <= 1:
+            break
         ends = (end for end in range(first + size, first + size // 2, -1) if _ends_with_a_video(blocks, end))
         stop = next(ends, first + size)
         yield tuple(blocks[first:stop])
@@ -120,8 +144,16 @@ def tasks_of(blocks: Sequence[BlockWork], workers: int) -> Iterator[Task]:
         yield (block,)
 
 
+def _fewest(blocks: Sequence[BlockWork], workers: int, context_s: float) -> int:
+    """How many blocks are as long as what is read around them."""
+    total_s = sum(clip.end_s - clip.start_s for block in blocks for clip in block.clips)
+    if not (context_s and total_s):
+        return 1
+    return min(BLOCKS_A_TASK, math.ceil(len(blocks) / workers), math.ceil(context_s * len(blocks) / total_s))
+
+
 def _ends_with_a_video(blocks: Sequence[BlockWork], stop: int) -> bool:
-    return blocks[stop - 1].clips[-1].video_id != blocks[stop].clips[0].video_id
+    return stop == len(blocks) or blocks[stop - 1].clips[-1].video_id != blocks[stop].clips[0].video_id
 
 
 def _pixel_seconds(block: BlockWork) -> float:

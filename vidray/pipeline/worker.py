@@ -18,7 +18,7 @@ from vidray.extractors.inputs import Bound, columns_of, has_context, samplings_o
 from vidray.extractors.protocol import ExtractFn, Extractor
 from vidray.media import Clip, ClipInput, Decoded, FrameSize, Request, Sampling, Span, with_context
 from vidray.models.batching import claim_core
-from vidray.pipeline.context import ContextAudio
+from vidray.pipeline.context import ContextAudio, KeptAudio
 from vidray.pipeline.rows import Inputs, extract_rows
 from vidray.pipeline.tables import TableReader
 from vidray.pipeline.tasks import BlockWork, SliceWork, Task
@@ -81,15 +81,36 @@ def decode_task(task: Task, wanted: Samplings, sandbox: Reader, *, only: Clip | 
     With `only`, the other clips of its slices are left without samples.
     """
     started_at = time.time()
-    for block in task:
-        yield from _Block(block, wanted, sandbox, started_at, only).decoded()
+    kept: dict[tuple[Sampling, str], KeptAudio] = {}
+    waiting: list[_Block] = []
+    for place, work in enumerate(task):
+        follows = place + 1 < len(task) and task[place + 1].clips[0].video_id == work.clips[-1].video_id
+        block = _Block(work, wanted, sandbox, started_at, only, kept)
+        for clip, goes_on in block.read(follows=follows):
+            # what blocks before want behind them is read by this one, with its frames
+            for other in list(waiting):
+                if not (goes_on and other.waits(clip)):
+                    other.read_behind(clip.video_id)
+                    waiting.remove(other)
+                yield from other.full()
+            if not goes_on:
+                block.read_behind(clip.video_id)
+            yield from block.full()
+        if follows:
+            waiting.append(block)
 
 
 class _Block:
     """The decoding of one block: clip after clip, and at the end of a video what is wanted behind its last clip."""
 
     def __init__(
-        self, block: BlockWork, wanted: Samplings, sandbox: Reader, started_at: float, only: Clip | None
+        self,
+        block: BlockWork,
+        wanted: Samplings,
+        sandbox: Reader,
+        started_at: float,
+        only: Clip | None,
+        kept: dict[tuple[Sampling, str], KeptAudio],
     ) -> None:
         self._block = block
         self._only = only
@@ -97,17 +118,21 @@ class _Block:
         self._sandbox = sandbox
         self._started_at = started_at
         self._filling: dict[SliceWork, DecodedSlice] = {}
-        self._contexts = dict(_contexts(block, wanted, only))
+        self._contexts = dict(_contexts(block, wanted, only, kept))
 
-    def decoded(self) -> Iterator[DecodedSlice]:
+    def read(self, *, follows: bool) -> Iterator[tuple[Clip, bool]]:
+        """Read clip after clip; after each, say whether another of its video comes, in this block or the next one."""
         clips = self._block.clips
         for index, clip in enumerate(clips):
             works = [work for work in self._block.slices if work.first <= index < work.stop]
             if works:
                 self._read_clip(index, works)
-            if index + 1 == len(clips) or clips[index + 1].video_id != clip.video_id:
-                self._read_behind(index)
-            yield from self._full()
+            yield clip, clips[index + 1].video_id == clip.video_id if index + 1 < len(clips) else follows
+
+    def waits(self, clip: Clip) -> bool:
+        """Whether something is left to be read behind this block that lies behind a clip of the next."""
+        left = [context.rest() for (_, video_id), context in self._contexts.items() if video_id == clip.video_id]
+        return any(rest and rest[-1][1][1] > clip.end_s for rest in left)
 
     def _read_clip(self, index: int, works: Sequence[SliceWork]) -> None:
         block = self._block
@@ -175,16 +200,15 @@ class _Block:
             context.received(request, decoded)
         return decoded
 
-    def _read_behind(self, index: int) -> None:
+    def read_behind(self, video_id: str) -> None:
         """What clips of a video want behind the last of them that the block has."""
-        clip, keep = self._block.clips[index], self._modalities(self._block.clips[index].video_id)
-        for (_, video_id), context in self._contexts.items():
-            if video_id == clip.video_id:
-                for request, span in context.rest():
-                    size = self._block.sizes[index]
-                    context.received(request, self._sandbox.read(clip.uri, [request], *span, size, keep=keep))
+        index = max(place for place, clip in enumerate(self._block.clips) if clip.video_id == video_id)
+        uri, size, keep = self._block.clips[index].uri, self._block.sizes[index], self._modalities(video_id)
+        for (_, other_id), context in self._contexts.items():
+            for request, span in context.rest() if other_id == video_id else ():
+                context.received(request, self._sandbox.read(uri, [request], *span, size, keep=keep))
 
-    def _full(self) -> Iterator[DecodedSlice]:
+    def full(self) -> Iterator[DecodedSlice]:
         """The slices whose clips are all decoded, with their context."""
         for work, held in list(self._filling.items()):
             if len(held.samples) < work.stop - work.first:
@@ -232,7 +256,7 @@ class _Block:
 
 
 def _contexts(
-    block: BlockWork, wanted: Samplings, only: Clip | None
+    block: BlockWork, wanted: Samplings, only: Clip | None, kept: dict[tuple[Sampling, str], KeptAudio]
 ) -> Iterator[tuple[tuple[Sampling, str], ContextAudio]]:
     """For each sampling with context and each video, the audio that the clips of the block want of it."""
     asking: dict[tuple[Sampling, str], dict[Clip, float]] = {}
@@ -244,7 +268,8 @@ def _contexts(
                     asking.setdefault((sampling, clip.video_id), {})[clip] = block.durations_s[index]
     for key, clips in asking.items():
         order = sorted(clips, key=lambda clip: clip.clip_index)
-        yield key, ContextAudio(key[0], order, clips[order[0]])
+        near = block.near(order[0].video_id)
+        yield key, ContextAudio(key[0], order, clips[order[0]], near, kept.setdefault(key, KeptAudio()))
 
 
 def _is_joined(sampling: Sampling) -> bool:

@@ -1,7 +1,7 @@
 """One answer to a text from all that a store has: what is seen, detected and heard, by scores that mean the same.
 
 Every source's score is about the share of clips with such a score that the text is right for. Which modality a text is
-about shifts them: `a dog barking` is heard rather than seen, a skateboard is seen. A clip's score is its best.
+about shifts them: `a dog barking` is heard rather than seen, a skateboard is seen.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,11 @@ class Source:
 
 @dataclass
 class Fused:
-    """The answers of several sources as one; a clip is found by the source that scores it highest."""
+    """The answers of several sources as one.
+
+    A clip is found by the modality that scores it highest; by words it is found once for each segment or line that
+    answers, with that one's own times.
+    """
 
     text: str
     sources: Sequence[Source]
@@ -78,19 +83,21 @@ class Fused:
         return by_name[str(self._last[0].extractor)] if self._last else self.sources[0].table
 
     def hits(self, count: int) -> list[Hit]:
-        """The best clips over all sources, ties in the order of the sources, then of the plan."""
-        best: dict[str, Hit] = {}
+        """The best hits over all sources, ties in the order of the sources, then of the plan."""
+        best: dict[tuple[Any, ...], Hit] = {}
         shift = SHIFTS[is_about_audio(self.text)]
         several = len({source.modality for source in self.sources}) > 1
         for source in self.sources:
             hits = source.answer.hits(count)
             for hit in source.calibrated(hits) if len(self.sources) > 1 else hits:
                 score = _shifted(hit.score, shift[source.modality]) if several else hit.score
-                known = best.get(hit.clip_id)
-                if known is None or score > known.score:
-                    found = replace(hit, score=score, modality=source.modality, extractor=source.extractor)
-                    best[hit.clip_id] = found
-        self._last = sorted(best.values(), key=lambda hit: -hit.score)[:count]
+                own = () if hit.text is None else (hit.start_s, hit.end_s)
+                key = hit.clip_id, source.modality, *own
+                if key not in best or score > best[key].score:
+                    best[key] = replace(hit, score=score, modality=source.modality, extractor=source.extractor)
+        ranked = sorted(best.values(), key=lambda hit: -hit.score)
+        found_by = {hit.clip_id: hit.modality for hit in reversed(ranked)}
+        self._last = [hit for hit in ranked if hit.modality == found_by[hit.clip_id]][:count]
         return self._last
 
     def notes(self) -> tuple[str, ...]:

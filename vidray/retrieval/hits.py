@@ -22,7 +22,7 @@ ADJOINING_S = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One clip that was found.
+    """One clip that was found, or one segment of speech or line on screen in it.
 
     Attributes:
         uri: None, as start_s and end_s are, where the table does not say; vidray's own tables do.
@@ -170,8 +170,8 @@ def video_hits(hits: Sequence[Hit], k: int) -> list[VideoHit]:
     best = {hit.uri: hit for hit in reversed(hits)}
     by_video = groupby(sorted(hits, key=lambda hit: (str(hit.uri), hit.start_s)), key=lambda hit: hit.uri)
     found = [_video_hit(best[uri], list(of_video)) for uri, of_video in by_video]
-    rank = {hit.clip_id: number for number, hit in enumerate(hits)}
-    return sorted(found, key=lambda hit: rank[hit.clip_id])[:k]
+    rank = {uri: number for number, uri in enumerate(dict.fromkeys(hit.uri for hit in hits))}
+    return sorted(found, key=lambda hit: rank[hit.uri])[:k]
 
 
 def _video_hit(best: Hit, hits: Sequence[Hit]) -> VideoHit:

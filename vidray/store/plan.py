@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, takewhile
 from sys import intern
 from typing import Any
 
 from vidray.errors import StoreError
 from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
-from vidray.media import Clip, FrameSize, with_context
+from vidray.media import Clip, FrameSize, Span, with_context
 from vidray.planning.units import Slice, slices_of
 from vidray.store.layout import SliceKey
 from vidray.store.store import Store
 
 VIDEO_SCOPE_CLIPS = 4096
 """So many clips of whole videos are handed to an extractor of scope "video" at once, or one video of more."""
+NEAR_S = 64.0
+"""How far from a block's video clips of other blocks are near: further than the context of vidray's extractors."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class PlannedBlock:
         sizes: (height, width) of each clip's video as displayed, (0, 0) without a frame.
         durations_s: Of each clip's video.
         previous_ends_s: The latest end of the video's clips before each clip, None for the first.
+        before: The spans of clips in blocks before that are of the first clip's video, and near.
+        behind: Those in blocks behind that are of the last clip's.
     """
 
     number: int
@@ -38,13 +42,35 @@ class PlannedBlock:
     sizes: tuple[FrameSize, ...]
     durations_s: tuple[float, ...]
     previous_ends_s: tuple[float | None, ...]
+    before: tuple[Span, ...] = ()
+    behind: tuple[Span, ...] = ()
 
 
 def plan_blocks(store: Store, part: int) -> Iterator[PlannedBlock]:
     """The blocks of one part, in order."""
-    rows = _planned(store, part)
+    rows = list(_planned(store, part))
+    stop = 0
     for number, run in groupby(rows, key=lambda row: row[0]):
-        yield _block(number, [row[1:] for row in run])
+        block = _block(number, [row[1:] for row in run])
+        first, stop = stop, stop + len(block.clips)
+        before = _near((rows[at][1] for at in range(first - 1, -1, -1)), block.clips[0])
+        behind = _near((rows[at][1] for at in range(stop, len(rows))), block.clips[-1])
+        yield replace(block, before=before[::-1], behind=behind)
+
+
+def _near(clips: Iterable[Clip], clip: Clip) -> tuple[Span, ...]:
+    """The spans of those that are of a clip's video and near it, until one is not."""
+    return tuple(
+        (other.start_s, other.end_s)
+        for other in takewhile(
+            lambda other: (
+                other.video_id == clip.video_id
+                and other.start_s < clip.end_s + NEAR_S
+                and other.end_s > clip.start_s - NEAR_S
+            ),
+            clips,
+        )
+    )
 
 
 def video_blocks(store: Store, part: int) -> Iterator[PlannedBlock]:
