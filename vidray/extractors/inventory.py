@@ -43,6 +43,7 @@ MODULES = (
     "text.summary",
     "text.translation",
     "text.generation",
+    "text.spoken",
     "vision.open_clip",
 )
 """A file of one extractor has its `NAME`, its class as `EXTRACTOR` and `info()`, one of several what `Family` has."""
