@@ -54,8 +54,8 @@ def test_what_is_known_to_be_of_another_language_is_null():
 
 def test_a_text_is_no_option_and_no_markup():
     speak = speaker("espeak-ng")
-    assert len(speak("--version").samples) > 8_000
-    assert len(speak("<voice name='de'>car</voice>").samples) > len(speak("car").samples)
+    assert len(speak("--version")) > 8_000
+    assert len(speak("<voice name='de'>car</voice>")) > len(speak("car"))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def opus(samples: Iterable[Floats], sample_rate: int) -> bytes:
 
     Args:
         samples: float32 (N,) in [-1, 1], in pieces of any length, which are coded as they come; none give no bytes.
-        sample_rate: Of the samples; another one than 24,000 is resampled.
+        sample_rate: Of the samples; another one than RATE is resampled.
     """
     held = io.BytesIO()
     # a muxer that is not bit-exact numbers its stream by chance

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from vidray.models.weights import packaged_file, sha256_of
 PACKAGE = "hibari-tts"
 NETWORK = "hibari/assets/hibari.onnx"
 RATE = 24_000
-"""Of hibari's voice."""
+"""Samples a second of all speech; hibari's own."""
 PROGRAM = "espeak-ng"
 LIMIT_S = 60.0
 """espeak-ng speaks a thousand times as fast as people do: one that takes so long hangs."""
@@ -32,14 +32,6 @@ ENGINES = ("hibari", "espeak-ng")
 Floats = npt.NDArray[np.float32]
 Engine = Literal["hibari", "espeak-ng"]
 REMEDY = "pip install 'vidray[spoken]' for hibari (English), or apt install espeak-ng"
-
-
-class Speech(NamedTuple):
-    """What is heard."""
-
-    samples: Floats
-    """float32 (N,) in [-1, 1], mono; none where nothing of a text can be said."""
-    sample_rate: int
 
 
 def engine_of(wanted: str | None) -> Engine:
@@ -86,8 +78,10 @@ def _program_version() -> str | None:
     return " ".join([PROGRAM, *said.partition(":")[2].split()[:1]])
 
 
-def speaker(engine: Engine, language: str = "en") -> Callable[[str], Speech]:
-    """A function from a text to its speech; the same text always gives the same samples.
+def speaker(engine: Engine, language: str = "en") -> Callable[[str], Floats]:
+    """A function from a text to its speech, float32 (N,) in [-1, 1] at RATE; none where nothing of it can be said.
+
+    The same text always gives the same samples.
 
     Args:
         engine: Which has to be installed.
@@ -105,9 +99,9 @@ def speaker(engine: Engine, language: str = "en") -> Callable[[str], Speech]:
 
     voice = Hibari()
 
-    def speak(text: str) -> Speech:
+    def speak(text: str) -> Floats:
         # what of it is noise is drawn anew each time without a seed
-        return Speech(np.asarray(voice(cut(text), seed=0), np.float32), RATE)
+        return np.asarray(voice(cut(text), seed=0), np.float32)
 
     return speak
 
@@ -117,13 +111,13 @@ def is_english(language: str) -> bool:
     return language.lower().partition("-")[0].partition("_")[0] == "en"
 
 
-def _by_program(language: str) -> Callable[[str], Speech]:
+def _by_program(language: str) -> Callable[[str], Floats]:
     # a voice may be named by the path of its file, too
     if not re.fullmatch(r"[A-Za-z0-9-]+", language):
         raise UsageError(f'language must be a code such as "en" or "pt-br", got {language!r}')
     command = [str(shutil.which(PROGRAM)), "--stdout", "--stdin", "-b", "1", "-v", language]
 
-    def speak(text: str) -> Speech:
+    def speak(text: str) -> Floats:
         # the text comes by a pipe: as an argument, one that begins with a dash would be an option
         run = subprocess.run(command, input=cut(text).encode(), capture_output=True, timeout=LIMIT_S, check=False)
         if run.returncode:
@@ -131,14 +125,18 @@ def _by_program(language: str) -> Callable[[str], Speech]:
             raise UsageError(
                 f"{PROGRAM} does not speak {language!r}: {said}; `{PROGRAM} --voices` lists what it speaks"
             )
-        if len(run.stdout) < WAV_HEADER_BYTES:
-            return Speech(np.zeros(0, np.float32), RATE)
-        rate = int.from_bytes(run.stdout[24:28], "little")
         samples = np.frombuffer(run.stdout[WAV_HEADER_BYTES:], "<i2").astype(np.float32) / np.float32(32768)
-        return Speech(samples, rate)
+        return _resampled(samples, int.from_bytes(run.stdout[24:28], "little")) if len(samples) else samples
 
     speak("")
     return speak
+
+
+def _resampled(samples: Floats, sample_rate: int) -> Floats:
+    import torch
+    from torchaudio.functional import resample
+
+    return np.asarray(resample(torch.from_numpy(samples), sample_rate, RATE).numpy(), np.float32)
 
 
 def cut(text: str) -> str:

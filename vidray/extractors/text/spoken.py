@@ -12,7 +12,7 @@ from vidray.encode import opus
 from vidray.errors import UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, Columns
-from vidray.models.speaking import ENGINES, PROGRAM, Speech, engine_of, engine_record, speaker
+from vidray.models.speaking import ENGINES, PROGRAM, RATE, Floats, engine_of, engine_record, speaker
 
 NAME = "spoken"
 
@@ -76,19 +76,19 @@ class Spoken:
         def extract(items: Sequence[ClipInput]) -> Answer:
             rows = [self._said(speak, item["text"]) for item in items]
             return {
-                "audio": [opus([said.samples], said.sample_rate) if said else None for said in rows],
-                "duration_s": [len(said.samples) / said.sample_rate if said else None for said in rows],
+                "audio": [None if said is None else opus([said], RATE) for said in rows],
+                "duration_s": [None if said is None else len(said) / RATE for said in rows],
             }
 
         return extract
 
-    def _said(self, speak: Callable[[str], Speech], row: Mapping[str, Any]) -> Speech | None:
+    def _said(self, speak: Callable[[str], Floats], row: Mapping[str, Any]) -> Floats | None:
         text, language = row["text"] or "", row.get("language")
         # of a text without letters espeak-ng makes silence
         if not any(map(str.isalnum, text)) or (language and _base(language) != _base(self.language)):
             return None
         said = speak(text)
-        return said if len(said.samples) else None
+        return said if len(said) else None
 
 
 def _base(language: str) -> str:
