@@ -29,7 +29,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "wording": {"wording"},
         "arguments": {"arguments"},
     },
-    {"corpus": {"corpus", "manifest"}, "decode": {"decode"}},
+    {"corpus": {"corpus", "manifest"}, "decode": {"decode"}, "encode": {"encode"}},
     {"sandbox": {"sandbox"}},
     {"models": {"models"}},
     {"steps": {"steps"}},
@@ -58,7 +58,7 @@ MUST_NOT_KNOW = {
 }
 """What a room leaves alone although it lies lower."""
 
-DOORS = {"av": {"decode", "testing"}, "faiss": {"index"}, "ray": {"pipeline"}}
+DOORS = {"av": {"decode", "encode", "testing"}, "faiss": {"index"}, "ray": {"pipeline"}}
 """Libraries that only these rooms import."""
 
 HEAVY = {"av", "faiss", "pandas", "pyarrow", "ray", "torch"}

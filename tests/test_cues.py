@@ -88,7 +88,7 @@ def test_a_file_a_video(store: Store, tmp_path: Path):
 
 
 def test_what_holds_no_words_is_refused(store: Store, tmp_path: Path):
-    with pytest.raises(UsageError, match="clips has no segments of speech and no lines on screen"):
+    with pytest.raises(UsageError, match="clips has no segments of speech, no lines on screen"):
         export(store.url, "clips", tmp_path / "x", to="vtt")
 
 

@@ -100,6 +100,37 @@ def translator_folder(folder: Path, *, languages: Sequence[str] = (), seed: int 
     return str(folder)
 
 
+def captioner_folder(folder: Path, kind: str, *, seed: int = 0) -> str:
+    """A network of one layer a side that writes nonsense on images of 32 pixels: "vit-gpt2", or "blip"."""
+    import torch
+    import transformers as t
+
+    folder.mkdir(parents=True, exist_ok=True)
+    one = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    sees = {"hidden_size": 32, "image_size": 32, "patch_size": 16, "initializer_range": 0.5, **one}
+    size = {"height": 32, "width": 32}
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if kind == "blip":
+            reads = {"vocab_size": _fast_tokenizer(folder), "hidden_size": 32, "encoder_hidden_size": 32, **one}
+            reads |= {**ends, "sep_token_id": 2, "initializer_range": 0.5, "max_position_embeddings": LONGEST}
+            t.BlipForConditionalGeneration(
+                t.BlipConfig(text_config=reads, vision_config=sees, projection_dim=32)
+            ).save_pretrained(folder)
+            t.BlipImageProcessor(size=size).save_pretrained(folder)
+        else:
+            writes = t.GPT2Config(
+                vocab_size=_fast_tokenizer(folder), n_positions=LONGEST, n_embd=32, n_layer=1, n_head=2,
+                initializer_range=0.5, add_cross_attention=True, is_decoder=True, **ends,
+            )  # fmt: skip
+            both = t.VisionEncoderDecoderConfig.from_encoder_decoder_configs(t.ViTConfig(**sees), writes)
+            both.decoder_start_token_id, both.pad_token_id, both.eos_token_id = 1, 0, 2
+            t.VisionEncoderDecoderModel(config=both).save_pretrained(folder)
+            t.ViTImageProcessor(size=size).save_pretrained(folder)
+    return str(folder)
+
+
 def writer_folder(folder: Path, *, template: str | None = None, seed: int = 0) -> str:
     """A GPT-2 of two layers that writes nonsense; with a template it holds conversations."""
     import torch

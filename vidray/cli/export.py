@@ -18,17 +18,21 @@ def add(commands: Any) -> None:
         commands,
         "export",
         run_export,
-        "write a table as CSV, COCO, subtitles, RTTM or tasks to label, an index as Lance, frames of clips",
+        "write a table as CSV, COCO, subtitles, speech, RTTM or tasks to label, an index as Lance, frames of clips",
     )
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("table", metavar="TABLE", help="such as labels/NAME, features/NAME, index/NAME; or frames")
     parser.add_argument(
         "--to",
         metavar="FORMAT",
-        help="csv, coco, segments, vtt, srt, json, rttm or label-studio; of an index lance; of frames png or jpeg",
+        help="csv, coco, segments, vtt, srt, json, rttm, description, label-studio; an index: lance; frames: png, jpeg",
     )
     parser.add_argument(
-        "-o", "--output", metavar="PATH", required=True, help="a path or URL; a folder for subtitles, RTTM and frames"
+        "-o",
+        "--output",
+        metavar="PATH",
+        required=True,
+        help="a path or URL; a folder for what is a file a video, or for frames",
     )
     frames = parser.add_argument_group("of frames")
     frames.add_argument("--clip", metavar="ID", help="a clip of the store")
@@ -52,6 +56,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     summary = export(arguments.store, arguments.table, arguments.output, to=arguments.to)
     if summary.left_out:
         say(f"left out, as CSV has no lists: {', '.join(summary.left_out)}")
+    if summary.passed_over:
+        say(f"{summary.passed_over:,} passed over: the one before was still being said when their span was over")
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--at", type=span, metavar="START-END", help="seconds of --video")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose index, where there are several")
     parser.add_argument("-k", type=count, default=10, help="how many hits (10)")
-    choices = ["frames", "audio", "speech", "screen"]
+    choices = ["frames", "audio", "speech", "screen", "description"]
     parser.add_argument("--in", dest="modality", choices=choices, help="what is to be alike, or where words are")
     parser.add_argument("--by", choices=["clip", "video"], default="clip", help="what a hit is (clip)")
     parser.add_argument("--where", metavar="EXPR", help='an SQL condition on the clips, such as "duration_s > 60"')

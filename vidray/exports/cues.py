@@ -1,4 +1,4 @@
-"""Subtitles of what is said or written: WebVTT, SubRip, and JSON in the shape of WhisperX; one file a video.
+"""Subtitles of what is said, written or seen: WebVTT, SubRip, and JSON in the shape of WhisperX; one file a video.
 
 A cue has at most two lines of 42 characters, the limit of most broadcasters (Netflix's "Timed Text Style Guide"), and
 is broken at pauses, at the ends of sentences and between words. Where a table gives no times of words, a segment's
@@ -57,7 +57,7 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> ExportSummar
 
     Args:
         store: The store.
-        table: Of speech to text, or of lines on screen.
+        table: Of speech to text, of lines on screen, or of captions.
         path: Path or URL of the folder. A file is called as the video is; where several are called alike, the id of the
             video follows.
         to: "vtt", "srt" or "json".
@@ -70,7 +70,8 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> ExportSummar
     kind, name = split_table(table)
     modality = modality_of(store.spec(name) or {}) if kind == "features" else None
     if modality is None:
-        raise UsageError(f"{store.url}/{table} has no segments of speech and no lines on screen for --to {to}")
+        lacking = "no segments of speech, no lines on screen and no captions"
+        raise UsageError(f"{store.url}/{table} has {lacking} for --to {to}")
     names = video_names(store)
     folder = Folder(path)
     count = 0
@@ -86,7 +87,7 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> ExportSummar
             content = whisperx(found, words)
             count += len(found)
         else:
-            cues = list(cues_of(words)) if modality == "speech" else [_line(one) for one in found]
+            cues = [_line(one) for one in found] if modality == "screen" else list(cues_of(words))
             content = vtt(cues) if to == "vtt" else srt(cues)
             count += len(cues)
         folder.write_bytes(f"{names[video_id]}.{to}", content.encode())

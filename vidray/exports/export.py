@@ -14,7 +14,7 @@ from vidray.store import Store
 from vidray.store.layout import split_table
 from vidray.store.tables import named
 
-MODULES = ("csv", "coco", "segments", "cues", "rttm", "label_studio")
+MODULES = ("csv", "coco", "segments", "cues", "rttm", "description", "label_studio")
 """A file of formats has them as `FORMATS`."""
 SPARSE_TABLES = ("clips", "videos")
 
@@ -25,11 +25,12 @@ def export(store: str | PathLike[str], table: str, path: str | PathLike[str], *,
     Args:
         store: fsspec URL of a store.
         table: As in `labels/<name>`, `video_labels/<name>`, `features/<extractor>`, `clips` or `videos`.
-        path: Path or URL of the file, or of a folder for subtitles and turns.
+        path: Path or URL of the file, or of a folder for subtitles, turns and descriptions.
         to: "csv", the columns that are no lists or structures; "coco", for tables with `detections` or `masks`;
             "segments", for tables with `events`: a line of CSV for each, with its own start and end; "vtt", "srt" or
-            "json", for what is said or written; "rttm", for who speaks when; or "label-studio", a task for each clip,
-            pre-labeled by the table. Each is a file of `vidray.exports`, where it is described.
+            "json", for what is said or written; "rttm", for who speaks when; "description", texts and labels spoken at
+            their times; or "label-studio", a task for each clip, pre-labeled by the table. Each is a file of
+            `vidray.exports`, where it is described.
 
     Raises:
         UsageError: There is no such table or format, or nothing in the table that the format could hold.

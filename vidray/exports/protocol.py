@@ -23,12 +23,14 @@ class ExportSummary:
         rows: How many there are of what the format is made of.
         unit: What that is, such as rows, cues or tasks.
         left_out: Columns that CSV cannot hold: lists and structures.
+        passed_over: Descriptions for which there was no time.
     """
 
     path: str
     rows: int
     unit: str = "rows"
     left_out: tuple[str, ...] = ()
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

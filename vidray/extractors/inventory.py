@@ -43,6 +43,8 @@ MODULES = (
     "text.summary",
     "text.translation",
     "text.generation",
+    "text.spoken",
+    "vision.caption",
     "vision.open_clip",
 )
 """A file of one extractor has its `NAME`, its class as `EXTRACTOR` and `info()`, one of several what `Family` has."""

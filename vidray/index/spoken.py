@@ -1,4 +1,4 @@
-"""What the index of words holds: segments of speech and lines on screen, each once, with their own times."""
+"""What the index of words holds: segments of speech, lines on screen and sentences about frames, with their times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from vidray.extractors.spec import column_names
+from vidray.extractors.spec import column_names, modalities
 from vidray.extractors.text.ocr import Line, is_same
 from vidray.store import Store
 from vidray.store.layout import features_of
@@ -18,7 +18,7 @@ ADJOINING_S = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A segment of speech, or a line on screen.
+    """A segment of speech, a line on screen, or a sentence about frames.
 
     Attributes:
         clip_id: The clip in which it starts.
@@ -36,16 +36,18 @@ class Passage:
 
 
 def modality_of(spec: Mapping[str, Any]) -> str | None:
-    """`speech` or `screen`, by the columns of a table; None where it holds neither."""
+    """`speech`, `screen` or `description`, by what a table holds and is made of; None where it is none of these."""
     columns = column_names(spec)
     if {"segments", "words", "text"} <= columns:
         return "speech"
+    if {"segments", "text"} <= columns and "frames" in modalities(spec):
+        return "description"
     return "screen" if {"lines", "text"} <= columns else None
 
 
 def passages(store: Store, table: str, modality: str, *, with_invented: bool = False) -> Iterator[Passage]:
     """All passages of a table in the order of the plan; what is flagged as invented is left out, unless asked for."""
-    column = "segments" if modality == "speech" else "lines"
+    column = "lines" if modality == "screen" else "segments"
     for part in store.parts(features_of(table)):
         rows = store.read(features_of(table), part, ["clip_id", "video_id", "uri", "start_s", column]).to_pylist()
         for _, clips in groupby(rows, key=lambda row: row["video_id"]):

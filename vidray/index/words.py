@@ -99,7 +99,7 @@ def build_words(store: Store, table: str, *, embed: EmbedFn | None, rebuild: boo
 
     Args:
         store: The store.
-        table: A table of speech to text, or of lines on screen.
+        table: A table of speech to text, of lines on screen, or of captions.
         embed: From texts to unit vectors, None for an index of words alone.
         rebuild: Whether to build it whatever is there.
 
@@ -112,7 +112,8 @@ def build_words(store: Store, table: str, *, embed: EmbedFn | None, rebuild: boo
     """
     modality = modality_of(store.spec(table) or {})
     if modality is None:
-        raise UsageError(f"{store.url}/{features_of(table)} has no segments of speech and no lines on screen to index")
+        lacking = "no segments of speech, no lines on screen and no captions"
+        raise UsageError(f"{store.url}/{features_of(table)} has {lacking} to index")
     _check_installed()
     folder = Folder(f"{store.url}/{index_of(table)}")
     source = _source(store, table)

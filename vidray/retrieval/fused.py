@@ -31,8 +31,8 @@ _ABOUT_AUDIO = re.compile(
 """What is heard: words by how they begin, and those that begin others too (`wind`, not `window`) with an ending."""
 
 SHIFTS = {
-    True: {"audio": 0.7, "frames": -1.5, "speech": 0.0, "screen": 0.0},
-    False: {"audio": -0.7, "frames": 0.0, "speech": 0.0, "screen": 0.0},
+    True: {"audio": 0.7, "frames": -1.5, "speech": 0.0, "screen": 0.0, "description": -1.5},
+    False: {"audio": -0.7, "frames": 0.0, "speech": 0.0, "screen": 0.0, "description": 0.0},
 }
 """What is added to the log odds of a score, by whether the text says what is heard, and by who answers."""
 
@@ -49,7 +49,7 @@ class Source:
     Attributes:
         table: The feature table.
         extractor: Its extractor's name, for a person.
-        modality: `frames`, `audio`, `speech` or `screen`.
+        modality: `frames`, `audio`, `speech`, `screen` or `description`.
         answer: What is asked.
         calibrated: From the hits of `answer` to the same with a score in [0, 1].
         is_probability: Whether the scores of `answer` are in [0, 1] already; where this source is asked alone, they

@@ -45,7 +45,7 @@ DEFAULT_PLAN = FixedStride().config
 ROUNDED_S = 0.5
 """A span may end this far behind its video, and is cut: who types 8-10 of a video of 9.96 s means its end."""
 
-MODALITIES = ("frames", "audio", "speech", "screen")
+MODALITIES = ("frames", "audio", "speech", "screen", "description")
 LOOK_EVERY_S = 2.0
 
 Vectors = npt.NDArray[np.float32]
@@ -124,7 +124,8 @@ class Searcher:
             audio: A path or URL of a sound, or of a video whose audio is meant; cut into clips as `video` is.
             text: What to look for, in words: "a dog", "people talking".
             vectors: Embeddings, (Q, dim) or (dim,); a hit's score is the best over these.
-            modality: `frames` or `audio`: what is to be alike; `speech` or `screen`: where a text is said or written.
+            modality: `frames` or `audio`: what is to be alike; `speech`, `screen` or `description`: where a text is
+                said or written, or of what it is a sentence about frames.
                 By default whatever suits the query.
             extractor: Whose index, or table for a text; the object or `module:Class` that made it, where it is your
                 own. By default the only one there is, or the only one that suits the query: frames for an image or a

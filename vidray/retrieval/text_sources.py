@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Spec = Mapping[str, Any]
 
-WORD_MODALITIES = ("speech", "screen")
+WORD_MODALITIES = ("speech", "screen", "description")
 """What is found by words."""
 
 
