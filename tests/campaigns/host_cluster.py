@@ -230,6 +230,14 @@ class Running:
         while self.process.poll() is None and time.monotonic() < deadline and len(staged(self.store)) < slices:
             time.sleep(0.5)
 
+    def wait_for_line(self, line: str) -> None:
+        """Until the command has said so, or has ended."""
+        deadline = time.monotonic() + LONGEST_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if line in self.log.read_text(errors="replace"):
+                return
+            time.sleep(0.5)
+
 
 def staged(store: str) -> set[str]:
     """The slices that are staged."""
