@@ -1,6 +1,7 @@
 """The store's laws: a reader sees whole parts only, and what is done twice writes the same bytes."""
 
 import contextlib
+import json
 
 import pyarrow as pa
 import pytest
@@ -181,3 +182,31 @@ def test_a_table_without_rows_takes_another_spec_and_keeps_nothing_staged(tmp_pa
     assert (store.spec("net"), store.staging.slices("net")) == ({"name": "net", "version": "2"}, set())
     store.forget_empty("net")
     assert store.tables("features") == []
+
+
+@pytest.mark.parametrize(
+    "held",
+    [{"retire": 3}, {"retire": [1]}, {"current": []}, {"current": {"x": ["a"]}}, {"move": {}}, {"move": None},
+     {"move": {"part": "0", "videos": []}}, {"rename": {"old": "a"}}, {"rename": []}],
+)  # fmt: skip
+def test_an_intent_that_cannot_be_read_is_one_line(tmp_path, held):
+    store = Store(str(tmp_path))
+    store.folder.write_bytes("_intent.json", json.dumps(held).encode())
+    (name,) = held
+    for reader in (store.intents.retiring, store.intents.current, store.intents.moving, store.intents.renaming):
+        with pytest.raises(
+            StoreError, match=rf"_intent\.json: its {name} cannot be read; remove it, then run vidray plan"
+        ):
+            reader()
+
+
+def test_an_intent_is_read_as_it_was_written(tmp_path):
+    intents = Store(str(tmp_path)).intents
+    intents.write_retirement(["v"], {"x": [0, 2]})
+    assert (intents.retiring(), intents.current(), intents.moving()) == (["v"], {"x": [0, 2]}, None)
+    intents.write_move(3, ["v"], {"x": [0]})
+    assert (intents.retiring(), intents.current(), intents.moving()) == ([], {"x": [0]}, (3, ["v"]))
+    intents.write_renaming("a", "b", {})
+    assert (intents.renaming(), intents.moving()) == (("a", "b"), None)
+    intents.clear()
+    assert (intents.retiring(), intents.renaming()) == ([], None)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from vidray.errors import ClusterError, StoreError, UsageError, VidrayError, one_line
+from vidray.errors import ClusterError, UsageError, VidrayError, one_line
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.with_steps import itself, like
 from vidray.models.batching import RESERVED_BYTES
@@ -213,18 +213,6 @@ def pickle_sources(extractors: Mapping[str, Extractor]) -> None:
             continue
         if "site-packages" not in path and module.__name__ != "__main__":
             ray.cloudpickle.register_pickle_by_value(module)
-
-
-def raise_as_said(error: Exception) -> None:
-    """Raise what a task itself said went wrong as an error of this process; returns where a worker was lost.
-
-    An OSError of a task is the store's: what media cannot be read is a row.
-    """
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, OSError | StoreError | ClusterError):
-        # Ray Data adds lines of advice on its own settings
-        said = str(cause).partition("\n")[0]
-        raise (ClusterError if isinstance(cause, ClusterError) else StoreError)(said) from error
 
 
 def usable_cores() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from vidray.arguments import check_text
 from vidray.corpus import list_corpus
-from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError, one_line
+from vidray.errors import ClusterError, StorageGoneError, UsageError, VidrayError
 from vidray.extractors import resolve, slug, table_of
 from vidray.extractors.inputs import Bound, audio_context_s
 from vidray.extractors.protocol import Extractor
@@ -28,6 +28,7 @@ from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
 from vidray.pipeline.record import RunRecord, Summary
 from vidray.pipeline.tasks import BlockWork, PartWork, Task, missing_parts, part_work, tasks_of
+from vidray.pipeline.trouble import reason_of
 from vidray.pipeline.witness import UNREACHABLE
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import Planner
@@ -343,7 +344,7 @@ class _Filling:
             else:
                 yield from self.pool.receipts(tasks)
         except ray.exceptions.RayError as e:
-            self.lost = one_line(e)[-300:]
+            self.lost = reason_of(e)
             self.progress.say(f"a worker was lost: {self.lost}")
 
 

@@ -9,13 +9,14 @@ from os import PathLike
 from typing import Any
 
 from vidray.arguments import check_extractor, check_whole_or_none
-from vidray.errors import ClusterError, StoreError, UsageError, VidrayError, one_line
+from vidray.errors import ClusterError, StoreError, UsageError
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
 from vidray.index import IndexInfo, ann
 from vidray.index import build_index as build
 from vidray.index.embeddings import Metric
-from vidray.pipeline.cluster import Cluster, cluster, raise_as_said, usable_cores
+from vidray.pipeline.cluster import Cluster, cluster, usable_cores
+from vidray.pipeline.trouble import raise_as_said, reason_of
 from vidray.pipeline.waiting import first_of, wait_for
 from vidray.store import Store, part_file
 from vidray.store.layout import features_of, index_of
@@ -146,11 +147,9 @@ class _Runner:
             return ray.get(reference)
         except ray.exceptions.RayTaskError as e:
             raise_as_said(e)
-            if isinstance(e.cause, VidrayError):
-                raise e.cause from e
-            raise
+            raise ClusterError(f"a task of the index failed: {reason_of(e)}") from e
         except ray.exceptions.RayError as e:
-            raise ClusterError(f"a task of the index was lost for good: {one_line(e)[-300:]}") from e
+            raise ClusterError(f"a task of the index was lost for good: {reason_of(e)}") from e
 
 
 def _alone(work: Callable[[Any], Any], job: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from vidray.pipeline.trouble import reason_of
 from vidray.storage import Folder, filesystem
 from vidray.store.layout import staged_of
 
@@ -113,5 +114,5 @@ def answer_of(reference: Any) -> str | None:
     try:
         said: str | None = ray.get(reference)
     except ray.exceptions.RayError as e:
-        return f"cannot run vidray: {' '.join(str(e).split())[-300:]}"
+        return f"cannot run vidray: {reason_of(e)}"
     return said

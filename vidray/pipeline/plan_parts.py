@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from vidray.errors import ClusterError, ProbeError, StorageGoneError
 from vidray.media import Clip, Video, VideoInfo
-from vidray.pipeline.cluster import raise_as_said
 from vidray.pipeline.growth import TAKEN
 from vidray.pipeline.survey import find_cuts
+from vidray.pipeline.trouble import raise_as_said, reason_of
 from vidray.pipeline.waiting import first_of
 from vidray.pipeline.witness import is_gone_beside
 from vidray.planning import (
@@ -93,7 +93,7 @@ def run_parts(
             yield ray.get(finished)
         except ray.exceptions.RayError as e:
             raise_as_said(e)
-            raise ClusterError(f"planning failed on the cluster: {' '.join(str(e).split())[-500:]}") from e
+            raise ClusterError(f"planning failed on the cluster: {reason_of(e)}") from e
 
 
 def plan_part(part: Part, planner: Planner, target: Target | None) -> PartPlan:

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from vidray.errors import ClusterError, StoreError, one_line
+from vidray.errors import ClusterError, StoreError
 from vidray.extractors.inputs import video_schema_of
 from vidray.extractors.protocol import Extractor
-from vidray.pipeline.cluster import raise_as_said
 from vidray.pipeline.tasks import BlockWork, PartWork
+from vidray.pipeline.trouble import raise_as_said, reason_of
 from vidray.pipeline.worker import Receipt
 from vidray.store import SliceKey, Store
 
@@ -80,8 +80,7 @@ class Publisher:
                 finished.result()
             except ray.exceptions.RayError as e:
                 raise_as_said(e)
-                reason = one_line(e)[-300:]
-                raise ClusterError(f"part {part} of {table} could not be published: {reason}") from e
+                raise ClusterError(f"part {part} of {table} could not be published: {reason_of(e)}") from e
             except OSError as e:
                 raise StoreError(f"part {part} of {table} could not be published: {e}") from e
 

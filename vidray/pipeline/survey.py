@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vidray.errors import ClusterError, DecodeError, UsageError
 from vidray.media import Video, VideoInfo
-from vidray.pipeline.cluster import raise_as_said
+from vidray.pipeline.trouble import raise_as_said, reason_of
 from vidray.pipeline.waiting import first_of
 from vidray.planning import FramesOf, Survey
 from vidray.sandbox import Sandbox, frames_of
@@ -70,9 +70,9 @@ def find_cuts(
         running |= {job.remote(more, survey): more for more in itertools.islice(waiting, 1)}
         try:
             seen: Findings = ray.get(finished)
-        except ray.exceptions.RayTaskError as e:
+        except ray.exceptions.RayError as e:
             raise_as_said(e)
-            raise
+            raise ClusterError(f"looking where videos cut failed on the cluster: {reason_of(e)}") from e
         found.setdefault(piece.video.video_id, []).extend(seen.numbers)
         if seen.failure is not None:
             failures[piece.video.uri] = seen.failure

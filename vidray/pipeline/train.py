@@ -22,14 +22,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.arguments import check_extractor, check_text, check_whole
-from vidray.errors import ClusterError, MissingExtraError, UsageError, VidrayError, one_line
+from vidray.errors import ClusterError, MissingExtraError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
 from vidray.labels.cards import card, confusion_svg, figures
 from vidray.labels.examples import COLUMNS, Ragged, joined, vectors_of
 from vidray.labels.heads import PREDICTIONS, write_head
 from vidray.labels.metrics import measure
 from vidray.labels.numbers import has_numbers, number_columns, number_features, number_names
-from vidray.pipeline.cluster import cluster, raise_as_said
+from vidray.pipeline.cluster import cluster
+from vidray.pipeline.trouble import raise_as_said, reason_of
 from vidray.pipeline.waiting import wait_for
 from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
@@ -273,7 +274,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
     except ray.exceptions.RayTaskError as e:
         _raise_cause(e)
     except ray.exceptions.RayError as e:
-        raise ClusterError(f"training was lost {RETRIES + 1} times: {one_line(e)[:300]}") from e
+        raise ClusterError(f"training was lost {RETRIES + 1} times: {reason_of(e)}") from e
     probabilities = np.empty((len(rows), predictions[0].shape[1]))
     fold = np.empty(len(rows), np.int64)
     for number, ((_, test), found) in enumerate(zip(tests, predictions, strict=True)):
@@ -283,11 +284,8 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
 
 def _raise_cause(error: Any) -> NoReturn:
     """Raise what a task failed of as an error of one line."""
-    if isinstance(error.cause, VidrayError):
-        raise error.cause from error
     raise_as_said(error)
-    said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())[:300]}"
-    raise ClusterError(f"training failed on the cluster: {said}") from error
+    raise ClusterError(f"training failed on the cluster: {reason_of(error)}") from error
 
 
 def _gather(store_url: str, table: str, column: str, clips: pa.Table, folds: int) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Errors that concern all of a run, carried from a worker to the driver as values.
+"""Errors that concern all of a run, carried from a worker to the driver as values, and what Ray's own errors say.
 
 Raised in a worker, Ray would take them for the worker's own failure, and try again. Knows no Ray.
 """
@@ -12,6 +12,10 @@ from typing import TypeVar
 from vidray.errors import ClusterError, StoreError, VidrayError, one_line
 
 T = TypeVar("T")
+
+REASON_CHARS = 300
+TRACED = '  File "'
+"""Of a line of a stack trace."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,30 @@ def spare(act: Callable[[], Iterable[T]]) -> Iterator[T | Trouble]:
     except Exception as e:
         reason = one_line(e)[:500]
         yield Trouble(ClusterError(f"a worker cannot do its work: {type(e).__name__}: {reason}"))
+
+
+def raise_as_said(error: Exception) -> None:
+    """Raise what a task itself said went wrong as an error of this process; returns where a worker was lost, or where
+    it is a fault of the code.
+
+    An OSError of a task is the store's: what media cannot be read is a row.
+    """
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, OSError | StoreError | ClusterError):
+        # Ray Data adds lines of advice on its own settings
+        said = str(cause).partition("\n")[0]
+        raise (ClusterError if isinstance(cause, ClusterError) else StoreError)(said) from error
+    if isinstance(cause, VidrayError):
+        raise cause from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of Ray's says went wrong, as one line without its stack traces, which `--debug` shows."""
+    cause = getattr(error, "cause", None)
+    if cause is not None:
+        return f"{type(cause).__name__}: {one_line(cause)[:REASON_CHARS]}"
+    said = str(error)
+    if TRACED in said:
+        # what was raised comes last
+        said = said.strip().splitlines()[-1]
+    return one_line(said)[-REASON_CHARS:]

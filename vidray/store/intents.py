@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vidray.errors import StoreError
+from vidray.plugins import fits
 from vidray.storage import Folder
 from vidray.store.json_files import read_json, write_json
 from vidray.store.layout import INTENT
+
+
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, dict) and all(fits(parts, list[int]) for parts in value.values())
+
+
+def _is_move(value: Any) -> bool:
+    return isinstance(value, dict) and fits(value.get("part"), int) and fits(value.get("videos"), list[str])
+
+
+def _is_rename(value: Any) -> bool:
+    return isinstance(value, dict) and fits(value.get("old"), str) and fits(value.get("new"), str)
+
+
+SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "retire": lambda value: fits(value, list[str]),
+    "current": _are_parts,
+    "move": _is_move,
+    "rename": _is_rename,
+}
+"""What stands in the file, by its name."""
 
 
 class Intents:
@@ -34,8 +56,7 @@ class Intents:
             held = read_json(self.folder, INTENT)
         except StoreError as e:
             raise StoreError(f"{e}; {remedy}") from e
-        kinds = {"retire": list, "current": dict, "move": dict, "rename": dict}
-        wrong = [name for name, kind in kinds.items() if not isinstance(held.get(name, kind()), kind)]
+        wrong = [name for name, is_one in SHAPES.items() if name in held and not is_one(held[name])]
         if wrong:
             raise StoreError(f"{self.folder.url}/{INTENT}: its {wrong[0]} cannot be read; {remedy}")
         return held
