@@ -182,6 +182,15 @@ def test_clips_that_failed_or_show_nothing_have_no_tracks():
     assert (video["counts"], video["crowd_most"]) == ([], 0)
 
 
+@pytest.mark.parametrize("corner", [{"x0": 1.0, "x1": 1.0}, {"x0": 1.0, "x1": 1.0, "y0": 1.0, "y1": 1.0}])
+def test_boxes_without_an_area_are_in_no_track_and_disturb_none(corner):
+    """As of a thing whose box the frame's edge cuts off wholly."""
+    times_s = times_of(5, seconds=4)
+    alone = [box(t, 0.3 + 0.02 * t) for t in times_s]
+    given = [one for t, seen in zip(times_s, alone, strict=True) for one in (seen, box(t, 0.7) | corner)]
+    assert rows_of(clips_of(given, length_s=2, seconds=4)) == rows_of(clips_of(alone, length_s=2, seconds=4))
+
+
 def test_it_keeps_the_contract():
     seen = [{"detections": []}, *({"detections": [box(14.0 + t, 0.5), box(14.2 + t, 0.5)]} for t in (0, 5, 21))]
     check_extractor(Tracks(line="0,0.5,1,0.5", region="0,0,0.5,0.5"), columns={"seen": seen})
