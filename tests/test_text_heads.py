@@ -15,7 +15,7 @@ from vidray.labels.examples import Ragged, vectors_of
 from vidray.labels.head import Head
 from vidray.labels.heads import open_head, suggest
 from vidray.labels.labeling import label
-from vidray.labels.networks import TextNetwork, from_tensors, predict, to_safetensors
+from vidray.labels.networks import TEXT_UNITS, TextNetwork, from_tensors, predict, to_safetensors
 from vidray.labels.suggestions import directions
 from vidray.labels.training import Examples, fit, splits
 from vidray.labels.word_examples import vocabulary, words_of
@@ -63,6 +63,7 @@ def accuracy(kind: str, examples: Examples) -> float:
 def test_the_order_of_words_is_learned_where_their_mean_tells_nothing():
     examples = examples_of(*ordered(VIDEOS_MADE * CLIPS_A_VIDEO))
     assert accuracy("text", examples) >= 0.95
+    assert accuracy("text-lstm", examples) >= 0.95
     assert 0.3 <= accuracy("linear", bags(examples)) <= 0.7
 
 
@@ -83,11 +84,12 @@ def test_the_vocabulary_holds_what_texts_share():
     assert vocabulary([np.array([3]), np.array([2])], 10).tolist() == [2, 3]
 
 
-def test_a_text_head_comes_back_as_it_was_and_takes_words_that_it_never_saw():
+@pytest.mark.parametrize("kind", TEXT_UNITS)
+def test_a_text_head_comes_back_as_it_was_and_takes_words_that_it_never_saw(kind: str):
     clips, _ = vectors_of(pa.table({"text": ["the dog ran", "a cat", "zebra crossing"]}), "text")
-    network = TextNetwork(4, 3, hidden=5).eval()
+    network = TextNetwork(4, 3, hidden=5, unit=TEXT_UNITS[kind]).eval()
     network.vocabulary.copy_(safetensors_words(clips)[:4])
-    again = from_tensors("text", safetensors.torch.load(to_safetensors(network)))
+    again = from_tensors(kind, safetensors.torch.load(to_safetensors(network)))
     found = predict(again, clips)
     np.testing.assert_array_equal(found, predict(network, clips))
     np.testing.assert_allclose(found.sum(axis=1), 1)

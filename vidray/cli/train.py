@@ -15,9 +15,9 @@ def add(commands: Any) -> None:
     parser.add_argument("labels", metavar="LABELS.csv", help=LABEL_COLUMNS)
     parser.add_argument(
         "--head",
-        choices=["linear", "gru", "text"],
+        choices=["linear", "gru", "text", "text-lstm"],
         required=True,
-        help="on a clip as a whole, in time, or on its words",
+        help="on a clip as a whole, in time, or on its words (a GRU, or an LSTM)",
     )
     parser.add_argument("--name", required=True, help="of the head")
     parser.add_argument("-x", "--extractor", metavar="NAME", help="whose table, where there are several")

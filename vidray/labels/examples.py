@@ -16,7 +16,7 @@ from vidray.labels.word_examples import word_numbers
 
 Ints = npt.NDArray[np.int64]
 
-COLUMNS = {"linear": "embedding", "gru": "frame_embeddings", "text": "text"}
+COLUMNS = {"linear": "embedding", "gru": "frame_embeddings", "text": "text", "text-lstm": "text"}
 """The column that each kind of head looks at."""
 
 

@@ -28,7 +28,7 @@ class Head:
 
     Attributes:
         name: Under which it stands in the store.
-        network: "linear", "gru" or "text".
+        network: "linear", "gru", "text" or "text-lstm".
         classes: Their names, in the order of the network's answers.
         features: The feature table that it was trained on.
         sha256: Of its weights.

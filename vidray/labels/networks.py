@@ -6,6 +6,7 @@ Imports torch at once, so this module is imported where a network is built, not 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ HIDDEN = 64
 WORD_DIM = 64
 WORDS_DROPPED = 0.1
 BATCH_CLIPS = 256
+TEXT_UNITS: Mapping[str, Literal["gru", "lstm"]] = {"text": "gru", "text-lstm": "lstm"}
+"""What reads the words, by the kind of a head on words."""
 
 
 class LinearNetwork(nn.Module):
@@ -61,7 +64,7 @@ class GruNetwork(nn.Module):
 
 
 class TextNetwork(nn.Module):
-    """A gated recurrent unit over the words of a clip, each a vector that is learned.
+    """A gated recurrent unit, or a long short-term memory, over the words of a clip, each a vector that is learned.
 
     Answers from its last state and from the mean of all. A tenth of the words is taken for unknown in training, so that
     it learns what to make of those that it never saw, and a fifth of the vectors is dropped.
@@ -69,12 +72,14 @@ class TextNetwork(nn.Module):
 
     vocabulary: Tensor
 
-    def __init__(self, words: int, classes: int, *, hidden: int = HIDDEN) -> None:
+    def __init__(self, words: int, classes: int, *, hidden: int = HIDDEN, unit: Literal["gru", "lstm"] = "gru") -> None:
         super().__init__()
+        self.unit = unit
         self.register_buffer("vocabulary", torch.zeros(words, dtype=torch.int64))
         self.dropout = nn.Dropout(0.2)
         self.embedding = nn.Embedding(words + 1, WORD_DIM)
-        self.gru = nn.GRU(WORD_DIM, hidden, batch_first=True)
+        recurrent = nn.GRU if unit == "gru" else nn.LSTM
+        self.add_module(unit, recurrent(WORD_DIM, hidden, batch_first=True))
         self.out = nn.Linear(2 * hidden, classes)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -86,7 +91,9 @@ class TextNetwork(nn.Module):
             is_known &= torch.rand(numbers.shape) >= WORDS_DROPPED
         inputs = self.dropout(self.embedding(torch.where(is_known, places + 1, 0)))
         packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-        states, last = self.gru(packed)
+        states, last = self.get_submodule(self.unit)(packed)
+        if self.unit == "lstm":
+            last, _ = last
         held, _ = pad_packed_sequence(states, batch_first=True)
         mean = held.sum(dim=1) / lengths[:, None]
         logits: Tensor = self.out(self.dropout(torch.cat([last[0], mean], dim=1)))
@@ -126,8 +133,8 @@ def from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> nn.Module:
     if kind == "gru":
         dim, components = tensors["projection"].shape
         network = GruNetwork(dim, components, classes, hidden=width)
-    elif kind == "text":
-        network = TextNetwork(len(tensors["vocabulary"]), classes, hidden=width // 2)
+    elif kind in TEXT_UNITS:
+        network = TextNetwork(len(tensors["vocabulary"]), classes, hidden=width // 2, unit=TEXT_UNITS[kind])
     else:
         network = LinearNetwork(width, classes)
     network.load_state_dict(dict(tensors))

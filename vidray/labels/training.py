@@ -19,7 +19,7 @@ from torch import nn
 
 from vidray.errors import UsageError
 from vidray.labels.examples import Ragged
-from vidray.labels.networks import GruNetwork, LinearNetwork, TextNetwork, batch, predict
+from vidray.labels.networks import TEXT_UNITS, GruNetwork, LinearNetwork, TextNetwork, batch, predict
 from vidray.labels.word_examples import vocabulary
 
 Ints = npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ def splits(examples: Examples, folds: int, *, seed: int) -> list[Split]:
 
 
 def fit(kind: str, examples: Examples, *, seed: int) -> Fitted:
-    """Train a `linear`, a `gru` or a `text` head, each class counting alike however many clips it has.
+    """Train a `linear`, a `gru`, a `text` or a `text-lstm` head, each class counting alike however many clips it has.
 
     What has to be chosen, the penalty of the first and the epochs of the others (early stop), is chosen by the loss on
     a fifth of the videos; then the head is trained on all of them.
@@ -186,10 +186,10 @@ def _gru(examples: Examples) -> GruNetwork:
     return network
 
 
-def _text(examples: Examples) -> TextNetwork:
+def _text(examples: Examples, kind: str) -> TextNetwork:
     texts = np.split(examples.clips.frames, np.cumsum(examples.clips.lengths)[:-1])
     words = vocabulary([text[:, 0] for text in texts], MOST_WORDS_KNOWN)
-    network = TextNetwork(len(words), examples.count)
+    network = TextNetwork(len(words), examples.count, unit=TEXT_UNITS[kind])
     network.vocabulary.copy_(torch.from_numpy(words))
     return network
 
@@ -198,7 +198,7 @@ def _epochs(kind: str, examples: Examples, epochs: int, seed: int) -> Iterator[n
     """The network after each epoch: the same object, trained on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _text(examples) if kind == "text" else _gru(examples)
+        network = _text(examples, kind) if kind in TEXT_UNITS else _gru(examples)
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
         criterion = nn.CrossEntropyLoss(torch.from_numpy(_class_weights(examples)).float())
         for _ in range(epochs):

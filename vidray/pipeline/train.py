@@ -48,6 +48,7 @@ WANTED = {
     "linear": ("embeddings", "-x efficientnet_lite0"),
     "gru": ("embeddings of single frames, from --per-frame,", "-x efficientnet_lite0 --per-frame --as NAME"),
     "text": ("texts", "-x moonshine"),
+    "text-lstm": ("texts", "-x moonshine"),
 }
 """What each kind of head is trained on, for messages, and how to get it."""
 
@@ -58,7 +59,7 @@ class TrainSummary:
 
     Attributes:
         name: Of the head, `heads/<name>/`.
-        network: "linear", "gru" or "text".
+        network: "linear", "gru", "text" or "text-lstm".
         features: The feature table.
         classes: Their names.
         clips: That it was trained on.
@@ -100,8 +101,8 @@ def train(
         labels: Path or URL of a CSV file, with the columns clip_id,label or uri,label or uri,start_s,end_s,label.
         name: Of the head.
         head: "linear", a softmax regression on the clips' embeddings, or on the numbers (counts, areas) of a table
-            without such; "gru", a recurrent network over the embeddings of their frames; or "text", one over the words
-            of their texts.
+            without such; "gru", a recurrent network over the embeddings of their frames; "text", one over the words of
+            their texts; or "text-lstm", the same with a long short-term memory in place of a gated recurrent unit.
         extractor: Whose features; by default the only ones that there are.
         folds: Of the cross-validation; each class must be in as many videos.
         seed: Of splits and of training: on one machine, the same labels and seed give the same head.
@@ -263,7 +264,7 @@ def _on_ray(store_url: str, table: str, head: str, clips: pa.Table, folds: int, 
         answers = [folded.remote(head, examples, parts, fold, seed) for fold in range(folds)]
         last = finish.options(num_returns=2).remote(head, examples, seed)
         probe = None
-        if head == "text":
+        if COLUMNS[head] == "text":
             probe = ray.remote(**options)(_baseline).remote(store_url, table, examples, rows, parts, seed)
         predictions = [ray.get(wait_for(answer, doing="training on folds")) for answer in answers]
         wait_for(last[0], doing="training on all clips")
