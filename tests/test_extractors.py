@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import pickle
 import subprocess
@@ -24,7 +25,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from vidray.errors import SpecMismatchError, UsageError, WeightsError
-from vidray.extractors import Extractor, ModelInfo, catalog, describe, resolve, restore, slug
+from vidray.extractors import Extractor, ModelInfo, catalog, describe, listed, resolve, restore, slug
 from vidray.extractors.inventory import names
 from vidray.extractors.vision.efficientnet import BFLOAT16, EfficientNetLite0
 from vidray.extractors.vision.torchvision import TorchvisionFrames, TorchvisionVideo
@@ -321,6 +322,13 @@ def test_a_third_partys_weights_are_hashed(third_party: str, tmp_path: Path) -> 
     (tmp_path / "w.bin").write_bytes(b"abc")
     record = {"source": str(tmp_path / "w.bin"), "sha256": hashlib.sha256(b"abc").hexdigest()}
     assert describe(cls(weights=str(tmp_path / "w.bin")))["weights"] == record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", listed.LIBRARIES)
+def test_what_is_listed_is_what_the_library_says(module: str) -> None:
+    family = importlib.import_module(f"vidray.extractors.{module}")
+    assert listed.listed(module) == family.infos(), "write vidray/extractors/listed.csv anew, as listed.py says"
 
 
 @pytest.mark.slow
