@@ -195,7 +195,7 @@ def test_a_uri_given_twice_counts_once_with_a_warning(folder):
     (folder / "list.txt").write_text("b.mp4\nb.mp4\n")
     listing = list_corpus(str(folder / "list.txt"))
     assert len(listing.videos) == 1
-    assert "1 rows name a video or span again" in listing.warnings[0]
+    assert "1 row with a video or span that is named already" in listing.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +18,12 @@ from labeled_stores import TABLE, rows_of, write_store
 import vidray
 from vidray.cli import main
 from vidray.corpus import Listing, list_corpus
-from vidray.errors import StoreError, UsageError
+from vidray.errors import ClusterError, StoreError, UsageError
+from vidray.extractors import listed
 from vidray.extractors.registry import resolve, slug, table_of
 from vidray.extractors.spec import describe
 from vidray.media import Video
+from vidray.pipeline.cluster import Cluster
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.store import ERRORS, IDENTITY, PROBE, PROBE_ERRORS, Store
@@ -274,7 +280,7 @@ def test_models_are_filtered_by_words(capsys):
     names = [model["name"] for model in json.loads(capsys.readouterr().out)]
     assert "yamnet" in names
     assert "efficientnet_lite0" not in names
-    assert main(["models", "nosuchmodel"]) == 0
+    assert main(["models", "nosuchmodel"]) == 1
     assert "no extractor has nosuchmodel" in capsys.readouterr().err
 
 
@@ -292,3 +298,60 @@ def test_a_small_dry_run_starts_no_ray(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     assert main(["plan", str(tmp_path), "store", "--dry-run"]) == 0
     assert "unreadable    1" in capsys.readouterr().out
+
+
+def test_one_of_a_kind_is_told_in_the_singular():
+    said = io.StringIO()
+    progress = Progress(said)
+    progress.phase("probing", 1)
+    progress.phase("extracting", 1_200, "clip x extractor", "clips x extractors")
+    assert said.getvalue().splitlines() == ["probing 1 video", "extracting 1,200 clips x extractors"]
+
+
+def test_a_clip_that_warns_in_several_tables_is_one_clip(store, capsys):
+    rows = store.read(f"features/{TABLE}", 0)
+    warned = pa.array(["half of it"] + [None] * (len(rows) - 1), pa.string())
+    rows = rows.set_column(rows.column_names.index("decode_warning"), "decode_warning", warned)
+    store.write_spec("other", {"name": "other"})
+    for table in (TABLE, "other"):
+        store.write(f"features/{table}", 0, rows, rows.schema)
+    main(["verify", store.url])
+    assert ", 1 clip with a decode warning: vidray errors" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_tried_again_for_every_table(store):
+    videos = store.read("videos", 0)
+    corpora = pa.array(["/media"] * len(videos), pa.string())
+    store.write("videos", 0, videos.set_column(videos.column_names.index("corpus"), "corpus", corpora), videos.schema)
+    command = retry_command(store.url, [])
+    assert command is not None
+    assert f"-x {TABLE} --retry-failed" in command
+
+
+def test_models_are_listed_without_the_libraries_that_have_them():
+    code = (
+        "import sys; from vidray.cli import main; assert main(['models', 'resnet50']) == 0; "
+        "print([name for name in ('torch', 'torchvision', 'torchaudio') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "torchvision/resnet50 " in told
+    assert told.splitlines()[-1] == "[]"
+
+
+def test_of_other_versions_than_were_listed_the_library_is_asked(monkeypatch):
+    assert listed.listed("vision.torchvision") is not None
+    monkeypatch.setattr(listed, "version", lambda library: "99.0")
+    assert listed.listed("vision.torchvision") is None
+
+
+def test_why_ray_did_not_start_is_one_line_with_a_remedy(monkeypatch, capfd):
+    def init(**options):
+        os.write(2, b"Failed to start the dashboard\n")
+        raise RuntimeError("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    for address, remedy in ((None, "run again when the machine is less busy"), ("10.0.0.0:6379", "see that it runs")):
+        with pytest.raises(ClusterError, match=f"timed out during startup.; {remedy}"):
+            Cluster(address).connect()
+    assert capfd.readouterr().err == ""

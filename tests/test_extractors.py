@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import hashlib
+import importlib
 import json
 import operator
 import pickle
@@ -29,7 +30,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from vidray.errors import SpecMismatchError, StoreError, UsageError, VidrayError, WeightsError
-from vidray.extractors import Extractor, ModelInfo, catalog, describe, resolve, restore, slug
+from vidray.extractors import Extractor, ModelInfo, catalog, describe, listed, resolve, restore, slug
 from vidray.extractors.inventory import find, names
 from vidray.extractors.spec import bound_in, current, has_classes, has_objects, is_joint, misshapen, modalities
 from vidray.extractors.vision.efficientnet import BFLOAT16, EfficientNetLite0
@@ -391,6 +392,13 @@ def test_a_third_partys_weights_are_hashed(third_party: str, tmp_path: Path) -> 
     (tmp_path / "w.bin").write_bytes(b"abc")
     record = {"source": str(tmp_path / "w.bin"), "sha256": hashlib.sha256(b"abc").hexdigest()}
     assert describe(cls(weights=str(tmp_path / "w.bin")))["weights"] == record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", listed.LIBRARIES)
+def test_what_is_listed_is_what_the_library_says(module: str) -> None:
+    family = importlib.import_module(f"vidray.extractors.{module}")
+    assert listed.listed(module) == family.infos(), "write vidray/extractors/listed.csv anew, as listed.py says"
 
 
 @pytest.mark.slow

@@ -261,8 +261,8 @@ def test_changed_and_deleted_videos_are_kept_unless_asked_otherwise(three, tmp_p
     (three / "b.mp4").unlink()
     assert extract(str(three), str(store), **options, progress=Progress()).done == 0
     told = capsys.readouterr().err
-    assert "1 videos are changed since they were planned; --refresh" in told
-    assert "1 videos are no longer in the corpus since they were planned; --prune" in told
+    assert "1 video is changed since planning; --refresh" in told
+    assert "1 video is no longer in the corpus since planning; --prune" in told
     assert files(store) == before
     summary = extract(str(three), str(store), **options, refresh=True, prune=True)
     assert (summary.videos, summary.videos_failed, summary.done) == (3, 1, 2 * 5)

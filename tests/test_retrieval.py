@@ -202,7 +202,9 @@ def test_queries_that_cannot_be_meant(store, tmp_path):
         search(store, video=str(tmp_path / "missing.mp4"))
     with pytest.raises(UsageError, match="a folder"):
         search(store, video=str(tmp_path))
-    with pytest.raises(UsageError, match="yamnet is about audio, it cannot be asked by image"):
+    with pytest.raises(
+        UsageError, match="yamnet is about audio, it cannot be asked by image; ask another: -x efficientnet_lite0"
+    ):
         search(store, image=str(BIKES), extractor=AUDIO)
     with pytest.raises(UsageError, match="efficientnet_lite0 is about frames, it cannot be asked by audio"):
         search(store, audio=str(BUNNY), extractor=FRAMES)
@@ -288,7 +290,7 @@ def test_a_new_part_is_missed_by_the_index_which_says_so(small):
     write_features(small, MeanColour(), [CARPHONE], part=1)
     found = search(small.url, video=str(CARPHONE), k=50, extractor=MeanColour())
     rows = small.rows("features/mean_colour", 1)
-    assert found.notes == (f"{rows} clips are newer than the index; run vidray index {small.url} -x mean_colour",)
+    assert found.notes == (f"the index lacks {rows} newer clips; run vidray index {small.url} -x mean_colour",)
     assert str(CARPHONE) not in {hit.uri for hit in found.hits}
     newer = small.read("clips", 1)["clip_id"][0].as_py()
     assert search(small.url, clip=newer, extractor="mean_colour").hits

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from threadpoolctl import threadpool_info
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -19,6 +20,7 @@ from torch import nn
 from vidray.errors import WeightsError
 from vidray.extractors import resolve
 from vidray.media import Clip, ClipInput
+from vidray.models import sentences
 from vidray.models.sentences import Sentences
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "the", "harvest", "was", "late", "this", "year"]
@@ -143,3 +145,14 @@ def test_what_cannot_be_computed_is_refused(tmp_path: Path) -> None:
         Sentences.of(other)
     with pytest.raises(WeightsError, match=r"config\.json"):
         Sentences.of(tmp_path / "nothing")
+
+
+def test_few_tokens_are_computed_by_one_thread() -> None:
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = threads()
+    with sentences.threads_for(sentences.FEW_TOKENS):
+        assert threads() == {1}
+    with sentences.threads_for(sentences.FEW_TOKENS + 1):
+        assert threads() == before

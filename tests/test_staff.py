@@ -64,7 +64,7 @@ def test_a_node_that_joins_is_asked_and_then_used(nodes):
     held = nodes.staff()
     nodes.alive.append(node(3))
     held._count()
-    assert nodes.said == ["node 10.0.0.3 joined: room for 2 workers more"]
+    assert nodes.said == ["node 10.0.0.3 joined: room for 2 more workers"]
     assert held.room() == 5
 
 

@@ -19,6 +19,7 @@ from vidray.errors import UsageError
 from vidray.manifest import RESERVED, SUFFIXES, metadata_schema, read_manifest, suffix_of
 from vidray.media import UNSEEN, Span, Video
 from vidray.storage import STORE_FILE, filesystem, find, is_local, to_uri
+from vidray.wording import counted
 
 MEDIA_SUFFIXES = frozenset(
     {
@@ -226,7 +227,11 @@ def _of_manifest(table: pa.Table, fs: Any, path: str, corpus: str, limit: int | 
                 entries[uri].fingerprint = fingerprint
                 entries[uri].size_bytes = size_bytes if fingerprint != UNSEEN else entries[uri].size_bytes
     videos = [_listed(uri, entries.pop(uri)) for uri in wanted]
-    warnings = (f"{corpus}: {repeated} rows name a video or span again; each counts once",) if repeated else ()
+    warnings = (
+        (f"{corpus}: {counted(repeated, 'row')} with a video or span that is named already; each counts once",)
+        if repeated
+        else ()
+    )
     return Listing(
         corpus=_canonical(corpus),
         is_whole=whole,

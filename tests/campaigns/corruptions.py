@@ -37,7 +37,7 @@ from vidray.retrieval.verification import verify
 from vidray.storage import Folder
 from vidray.store import Store
 
-UNSEALED = "have no seal: changes of their bytes cannot be found"
+UNSEALED = "without a seal: a change of bytes cannot be found there"
 """What is said of parts that count as whole."""
 
 REPAIRS = 4

@@ -8,6 +8,7 @@ from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.errors import UsageError
+from vidray.wording import counted
 
 FRAMES = "frames"
 IMAGES = ("png", "jpeg")
@@ -80,7 +81,7 @@ def _export_frames(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        tell(f"{summary.images:,} images of {summary.clips:,} clips in {summary.path}")
+        tell(f"{counted(summary.images, 'image')} of {counted(summary.clips, 'clip')} in {summary.path}")
     return 0 if summary.images or not summary.clips else 1
 
 
@@ -95,5 +96,5 @@ def _export_index(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        tell(f"{summary.rows:,} clips in {summary.path}, {summary.index or 'without an index: they are few'}")
+        tell(f"{counted(summary.rows, 'clip')} in {summary.path}, {summary.index or 'without an index: they are few'}")
     return 0

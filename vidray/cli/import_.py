@@ -34,9 +34,10 @@ def run_import(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:
-        did = "as before: " if arguments.undo else ""
-        tell(
-            f"{did}{counted(summary.labels, 'label')} of {counted(summary.clips, 'clip')} "
-            f"in {arguments.store}/labels/{summary.name}"
-        )
+        place = f"{arguments.store}/labels/{summary.name}"
+        if arguments.undo:
+            has = f"{counted(summary.clips, 'clip')} of {place}: {counted(summary.labels, 'label')}"
+            tell(f"undone: as before the import, {has}")
+        else:
+            tell(f"{counted(summary.labels, 'label')} of {counted(summary.clips, 'clip')} in {place}")
     return 0

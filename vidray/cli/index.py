@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from vidray.cli.arguments import command, count, say, tell
+from vidray.wording import counted
 
 
 def add(commands: Any) -> None:
@@ -48,12 +49,13 @@ def run_index(arguments: argparse.Namespace) -> int:
         say=say,
     )
     changed = f"{info.added:,} added, {info.retired:,} retired" if info.added or info.retired else "nothing has changed"
-    tell(f"indexed {info.rows:,} clips of {arguments.extractor} ({info.factory}, {info.dim} dimensions): {changed}")
+    clips = f"{counted(info.rows, 'clip')} of {arguments.extractor}"
+    tell(f"indexed {clips} ({info.factory}, {info.dim} dimensions): {changed}")
     recalls = [f"{one.recall_at_10:.3f}{_with_filter(one.kept)}" for one in info.measured]
     tell(f"recall at 10: {', '.join(recalls)}; {info.nprobe} of {info.nlist:,} lists are looked into")
     if left_out := sum(info.left_out.values()):
         reasons = ", ".join(f"{rows:,} {reason.replace('_', ' ')}" for reason, rows in info.left_out.items() if rows)
-        tell(f"left out {left_out:,} rows: {reasons}")
+        tell(f"left out {counted(left_out, 'row')}: {reasons}")
     return 0
 
 

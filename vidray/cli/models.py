@@ -20,10 +20,13 @@ def run_models(arguments: argparse.Namespace) -> int:
 
     words = [word.lower() for word in arguments.words]
     models = [model for model in catalog() if all(word in _searched(model) for word in words)]
-    if not models:
-        say(f"no extractor has {' and '.join(arguments.words)} in its name, kind, inputs or licence")
     if arguments.json:
         print_json([dataclasses.asdict(model) for model in models])
+    if not models:
+        asked = " and ".join(arguments.words)
+        say(f"no extractor has {asked} in its name, kind, inputs or licence; vidray models lists all")
+        return 1
+    if arguments.json:
         return 0
     for model in models:
         state = "" if model.available else "  (not available here)"

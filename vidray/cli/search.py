@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidray.cli.arguments import add_json, command, count, print_json, say, span, tell
+from vidray.wording import counted
 
 if TYPE_CHECKING:
     from vidray.retrieval.hits import Explanation, Hit, VideoHit
@@ -92,11 +93,11 @@ def _place(hit: Hit | VideoHit) -> str:
 
 def _explained(how: Explanation) -> Iterator[str]:
     if how.index is None:
-        yield f"by the classes in features/{how.table}: all of its {how.clips:,} clips were looked at"
+        yield f"by the classes in features/{how.table}: {counted(how.clips, 'clip')}, all looked at"
         return
-    yield f"by index/{how.table}: {how.index}, {how.clips:,} clips"
+    yield f"by index/{how.table}: {how.index}, {counted(how.clips, 'clip')}"
     if how.kept is not None:
-        yield f"the filter keeps {how.kept:,} clips"
+        yield f"the filter keeps {counted(how.kept, 'clip')}"
     lists = f"in {how.lists:,} of {how.of_lists:,} lists" if how.lists else "one by one"
     many = f", for {how.vectors} vectors" if how.vectors > 1 else ""
     sure = "exact" if how.exact else f"recall at 10 was {how.recall_at_10:.3f} when it was built, without a filter"

@@ -51,7 +51,7 @@ def _told(table: Any) -> list[str]:
     told += [f"{counted(table.outdated, 'part')} made of older rows: run extract again"] if table.outdated else []
     if table.changed_at is not None:
         told.append(f"written {_age(table.changed_at)}")
-    states = {"none": "no index", "current": "indexed", "behind": f"the index is behind: run index -x {table.name}"}
+    states = {"none": "no index", "current": "indexed", "behind": "the index is behind: run vidray index again"}
     told.append(states.get(table.index, table.index))
     return told
 

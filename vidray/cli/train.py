@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import LABEL_COLUMNS, add_any_source, add_json, command, count, print_json, say, tell
+from vidray.wording import counted
 
 
 def add(commands: Any) -> None:
@@ -45,9 +46,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     )
     place = f"{arguments.store}/heads/{summary.name}"
     lost = f" ({summary.without_features:,} more have no features)" if summary.without_features else ""
-    say(
-        f"trained on {summary.clips:,} clips of {summary.videos:,} videos{lost}; card and confusions in {place}",
-    )
+    clips = f"{counted(summary.clips, 'clip')} of {counted(summary.videos, 'video')}"
+    say(f"trained on {clips}{lost}; card and confusions in {place}")
     if arguments.json:
         print_json(dataclasses.asdict(summary))
         return 0

@@ -46,15 +46,16 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 def _noted(store: str) -> Iterator[str]:
     """What is no fault of the accounts, and worth knowing: unreadable videos and warnings."""
-    from vidray.store.accounts import WARNED, by_kind, failures
+    from vidray.store.accounts import WARNED, failures
 
     try:
-        kinds = by_kind(list(failures(store)))
+        found = list(failures(store))
     except (StoreError, OSError):
         # a damaged part is found and told by the verification itself
         return
-    unreadable = sum(kind.count for kind in kinds if kind.table is None)
-    warned = sum(kind.count for kind in kinds if kind.stage == WARNED)
+    unreadable = sum(failure.table is None for failure in found)
+    # a clip warns in every table that was extracted of it
+    warned = len({(one.uri, one.start_s, one.end_s) for one in found if one.stage == WARNED})
     if unreadable or warned:
         told = f"{counted(unreadable, 'video')} cannot be read, {counted(warned, 'clip')} with a decode warning"
         yield f"{told}: vidray errors {store}"

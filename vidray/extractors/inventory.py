@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Protocol
 
+from vidray.extractors.listed import listed
 from vidray.extractors.protocol import ModelInfo
 from vidray.plugins import entry_points_of
 
@@ -89,7 +90,7 @@ def find(name: str) -> tuple[Any, dict[str, str]] | None:
 
 def names() -> list[str]:
     """Every name that `-x` takes, without those of third parties."""
-    return [name for family in _families() for name in family.names()]
+    return [name for module in MODULES for name in _names(module)]
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -98,15 +99,24 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def catalog() -> list[ModelInfo]:
-    """One line for each name, installed or not; takes seconds, since every architecture is looked at."""
-    return [*(info for family in _families() for info in family.infos()), *map(_info, installed().values())]
+    """One line for each name, installed or not."""
+    own = [info for module in MODULES for info in listed(module) or _family(module).infos()]
+    return [*own, *map(_info, installed().values())]
 
 
 def _families() -> Iterator[Family]:
     """File by file, so that looking for a name imports no more than it must."""
-    for name in MODULES:
-        module: Any = importlib.import_module(f"vidray.extractors.{name}")
-        yield module if hasattr(module, "find") else OneName(module)
+    yield from map(_family, MODULES)
+
+
+def _family(name: str) -> Family:
+    module: Any = importlib.import_module(f"vidray.extractors.{name}")
+    return module if hasattr(module, "find") else OneName(module)
+
+
+def _names(name: str) -> list[str]:
+    known = listed(name)
+    return _family(name).names() if known is None else [info.name for info in known]
 
 
 def _info(entry: EntryPoint) -> ModelInfo:

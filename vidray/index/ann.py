@@ -14,14 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import IndexFileError, UsageError, one_line
 
-# its type information lacks most of what is used here
-faiss: Any = _faiss
+
+class _Faiss:
+    """FAISS, imported when something of it is first used: a search by classes or by words uses nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        import faiss
+
+        return getattr(faiss, name)
+
+
+faiss = _Faiss()
 
 Codec = Literal["fp16", "rabitq"]
 

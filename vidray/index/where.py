@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ LOCKS = (
     "python_enable_replacements = false",
     "lock_configuration = true",
 )
+HINTS = {"label": "there are no labels yet: vidray label or vidray import"}
+"""What is said of a column of tables that are not there."""
 NAMED = 60
 """So many columns are named where there is none as asked for."""
 
@@ -205,7 +208,10 @@ class _Names:
             raise UsageError(_explained(self._where, f"several tables have a column {name}: say {choices}"))
         known = dict.fromkeys([*self._ids.values(), *(name for table in self.tables for name in table.columns)])
         shown = ", ".join(name for name in list(known)[:NAMED] if name != ROW)
-        raise UsageError(_explained(self._where, f'column "{name}" not found. Columns: {shown}', most=2000))
+        near = get_close_matches(name, known, n=3)
+        hint = HINTS.get(key) or (f"near: {', '.join(near)}" if near else "")
+        told = f'column "{name}" not found{hint and f" ({hint})"}. Columns: {shown}'
+        raise UsageError(_explained(self._where, told, most=2000))
 
     def _called(self, name: str) -> list[int]:
         exact = [number for number, table in enumerate(self.tables) if table.path.lower() == name.lower()]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -32,6 +33,10 @@ DIM = 384
 BATCH = 64
 FEWEST_TOKENS = 128
 """sentence-transformers' own default where a folder does not say how many tokens of a text count."""
+
+FEW_TOKENS = 512
+"""Of a batch so small, OpenBLAS's threads wait for each other, busily, for longer than they compute: a query of two
+words took 0.71 s of processor time on two cores that others use too, and 0.01 s by one thread."""
 
 ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 """Of Abramowitz and Stegun's 7.1.26, with `ERF_P`: the error function to 1.5e-7, which is float32's own precision."""
@@ -103,7 +108,8 @@ class Sentences:
             encoded = self.tokenizer.encode_batch([texts[place] for place in places])
             ids = np.array([text.ids for text in encoded])
             is_token = np.array([text.attention_mask for text in encoded], dtype=bool)
-            vectors[places] = _forward(self, ids, is_token)
+            with threads_for(ids.size):
+                vectors[places] = _forward(self, ids, is_token)
         return vectors
 
 
@@ -160,7 +166,7 @@ def _loaded() -> Sentences:
 
 
 def _check_installed() -> None:
-    if find_spec("tokenizers") is None or find_spec("safetensors") is None:
+    if any(find_spec(package) is None for package in ("tokenizers", "safetensors", "threadpoolctl")):
         raise MissingExtraError(WHAT, "text")
 
 
@@ -194,6 +200,16 @@ def _read(path: Path, what: str) -> dict[str, Floats]:
             return {name: np.asarray(file.get_tensor(of), np.float32) for name, of in kept.items()}
     except (OSError, SafetensorError) as e:
         raise WeightsError(f"{path} is not {what}: {e}") from e
+
+
+def threads_for(tokens: int) -> AbstractContextManager[Any]:
+    """One thread for matrices with few rows, all that there are for others."""
+    if tokens > FEW_TOKENS:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _forward(model: Sentences, ids: npt.NDArray[np.int64], is_token: npt.NDArray[np.bool_]) -> Floats:

@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,8 @@ SANDBOX_BYTES = Limits().growth_bytes
 """What the child that decodes for a worker may keep before it is replaced."""
 STARTS = 3
 """Ray gives up when its own processes need more than 30 s to start, as they may on a busy machine."""
+RAY_LOGS = "/tmp/ray/session_latest/logs"
+"""Where Ray keeps the logs of its processes unless told otherwise."""
 NODE_CHECK_S = 120.0
 KNOWN_TO_WORKERS = {"vidray", *sys.stdlib_module_names}
 """Packages that every worker has."""
@@ -127,7 +128,7 @@ class Cluster:
                 # some of Ray's failures are plain Exceptions
                 ray.shutdown()
                 if tries == STARTS or address is not None:
-                    raise ClusterError(f"no Ray cluster {where}: {one_line(e)}") from e
+                    raise ClusterError(f"no Ray cluster {where}: {one_line(e)}; {_remedy(address)}") from e
         self._started = True
         # Ray prints what its nodes complain of among our results, in paragraphs; `Staff` has a line for it
         import ray._private.worker
@@ -229,20 +230,27 @@ def _quiet_logs() -> None:
 
 @contextlib.contextmanager
 def _swallow_stderr() -> Iterator[None]:
-    """Hold back what native code writes to standard error, such as Ray's line on its log level; show it on failure."""
+    """Drop what Ray and native code write to standard error as Ray starts: paragraphs, which a failure's error sums up.
+
+    The processes that Ray starts keep logs of their own.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _remedy(address: str | None) -> str:
+    if address is not None:
+        return "see that it runs and that this machine reaches it"
+    return f"run again when the machine is less busy; Ray's own logs are in {RAY_LOGS}"
 
 
 def data_context() -> Any:

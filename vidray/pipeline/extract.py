@@ -37,6 +37,7 @@ from vidray.store import SliceKey, Store
 from vidray.store.changes import begin_outdated, take_back
 from vidray.store.layout import features_of
 from vidray.store.lease import Lease
+from vidray.wording import counted
 
 WAVE_BLOCKS = 4096
 WAVE_CLIPS = 65_536
@@ -252,7 +253,8 @@ class _Filling:
             count: [part for part, tables in missing.items() if len(tables) == count] for count in _lengths(missing)
         }
         total = sum(count * self.store.count("clips", parts) for count, parts in lacking.items())
-        self.progress.phase("extracting", total, "clips" if len(self.extractors) == 1 else "clips x extractors")
+        units = ("clip",) if len(self.extractors) == 1 else ("clip x extractor", "clips x extractors")
+        self.progress.phase("extracting", total, *units)
         works = (
             part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
             for part, tables in missing.items()
@@ -289,7 +291,7 @@ class _Filling:
             self.run.count("blocks_lost", len(blocks))
             if len(blocks) == before and before > BLOCKS_OF_A_BROKEN_CLUSTER:
                 raise _broken(blocks, f"none of {before} blocks of clips came back")
-            self.progress.say(f"{len(blocks)} blocks of clips went missing; trying these again")
+            self.progress.say(f"{counted(len(blocks), 'block')} of clips went missing; trying again")
         if not (placement.decoders or self.pool.stood):
             raise ClusterError(
                 "no worker lives to load its networks, for want of memory perhaps; no file is blamed, what is done is "
@@ -297,8 +299,8 @@ class _Filling:
             )
         clips = sum(item.stop - item.first for block in blocks for item in block.slices)
         if clips > CLIPS_ISOLATED:
-            raise _broken(blocks, f"{clips} clips went missing {PASSES} times")
-        self.progress.say(f"{clips} clips went missing {PASSES} times; trying them one by one")
+            raise _broken(blocks, f"{counted(clips, 'clip')} went missing {PASSES} times")
+        self.progress.say(f"{counted(clips, 'clip')} went missing {PASSES} times; trying one by one")
         self.run.count("clips_isolated", clips)
         self.pool.close()
         for receipt in isolate(blocks, self.store, self.extractors, self.bound, placement, say=self.progress.say):

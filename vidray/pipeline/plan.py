@@ -156,18 +156,19 @@ def settle_changes(
     changes = find_changes(store, listing)
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (
-        (changes.changed, refresh, "changed", "--refresh takes them in as new videos"),
-        (changes.deleted, prune, "no longer in the corpus", "--prune removes their rows"),
+        (changes.changed, refresh, "changed", "--refresh takes in what there is now"),
+        (changes.deleted, prune, "no longer in the corpus", "--prune removes the rows"),
         (changes.failed, retry_failed, "unreadable", ""),
     ):
         if is_asked:
             retired |= video_ids
         elif video_ids and option:
-            progress.say(f"{len(video_ids):,} videos are {what} since they were planned; {option}, now all are kept")
+            told = "video is" if len(video_ids) == 1 else "videos are"
+            progress.say(f"{len(video_ids):,} {told} {what} since planning; {option}, now all is kept")
     uris = _uris_of(store, changes.deleted) if prune else []
     labels = human_labels_of(store, retired)
     if labels:
-        progress.say(f"{labels:,} labels that people gave to these videos are removed with them; import them again")
+        progress.say(f"{counted(labels, 'label')} that people gave these videos: removed with them; import them again")
     if retired:
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
             retire(store, retired)

@@ -32,6 +32,7 @@ from vidray.sandbox import Sandbox
 from vidray.storage import is_answering, is_local
 from vidray.store import CLIPS, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.layout import PROBE_TABLE
+from vidray.wording import counted
 
 LOCAL_PROBES_AT_ONCE = 2
 REMOTE_PROBES_AT_ONCE = 16
@@ -84,7 +85,7 @@ def run_parts(
     running = [job.remote(part, planner, target) for part in itertools.islice(waiting, at_once)]
     while running:
         try:
-            finished = first_of(running, doing=f"planning {len(running)} parts", say=say)
+            finished = first_of(running, doing=f"planning {counted(len(running), 'part')}", say=say)
         except TimeoutError as e:
             raise ClusterError(str(e)) from e
         running.remove(finished)

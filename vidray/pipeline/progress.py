@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from vidray.terminal import shown
+from vidray.wording import counted
 
 LOG_EVERY_S = 10.0
 BAR_CELLS = 20
@@ -25,7 +26,7 @@ class Progress:
         self._quiet = quiet
         self._live: Live | None = None
         self._phase = ""
-        self._unit = ""
+        self._what = ""
         self._total = 0
         self._count = 0
         self._failed = 0
@@ -39,10 +40,10 @@ class Progress:
             return
         self._console.print(escape(shown(line)))
 
-    def phase(self, name: str, total: int, unit: str = "videos") -> None:
-        """Begin counting something else."""
+    def phase(self, name: str, total: int, unit: str = "video", units: str | None = None) -> None:
+        """Begin counting something else, one `unit` of it or several `units`."""
         self.close()
-        self._phase, self._total, self._unit = name, total, unit
+        self._phase, self._total, self._what = name, total, counted(total, unit, units)
         self._count = self._failed = 0
         self._video_s = 0.0
         self._began = self._said_at = time.monotonic()
@@ -52,7 +53,7 @@ class Progress:
             self._live = Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
         else:
-            self.say(f"{name} {total:,} {unit}")
+            self.say(f"{name} {self._what}")
 
     def probed(self, videos: int, failed: int) -> None:
         self._add(videos, failed, 0.0)
@@ -78,7 +79,7 @@ class Progress:
     def _line(self) -> Text:
         elapsed_s = max(1e-6, time.monotonic() - self._began)
         bar = f"{_bar(self._count, self._total)} " if self._live is not None else ""
-        words = [f"{self._phase} {bar}{self._count:,}/{self._total:,} {self._unit}"]
+        words = [f"{self._phase} {bar}{self._count:,}/{self._what}"]
         if self._video_s:
             words.append(f"{self._video_s / elapsed_s:.1f}x real time")
         if self._failed:

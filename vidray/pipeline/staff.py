@@ -11,6 +11,7 @@ from typing import Any
 from vidray.errors import ClusterError, MissingExtraError, VidrayError
 from vidray.pipeline.cluster import SPARE_CPUS, Cluster
 from vidray.pipeline.nodes import Node, answer_of, ask, living
+from vidray.wording import counted
 
 COUNT_EVERY_S = 5.0
 MOST_WORKERS = 1024
@@ -154,7 +155,9 @@ class Staff:
         for node_id in self._posts.keys() - alive.keys():
             post = self._posts.pop(node_id)
             self.nodes_lost += 1
-            self._say(f"node {post.node.address} was lost, with {len(post.workers)} workers; others do their clips")
+            self._say(
+                f"node {post.node.address} was lost, with {counted(len(post.workers), 'worker')}; others do the clips"
+            )
         checking = {node.node_id for node in self._asked.values()}
         for node_id in alive.keys() - self._posts.keys() - checking - self._left_out:
             self._meet(alive[node_id])
@@ -181,7 +184,7 @@ class Staff:
     def _use(self, node: Node) -> None:
         post = self._posts[node.node_id] = self._post(node)
         if post.room:
-            self._say(f"node {node.address} joined: room for {post.room} workers more")
+            self._say(f"node {node.address} joined: room for {counted(post.room, 'more worker')}")
 
     def _leave_out(self, node: Node, complaint: str) -> None:
         self._left_out.add(node.node_id)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from vidray.wording import counted
+
 T = TypeVar("T")
 _END = object()
 
@@ -110,5 +112,5 @@ def _cluster() -> str:
 
     alive = [node for node in ray.nodes() if node["Alive"]]
     cpus = ray.available_resources().get("CPU", 0.0)
-    nodes = f"{len(alive)} {'node' if len(alive) == 1 else 'nodes'}"
-    return f"{nodes} with {ray.cluster_resources().get('CPU', 0.0):g} CPUs are there, {cpus:g} of them free"
+    nodes = f"{counted(len(alive), 'node')} with {ray.cluster_resources().get('CPU', 0.0):g} CPUs"
+    return f"{nodes} {'is' if len(alive) == 1 else 'are'} there, {cpus:g} of them free"

@@ -8,11 +8,15 @@ from vidray import index as indexes
 from vidray.errors import UsageError
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
-from vidray.extractors.spec import modalities, suitability
+from vidray.extractors.spec import column_names, modalities, suitability
 from vidray.index.files import CURRENT
 from vidray.store import Store, spec_sha256
 from vidray.store.layout import features_of, index_of
 from vidray.store.tables import named
+from vidray.wording import counted
+
+WANTED = {"image": "frames", "audio": "audio", "video": "frames or audio"}
+"""What an extractor has to look at, or listen to, for a query by a file of some kind."""
 
 if TYPE_CHECKING:
     from vidray.index import Index
@@ -55,6 +59,18 @@ def suiting(store: Store, kind: str, modality: str | None) -> str:
     raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
 
 
+def other_index(store: Store, kind: str, table: str) -> str:
+    """What to do where the index of a table cannot be asked by a query of some kind."""
+    names = indexed(store)
+    specs = {name: store.spec(name) or {} for name in store.tables("features") if name != table}
+    able = [n for n, spec in specs.items() if "embedding" in column_names(spec) and suitability(spec, kind) is not None]
+    if ready := [name for name in able if name in names]:
+        return f"ask another: {' or '.join(f'-x {name}' for name in ready)}"
+    if able:
+        return f"run vidray index {store.url} -x {able[0]}, and ask with -x {able[0]}"
+    return f"no table of the store can be: vidray models lists extractors of {WANTED[kind]}"
+
+
 def open_table(store: Store, table: str, *, verify: bool = False) -> Index:
     """Open the index of a table. Raises IndexFileError, and UsageError where the table has no clip any more."""
     if store.config() is not None and store.spec(table) is not None and not store.parts(features_of(table)):
@@ -75,5 +91,9 @@ def staleness(index: Index, store: str, table: str) -> tuple[str, ...]:
     if not index.stale:
         return ()
     newer = index.newer_clips()
-    changed = f"{newer} clips are newer than the index" if newer else "the table has changed since the index was built"
+    changed = (
+        f"the index lacks {counted(newer, 'newer clip')}"
+        if newer
+        else "the table has changed since the index was built"
+    )
     return (f"{changed}; run vidray index {store} -x {table}",)

@@ -30,13 +30,14 @@ from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, span_read, 
 from vidray.planning import FixedStride, cut_alike
 from vidray.retrieval.answers import Answer, Ask, ByVectors, videos
 from vidray.retrieval.hits import SearchResult
-from vidray.retrieval.indexed import check_same, indexed_table, open_table, suiting
+from vidray.retrieval.indexed import check_same, indexed_table, open_table, other_index, suiting
 from vidray.retrieval.networks import Networks
 from vidray.retrieval.text_sources import by_text, extractor_name, modality_of
 from vidray.sandbox import Sandbox, frames_of
 from vidray.storage import Folder, open_uri, place_of
 from vidray.store import Store
 from vidray.store.layout import features_of, index_of
+from vidray.wording import counted
 
 if TYPE_CHECKING:
     from vidray.index import Index
@@ -231,7 +232,9 @@ def _embed(
     samplings = samplings_of(extractor)
     if not samplings or suitability(spec, kind) is None:
         about = " and ".join(sorted(modalities(spec)))
-        raise UsageError(f"{extractor.name} is about {about}, it cannot be asked by {kind}; name another index with -x")
+        raise UsageError(
+            f"{extractor.name} is about {about}, it cannot be asked by {kind}; {other_index(store, kind, table)}"
+        )
     _opened(uri).close()
     with contextlib.closing(Sandbox()) as sandbox:
         if kind == "image":
@@ -319,7 +322,7 @@ def _vectors(
     if not vectors:
         raise errors[0] if errors else DecodeError("empty", f"nothing here that {extractor.name} can use", uri)
     unused = count - len(vectors)
-    notes = (f"{uri}: {unused} of its {count} clips cannot be used",) if unused else ()
+    notes = (f"{uri}: {unused} of {counted(count, 'clip')} cannot be used",) if unused else ()
     return np.stack(vectors), notes
 
 

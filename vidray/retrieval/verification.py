@@ -13,6 +13,7 @@ from vidray.store.layout import PART_FILE, features_of, index_of
 from vidray.store.seals import read_seal
 from vidray.store.verification import Verification
 from vidray.store.verify.findings import Check, Finding
+from vidray.wording import counted
 
 
 def verify(store: str | PathLike[str], *, full: bool = False, beside: Sequence[Check] = ()) -> Verification:
@@ -73,7 +74,8 @@ def _changed(store: Store, name: str, index: Index) -> str | None:
     """How an index lags behind its table; None where it does not."""
     if index.stale:
         newer = index.newer_clips()
-        return f"lags behind its table: {newer:,} clips are newer" if newer else "lags behind its table, which changed"
+        what = f"lacks {counted(newer, 'newer clip')}" if newer else "which changed"
+        return f"lags behind its table, {what}"
     for part in index.manifest.parts:
         number = PART_FILE.fullmatch(part.name)
         seal = None if number is None else read_seal(store.folder, features_of(name), int(number[1]))

@@ -124,7 +124,9 @@ def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | No
     corpora = corpora_of(held)
     if not corpora:
         return None
-    asked = [word for table in tables for word in ("-x", _typed(held, table))] or ["-x", "NAME"]
+    # a video that cannot be read lacks in all tables
+    named = tables or held.tables("features")
+    asked = [word for table in named for word in ("-x", _typed(held, table))] or ["-x", "NAME"]
     return shlex.join(["vidray", "extract", corpora[0], str(store), *asked, "--retry-failed"])
 
 

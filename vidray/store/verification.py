@@ -13,6 +13,7 @@ from os import PathLike
 import numpy as np
 import numpy.typing as npt
 
+from vidray import wording
 from vidray.errors import StoreError
 from vidray.storage import STORE_FILE
 from vidray.store.layout import INTENT
@@ -93,7 +94,9 @@ def verify(store: str | PathLike[str], *, full: bool = False, beside: Sequence[C
             notes.append(finding.line)
     counts["unsealed"] = sum(len(parts - held.sealed_of(table)) for table, parts in held.parts.items())
     if counts["unsealed"]:
-        notes.append(f"{counts['unsealed']:,} parts have no seal: changes of their bytes cannot be found")
+        notes.append(
+            f"{wording.counted(counts['unsealed'], 'part')} without a seal: a change of bytes cannot be found there"
+        )
     return Verification(**{name: counts[name] for name in (*TOTALS, "unsealed")}, notes=tuple(notes))
 
 

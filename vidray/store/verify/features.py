@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vidray import wording
 from vidray.errors import StoreError, one_line
 from vidray.extractors.spec import bound_in, current
 from vidray.store.changes import outdated
@@ -111,7 +112,8 @@ def stale_tables(store: Store, tables: Sequence[FeatureTable]) -> Iterator[Findi
             else:
                 old = outdated(store, table.name, bound.values()) if bound else []
                 if old:
-                    what = f"{len(old)} parts were made from other rows of {', '.join(sorted({*bound.values()}))}"
+                    tables = ", ".join(sorted({*bound.values()}))
+                    what = f"has {wording.counted(len(old), 'part')} made from other rows of {tables}"
                     yield Finding(where=where, what=what, remedy=again, counts={"stale": len(old)})
         except (StoreError, OSError, AttributeError, TypeError) as e:
             yield damaged(where, f"what it was made from cannot be told: {one_line(e)[:200]}", again)
