@@ -112,8 +112,8 @@ def stale_tables(store: Store, tables: Sequence[FeatureTable]) -> Iterator[Findi
             else:
                 old = outdated(store, table.name, bound.values()) if bound else []
                 if old:
-                    tables = ", ".join(sorted({*bound.values()}))
-                    what = f"has {wording.counted(len(old), 'part')} made from other rows of {tables}"
+                    makers = ", ".join(sorted({*bound.values()}))
+                    what = f"has {wording.counted(len(old), 'part')} made from other rows of {makers}"
                     yield Finding(where=where, what=what, remedy=again, counts={"stale": len(old)})
         except (StoreError, OSError, AttributeError, TypeError) as e:
             yield damaged(where, f"what it was made from cannot be told: {one_line(e)[:200]}", again)
