@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from talks import TALKS, talk
 
 from vidray.errors import UsageError
 from vidray.extractors import resolve
+from vidray.extractors.text.chapters import chapter_starts
 from vidray.extractors.text.summary import Summary
 from vidray.media import Clip, ClipInput
+from vidray.models import sentences
+from vidray.models.sentences import embed_sentences
 from vidray.testing import check_extractor
 
 CLIP_S = 10.0
 SENTENCE_S = 4.0
 
 
-def spoken(sentences: list[str]) -> tuple[list[ClipInput], dict[str, float]]:
+def spoken(said: list[str]) -> tuple[list[ClipInput], dict[str, float]]:
     """A talk's words with times in clips of 10 s, as a transcript has them, and when each sentence starts."""
     words: list[dict[str, Any]] = []
     starts = {}
-    for place, sentence in enumerate(sentences):
+    for place, sentence in enumerate(said):
         starts[sentence] = place * SENTENCE_S
         some = sentence.split()
         words += [
@@ -33,13 +40,28 @@ def spoken(sentences: list[str]) -> tuple[list[ClipInput], dict[str, float]]:
             for number, word in enumerate(some)
         ]
     clips = []
-    for number in range(int(len(sentences) * SENTENCE_S // CLIP_S) + 1):
+    for number in range(int(len(said) * SENTENCE_S // CLIP_S) + 1):
         start_s, end_s = number * CLIP_S, (number + 1) * CLIP_S
         own = [word for word in words if start_s <= word["start_s"] < end_s]
         row = {"text": " ".join(word["word"] for word in own), "words": own, "language": "en"}
         clip = Clip(clip_id=str(number), video_id="v", uri="u", clip_index=number, start_s=start_s, end_s=end_s)
         clips.append(ClipInput(clip=clip, values={"text": row}))
     return clips, starts
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch):
+    """Each sentence is embedded once for all tests."""
+    monkeypatch.setattr(sentences, "embed_sentences", _embedded)
+
+
+def _embedded(texts: Sequence[str]) -> np.ndarray:
+    return np.stack([_vector(text) for text in texts])
+
+
+@cache
+def _vector(text: str) -> np.ndarray:
+    return embed_sentences([text])[0]
 
 
 def test_summaries_hold_the_key_sentences_at_their_times():
@@ -66,7 +88,7 @@ def test_what_is_said_twice_is_in_it_once_and_silence_has_none():
     assert sorted(one["text"] for one in video["key_sentences"]) == sorted(set(again))
     rows, video = extract(spoken([])[0])
     assert rows == {"key_sentences": [[]]}
-    assert video == {"summary": None, "key_sentences": []}
+    assert video == {"summary": None, "key_sentences": [], "chapters": []}
 
 
 def test_sentences_within_a_segment_have_their_own_times():
@@ -79,6 +101,36 @@ def test_sentences_within_a_segment_have_their_own_times():
     assert (first["start_s"], second["end_s"]) == (2.0, pytest.approx(8.0))
     assert first["end_s"] == pytest.approx(second["start_s"])
     assert 4.5 < first["end_s"] < 5.5
+
+
+def test_chapters_of_joined_talks_begin_where_the_talks_do():
+    generator = np.random.default_rng(1)
+    near = found = 0
+    for _ in range(50):
+        talks = [talk(int(number)) for number in generator.choice(len(TALKS), 3, replace=False)]
+        places = chapter_starts(_embedded([sentence for some in talks for sentence in some]))
+        begins = (len(talks[0]), len(talks[0]) + len(talks[1]))
+        near += sum(any(abs(begin - place) <= 2 for place in places[1:]) for begin in begins)
+        found += len(places) - 1
+    assert near >= 85, f"{near} of 100 within two sentences"
+    assert found <= 110, f"{found} for 100"
+
+
+def test_chapters_have_times_and_leave_no_gap():
+    extract: Any = Summary().load("cpu")
+    said = [*talk(5), *talk(2)]
+    clips, starts = spoken(said)
+    first, *_, last = found = extract(clips)[1]["chapters"]
+    assert len(found) == 2
+    assert all(one["end_s"] == two["start_s"] for one, two in pairwise(found))
+    assert first["start_s"] == 0.0
+    assert last["end_s"] > starts[said[-1]]
+    assert all(one["start_s"] <= starts[one["summary"]] < one["end_s"] for one in found)
+
+
+def test_one_talk_is_one_chapter():
+    extract: Any = Summary().load("cpu")
+    assert [len(extract(spoken(talk(number))[0])[1]["chapters"]) for number in range(3)] == [1, 1, 1]
 
 
 def test_it_is_an_extractor_with_options():

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
+from vidray.extractors.text.chapters import chapter_starts
 from vidray.extractors.text.embedding import FILE
 from vidray.extractors.text.timed import Part, in_sentences, parts_of, texts_of
 from vidray.media import ClipInput, Columns
@@ -40,6 +41,9 @@ SENTENCES_TYPE = pa.list_(
             pa.field("score", pa.float32()),
         ]
     )
+)
+CHAPTERS_TYPE = pa.list_(
+    pa.struct([pa.field("start_s", pa.float64()), pa.field("end_s", pa.float64()), pa.field("summary", pa.string())])
 )
 Floats = npt.NDArray[np.float32]
 
@@ -76,7 +80,7 @@ class Summary:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "1"
+        return "2"
 
     @property
     def inputs(self) -> Mapping[str, Columns]:
@@ -90,8 +94,9 @@ class Summary:
 
     @property
     def video_schema(self) -> pa.Schema:
-        """The columns of a video: its sentences as one text, null where nothing is said, and with their times."""
-        return pa.schema([("summary", pa.string()), ("key_sentences", SENTENCES_TYPE)])
+        """The columns of a video: its sentences as one text, null where nothing is said, and with their times; and its
+        chapters, each with its own most central sentence."""
+        return pa.schema([("summary", pa.string()), ("key_sentences", SENTENCES_TYPE), ("chapters", CHAPTERS_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str]:
@@ -107,7 +112,8 @@ class Summary:
         def extract(items: Sequence[ClipInput]) -> tuple[Answer, Answer]:
             parts = parts_of([item.clip for item in items], [item["text"] for item in items])
             said = [one for part in parts for one in in_sentences(part)]
-            chosen = key_sentences(said, self.sentences, sentences.embed_sentences)
+            known, vectors = in_vectors(said, sentences.embed_sentences)
+            chosen = [(known[place], score) for place, score in central(vectors, self.sentences)]
             rows: list[list[dict[str, Any]]] = [[] for _ in items]
             for part, score in chosen:
                 rows[part.clip].append(
@@ -115,27 +121,48 @@ class Summary:
                 )
             whole = [row for some in rows for row in some]
             text = " ".join(row["text"] for row in whole) or None
-            return {"key_sentences": rows}, {"summary": text, "key_sentences": whole}
+            chapters = chapters_of(said, known, vectors)
+            return {"key_sentences": rows}, {"summary": text, "key_sentences": whole, "chapters": chapters}
 
         return extract
 
 
-def key_sentences(
-    said: Sequence[Part], count: int, embed: Callable[[Sequence[str]], Floats]
-) -> list[tuple[Part, float]]:
-    """The most central sentences, in their order, each with its score; at most `count`."""
+def in_vectors(said: Sequence[Part], embed: Callable[[Sequence[str]], Floats]) -> tuple[list[Part], Floats]:
+    """The sentences that say something by themselves, and their unit vectors (N, D)."""
     known = [part for part in said if len(part.text.split()) >= FEWEST_WORDS] or list(said)
-    if not known:
-        return []
     # alone each, so that a sentence's vector does not depend on its neighbours
-    vectors = np.concatenate([embed([part.text]) for part in known])
+    vectors = [embed([part.text]) for part in known]
+    return known, np.concatenate(vectors) if vectors else np.zeros((0, sentences.DIM), np.float32)
+
+
+def central(vectors: Floats, count: int) -> list[tuple[int, float]]:
+    """The most central sentences by their places, in order, each with its score; at most `count`, none like another."""
+    if not len(vectors):
+        return []
     some = vectors[:: -(-len(vectors) // MOST_SENTENCES)]
     scores = (vectors @ some.T).mean(axis=1)
     chosen: list[int] = []
     for place in np.argsort(-scores, kind="stable").tolist():
         if len(chosen) < count and all(float(vectors[place] @ vectors[other]) < ALIKE for other in chosen):
             chosen.append(place)
-    return [(known[place], float(scores[place])) for place in sorted(chosen)]
+    return [(place, float(scores[place])) for place in sorted(chosen)]
+
+
+def chapters_of(said: Sequence[Part], known: Sequence[Part], vectors: Floats) -> list[dict[str, Any]]:
+    """The chapters of a video, in order and without gaps, each with its most central sentence."""
+    starts = chapter_starts(vectors)
+    found: list[dict[str, Any]] = []
+    if not starts:
+        return found
+    for first, last in zip(starts, [*starts[1:], len(known)], strict=True):
+        ((place, _),) = central(vectors[first:last], 1)
+        start_s = known[first].start_s if found else said[0].start_s
+        found.append(
+            {"start_s": start_s, "end_s": max(one.end_s for one in said), "summary": known[first + place].text}
+        )
+        if len(found) > 1:
+            found[-2]["end_s"] = start_s
+    return found
 
 
 EXTRACTOR = Summary
