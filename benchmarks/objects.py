@@ -3,7 +3,7 @@
     python benchmarks/objects.py [SECONDS]
 
 What limits `tracks` is how many boxes there are, which are all of a video's at once: here those of the scenes of
-`tracking.py`, 2 to 20 things that come and go, one scene behind the other in one video of an hour, at 5 frames a second,
+`tracking.py`, 2 to 20 things that come and go, one scene behind the other in a video of an hour, at 5 frames a second,
 a fifth dropped and the rest jittered. The last line is one JSON object: `cpu_s`, `peak_mb`, the most that the process
 held, and `before_mb`, what of it was there before the work, with all imports and the boxes.
 """
