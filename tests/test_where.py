@@ -153,7 +153,6 @@ def test_a_filter_that_keeps_nothing_finds_nothing(index, vectors):
         ("camera = ", "not an SQL expression: syntax error"),
         ("", "not an SQL expression"),
         ("durations > 1", r'column "durations" not found \(near: duration_s'),
-        ("label = 'dog'", r'column "label" not found \(there are no labels yet: vidray label'),
         ("colour = 'red'", 'column "colour" not found.* Columns: clip_id, video_id, uri, .*camera.*duration_s'),
         ("colour.of.paint = 'red'", 'column "colour" not found'),
         ("quality.colour = 'red'", 'column "quality" not found'),

@@ -156,7 +156,7 @@ class Staff:
             post = self._posts.pop(node_id)
             self.nodes_lost += 1
             self._say(
-                f"node {post.node.address} was lost, with {counted(len(post.workers), 'worker')}; others do the clips"
+                f"node {post.node.address} was lost, with {counted(len(post.workers), 'worker')}; others do their clips"
             )
         checking = {node.node_id for node in self._asked.values()}
         for node_id in alive.keys() - self._posts.keys() - checking - self._left_out:
