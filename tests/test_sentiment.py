@@ -15,7 +15,7 @@ from vidray.errors import UsageError, WeightsError
 from vidray.extractors import describe, resolve, restore
 from vidray.extractors.text.sentiment import Sentiment, sides_of
 from vidray.extractors.text.timed import parts_of
-from vidray.media import Clip, ClipInput
+from vidray.media import AudioSamples, Clip, ClipInput
 from vidray.testing import check_extractor
 
 POSITIVE = (
@@ -79,6 +79,23 @@ def test_signs_of_written_sentences_are_right():
         assert rows == [label] * len(sentences), [
             text for text, row in zip(sentences, rows, strict=True) if row != label
         ]
+
+
+@pytest.mark.slow
+def test_signs_of_spoken_sentences_are_right():
+    from torch import from_numpy
+    from torchaudio.functional import resample
+
+    from vidray.extractors.speech.moonshine import MoonshineText
+    from vidray.models.speaking import RATE, speaker
+
+    hear, speak, pause = MoonshineText().load("cpu"), speaker("hibari"), np.zeros(8_000, np.float32)
+    for text, label in ((POSITIVE[0], "positive"), (NEGATIVE[1], "negative"), (NEGATIVE[4], "negative")):
+        heard = np.concatenate([pause, resample(from_numpy(speak(text)), RATE, 16_000).numpy(), pause])
+        span = Clip(clip_id="c", video_id="v", uri="u", clip_index=0, start_s=0.0, end_s=len(heard) / 16_000)
+        audio = AudioSamples(samples=heard, sample_rate=16_000)
+        said: Any = hear([ClipInput(clip=span, values={"audio": audio})])
+        assert scored(said["text"][0])[0]["sentiment"] == [label], said["text"]
 
 
 def test_what_says_nothing_is_neutral_and_no_text_is_null():

@@ -78,8 +78,9 @@ class TextNetwork(nn.Module):
         self.register_buffer("vocabulary", torch.zeros(words, dtype=torch.int64))
         self.dropout = nn.Dropout(0.2)
         self.embedding = nn.Embedding(words + 1, WORD_DIM)
-        recurrent = nn.GRU if unit == "gru" else nn.LSTM
-        self.add_module(unit, recurrent(WORD_DIM, hidden, batch_first=True))
+        sizes = (WORD_DIM, hidden)
+        reader: nn.Module = nn.GRU(*sizes, batch_first=True) if unit == "gru" else nn.LSTM(*sizes, batch_first=True)
+        self.add_module(unit, reader)
         self.out = nn.Linear(2 * hidden, classes)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
