@@ -1,6 +1,7 @@
 from .duplicates.finding import find_duplicates as find_duplicates
 from .errors import VidrayError as VidrayError
 from .exports.export import export as export
+from .exports.frames import export_frames as export_frames
 from .extractors import resolve as resolve
 from .extractors.protocol import Extractor as Extractor
 from .labels.heads import open_head as open_head
@@ -8,8 +9,10 @@ from .labels.heads import suggest as suggest
 from .labels.imports import import_labels as import_labels
 from .labels.imports import undo_import as undo_import
 from .labels.labeling import class_labeler as class_labeler
+from .labels.labeling import event_labeler as event_labeler
 from .labels.labeling import label as label
 from .labels.labeling import zero_shot_labeler as zero_shot_labeler
+from .labels.topics import topic_labeler as topic_labeler
 from .moving import move as move
 from .overview import status as status
 from .pipeline import build_index as build_index
