@@ -158,7 +158,7 @@ def test_a_terminal_shows_a_bar_and_a_log_does_not(monkeypatch):
     shown, log = Terminal(), io.StringIO()
     for stream in (shown, log):
         progress = Progress(stream)
-        progress.phase("extracting", 4, "clips")
+        progress.phase("extracting", 4, "clip")
         progress.extracted(2, 1, 8.0)
         time.sleep(0.6)
         progress.close()
