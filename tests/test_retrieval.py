@@ -344,7 +344,7 @@ def test_damaged_clips_of_a_long_query_are_passed_over_with_a_note(small, monkey
 
     monkeypatch.setattr(Loudness, "load", lambda self, device: sometimes)
     heard = search(small.url, audio=str(BUNNY), extractor=Loudness())
-    assert heard.notes == (f"{BUNNY}: 1 of its 3 clips cannot be used",)
+    assert heard.notes == (f"{BUNNY}: 1 of 3 clips cannot be used",)
     with pytest.raises(MediaError, match="ValueError: too short") as caught:
         search(small.url, video=str(BUNNY), at=(4, 5), extractor=Loudness())
     assert "\n" not in str(caught.value)

@@ -231,7 +231,7 @@ def test_it_is_built_again_only_when_the_table_has_changed(store: Store, tmp_pat
     assert index_words(other.url, "said")[0].rows == 0  # type: ignore[index]
     assert found(other, "harvest", modality="speech") == []
     fill(other, {"more": Said(name="more")})
-    assert index_words(other.url, "more")[0].rows == 5  # type: ignore[index]
+    assert index_words(other.url, "more")[0].rows == 7  # type: ignore[index]
 
 
 def test_what_is_damaged_is_not_opened(store: Store, tmp_path: Path):
