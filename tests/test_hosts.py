@@ -83,7 +83,7 @@ def test_a_node_that_freezes_is_done_without_and_one_that_joins_is_used(cluster,
             for pid in frozen:
                 chaos_runs.kill(pid)
     told = log.read_text()
-    assert told.count("was lost, with 1 workers") == 1
+    assert told.count("was lost, with 1 worker") == 1
     assert told.count("joined: room for 1 more worker") == 1
     summary = json.loads(told.splitlines()[-1])
     assert (summary["done"], summary["failed"]) == (48, 0)
