@@ -6,14 +6,13 @@ The names of `__init__.pyi` are the public API; each is imported when it is firs
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import lazy_loader
 
 _public, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("vidray")
     return _public(name)
