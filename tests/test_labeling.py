@@ -8,9 +8,9 @@ import pytest
 
 import vidray
 from vidray.errors import SpecMismatchError, StoreError, UsageError
-from vidray.labels.labeling import write_labels
 from vidray.store import CLIPS, HUMAN, LABELS, VIDEO_LABELS, VIDEOS, Store, features_schema
 from vidray.store.changes import retire
+from vidray.store.label_rows import write_labels
 from vidray.store.lease import OF_LABELS, Lease
 
 COLUMNS = pa.schema([("value", pa.float64())])

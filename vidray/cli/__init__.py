@@ -40,10 +40,21 @@ COMMANDS = (
 """A module a command, in the order in which they are listed: `add(commands)` adds its parser, which names what runs."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 failed, 2 wrong usage."""
+_RUNS_VIDRAY_ALONE = (extract.run_extract, plan.run_plan, search.run_search)
+"""Others run networks that are not vidray's in their own process."""
+
+
+def main(argv: Sequence[str] | None = None, *, is_process: bool = False) -> int:
+    """Run one command and return its exit status: 0 done, 1 failed, 2 wrong usage.
+
+    `is_process`: whether the command is all that this process is for.
+    """
     arguments = build_parser().parse_args(argv)
     try:
+        if is_process and arguments.run in _RUNS_VIDRAY_ALONE:
+            from vidray.arrow import without_pandas
+
+            without_pandas()
         status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
@@ -80,13 +91,8 @@ def run() -> None:
     interrupts.watch()
     # the first to be registered is the last to be called
     atexit.register(leave)
-    if sys.argv[1:2] in (["extract"], ["plan"], ["search"]):
-        # others run networks that are not vidray's in this process
-        from vidray.arrow import without_pandas
-
-        without_pandas()
     try:
-        status = main()
+        status = main(is_process=True)
         if interrupts.is_interrupted():
             leave()
     except SystemExit as e:

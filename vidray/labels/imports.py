@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from vidray.errors import StoreError, UsageError
 from vidray.labels.annotations import labeled_clips, read_annotations
-from vidray.labels.labeling import write_labels
 from vidray.storage import place_of
 from vidray.store import HUMAN, LABELS, Store, part_file
+from vidray.store.label_rows import write_labels
 from vidray.store.layout import imports_of, labels_of, video_labels_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.tables import checked_name

@@ -136,13 +136,13 @@ class Cluster:
         ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
 
     def close(self) -> None:
-        import ray
-
         if self._store is not None and self.question is not None:
             # a store that is gone by now keeps it, until a run clears its staging
             with contextlib.suppress(OSError, VidrayError):
                 self._store.remove(self.question.token)
         if self._started:
+            import ray
+
             ray.shutdown()
             self._started = False
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidray.corpus import Listing
-from vidray.labels.labeling import write_labels
 from vidray.media import Clip, Video
 from vidray.planning import Part, blocks_of, clips_of, parts_of, with_spans_cut
 from vidray.storage import STAGING
 from vidray.store import CLIPS, HUMAN, LABELS, PROBE_ERRORS, VIDEOS, Store, metadata
 from vidray.store.changes import move, remove_rows
+from vidray.store.label_rows import write_labels
 from vidray.store.layout import PROBE_TABLE, errors_of, features_of, labels_of, video_features_of
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.wording import counted
