@@ -26,7 +26,9 @@ class _Faiss:
     def __getattr__(self, name: str) -> Any:
         import faiss
 
-        return getattr(faiss, name)
+        # found without this call the next time
+        value = self.__dict__[name] = getattr(faiss, name)
+        return value
 
 
 faiss = _Faiss()

@@ -146,6 +146,7 @@ class PartReader:
 
     def __init__(self, features: Folder, name: str, metric: Metric, scratch: Path, *, dim: int = 0) -> None:
         self._features, self._name, self._metric = features, name, metric
+        self._where = f"{features.url}/{name}"
         self.dim = dim
         self.left_out = dict.fromkeys(REASONS, 0)
         self.rows = 0
@@ -159,45 +160,61 @@ class PartReader:
 
     def batches(self) -> Iterator[Batch]:
         """The rows that can be compared. Raises StoreError, and UsageError where this is no table of embeddings."""
-        where = f"{self._features.url}/{self._name}"
+        for batch in self._read(tuple(IDENTITY)):
+            usable = self._usable(batch)
+            self.rows += batch.num_rows
+            if usable is not None:
+                yield usable
+
+    def vectors(self, wanted: npt.NDArray[np.int64]) -> Iterator[F16]:
+        """The vectors of those of some rows, ascending, that can be compared. Raises as `batches` does."""
+        first = 0
+        for batch in self._read(()):
+            low, high = np.searchsorted(wanted, (first, first + batch.num_rows))
+            some = batch.take(pa.array(wanted[low:high] - first))
+            some = some.filter(some["embedding"].is_valid())
+            first += batch.num_rows
+            if some.num_rows:
+                values = self._matrix(some["embedding"])
+                judged = _Judged.of(values, self._metric)
+                yield _as_compared(values[judged.usable], judged.peaks[judged.usable], self._metric)
+
+    def _read(self, identity: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
         self.file.seek(0)
         try:
             part = pq.ParquetFile(self.file)
-            _check_columns(part, where)
-            columns = [name for name in (*IDENTITY, "embedding") if name in part.schema_arrow.names]
-            for batch in part.iter_batches(batch_size=READ_ROWS, columns=columns):
-                usable = self._usable(batch, where)
-                self.rows += batch.num_rows
-                if usable is not None:
-                    yield usable
+            _check_columns(part, self._where)
+            columns = [name for name in (*identity, "embedding") if name in part.schema_arrow.names]
+            yield from part.iter_batches(batch_size=READ_ROWS, columns=columns)
         except (pa.ArrowException, OSError) as e:
             raise _unreadable(self._features, self._name, e) from e
 
-    def _usable(self, batch: pa.RecordBatch, where: str) -> Batch | None:
+    def _usable(self, batch: pa.RecordBatch) -> Batch | None:
         present = batch["embedding"].is_valid()
         rows = self.rows + np.flatnonzero(present.to_numpy(zero_copy_only=False))
         self.left_out["null"] += batch.num_rows - len(rows)
         batch = batch.filter(present)
         if not batch.num_rows:
             return None
-        values = self._matrix(batch["embedding"], where)
-        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-        peaks = np.abs(values).max(axis=1, initial=0, where=finite[:, None])
-        small = peaks <= LARGEST if self._metric == "inner_product" else np.ones(len(peaks), np.bool_)
-        usable = finite & (peaks > 0) & small
-        self.left_out["not_finite"] += int((~finite).sum())
-        self.left_out["zero"] += int((finite & (peaks == 0)).sum())
-        self.left_out["too_large"] += int((finite & ~small).sum())
+        values = self._matrix(batch["embedding"])
+        judged = _Judged.of(values, self._metric)
+        usable = judged.usable
+        self.left_out["not_finite"] += int((~judged.finite).sum())
+        self.left_out["zero"] += int((judged.finite & (judged.peaks == 0)).sum())
+        self.left_out["too_large"] += int((judged.finite & ~judged.small).sum())
         kept = values if usable.all() else values[usable]
-        identities = _identity(batch.filter(pa.array(usable)), where)
-        return Batch(vectors=_as_compared(kept, peaks[usable], self._metric), identities=identities, rows=rows[usable])
+        identities = _identity(batch.filter(pa.array(usable)), self._where)
+        vectors = _as_compared(kept, judged.peaks[usable], self._metric)
+        return Batch(vectors=vectors, identities=identities, rows=rows[usable])
 
-    def _matrix(self, column: pa.Array, where: str) -> npt.NDArray[np.floating]:
+    def _matrix(self, column: pa.Array) -> npt.NDArray[np.floating]:
         """The embeddings of a batch, float (N, dim); a null inside a vector is not a number."""
         lengths = pc.unique(pc.list_value_length(column)).to_pylist()
         self.dim = self.dim or int(lengths[0])
         if lengths != [self.dim] or not self.dim:
-            raise StoreError(f"{where}: embeddings of {', '.join(map(str, sorted(lengths)))} values, not {self.dim}")
+            raise StoreError(
+                f"{self._where}: embeddings of {', '.join(map(str, sorted(lengths)))} values, not {self.dim}"
+            )
         values = column.flatten()
         if pa.types.is_float16(values.type):
             values = values.cast(pa.float32())
@@ -206,11 +223,36 @@ class PartReader:
         return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(-1, self.dim)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """Which embeddings can be compared: bool (N,) each.
+
+    Attributes:
+        peaks: The largest magnitude in each, (N,); 0 in those that are not finite.
+        small: Those that fp16 can hold as they are.
+    """
+
+    finite: npt.NDArray[np.bool_]
+    small: npt.NDArray[np.bool_]
+    peaks: npt.NDArray[np.floating]
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.floating], metric: Metric) -> _Judged:
+        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
+        peaks = np.abs(values).max(axis=1, initial=0, where=finite[:, None])
+        small = peaks <= LARGEST if metric == "inner_product" else np.ones(len(peaks), np.bool_)
+        return cls(finite=finite, small=small, peaks=peaks)
+
+    @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        return self.finite & (self.peaks > 0) & self.small
+
+
 def _as_compared(values: npt.NDArray[np.floating], peaks: npt.NDArray[np.floating], metric: Metric) -> F16:
     if metric == "inner_product":
         return values.astype(np.float16)
     # the largest value goes first, so that no square overflows or vanishes
-    scaled = (values / peaks[:, None]).astype(np.float32)
+    scaled = np.asarray(values / peaks[:, None], dtype=np.float32)
     scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
     return scaled.astype(np.float16)
 

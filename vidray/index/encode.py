@@ -104,7 +104,7 @@ def sample(job: SampleJob) -> F16:
     with workspace(Folder(job.index)) as work:
         for name, rows in job.parts:
             with PartReader(Folder(job.features), name, job.metric, work, dim=job.dim) as part:
-                drawn += [batch.vectors[np.isin(batch.rows, rows)] for batch in part.batches()]
+                drawn += part.vectors(rows)
     return np.concatenate(drawn)
 
 
