@@ -10,7 +10,7 @@ import pytest
 from av.format import ContainerFormat
 
 from vidray.corpus import MEDIA_SUFFIXES, list_corpus
-from vidray.decode.source import VIDEO_FORMATS
+from vidray.decode.formats import VIDEO_FORMATS
 from vidray.errors import UsageError
 from vidray.media import UNSEEN
 from vidray.storage import local_path, open_uri

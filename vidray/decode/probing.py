@@ -12,9 +12,10 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vidray.decode.choice import spoken_of
+from vidray.decode.formats import RAW_FORMATS
 from vidray.decode.holes import holes_of
 from vidray.decode.scaling import geometry_of
-from vidray.decode.source import RAW_FORMATS, Source
+from vidray.decode.source import Source
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError, ProbeError
 from vidray.media import VideoInfo, longest_s

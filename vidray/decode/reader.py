@@ -12,13 +12,14 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vidray.decode.audio import MONO, Wanted
+from vidray.decode.formats import IMAGE_FORMATS
 from vidray.decode.frames import Frame
 from vidray.decode.hdr import OWN_COLOURS, has_own_colours
 from vidray.decode.keyframes import read_keyframes
 from vidray.decode.mix import AudioMix
 from vidray.decode.planes import Planes
 from vidray.decode.scaling import Pixels, Scaler, geometry_of, pixels_of
-from vidray.decode.source import IMAGE_FORMATS, ApartError
+from vidray.decode.source import ApartError
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
 from vidray.media import AudioRequest, AudioSamples, Decoded, FrameRequest, RawFrames, RawSamples, Request, Resize

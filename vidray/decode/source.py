@@ -22,63 +22,19 @@ from av.stream import Discard, Stream
 
 from vidray.decode.chain import Chain, chained
 from vidray.decode.choice import AUTO, best_video, chosen_audio, is_attached
+from vidray.decode.damage import Damage
+from vidray.decode.formats import GUESSED_FORMATS, ONE_DURATION, RAW_FORMATS, SIGNATURES, VIDEO_FORMATS
 from vidray.decode.input import Input
 from vidray.decode.joins import Piece, begins_of
 from vidray.errors import DecodeError
 
-VIDEO_FORMATS = (
-    "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,mxf,dv,ivf,h264,hevc,m4v,obu,mjpeg,gif,apng,"
-    "wav,w64,aiff,caf,au,mp3,flac,aac,ac3,eac3,amr"
-)
-"""FFmpeg's names of the containers that are opened. Playlists, scripts, devices and network formats are not."""
-
-IMAGE_FORMATS = (
-    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,qoi_pipe,j2k_pipe,"
-    "jpegxl_pipe,gif_pipe,ico,gif,apng,mov,matroska,mjpeg"
-)
-"""What `read_image` opens: still images, and containers for the first frame of an animation."""
-
-RAW_FORMATS = frozenset({"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg"})
-"""Elementary streams without timestamps."""
-
-GUESSED_FORMATS = frozenset({"aac", "ac3", "eac3", "amr", "mp3"})
-"""Elementary audio, of which FFmpeg tells the length from the bit rate of its beginning."""
-
-UNSURE_FORMATS = RAW_FORMATS | {"mp3", "aac", "ac3", "eac3", "mpeg", "amr"}
-"""Formats that FFmpeg also sees in arbitrary bytes: without one frame or audio, such a file is no media."""
-
-_ONE_DURATION = frozenset({"matroska", "mpegts", "mpeg", "flv", "ogg", "asf"})
-"""Containers that know how long all of it is; FFmpeg says the same of each stream."""
-
 _MAX_FAULTS = 64
 _TAGS_BYTES = 64 << 10
-_MAX_DAMAGE = 10_000
 _INTERLEAVING_S = 10.0
-_SIGNATURES = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"\x1aE\xdf\xa3"), (0, b"RIFF"), (0, b"OggS"), (0, b"FLV"))
 
 
 class ApartError(Exception):
     """Packets of one stream lie far behind those of the other: each is to be read by itself (`Tracks.part`)."""
-
-
-class Damage:
-    """When packets were found that cannot be read or decoded, on the clock."""
-
-    def __init__(self) -> None:
-        self._times_s: set[float] = set()
-
-    def add(self, at_s: float) -> None:
-        """Remember one; decoding it again changes nothing."""
-        if len(self._times_s) < _MAX_DAMAGE:
-            self._times_s.add(at_s)
-
-    def shift(self, seconds: float) -> None:
-        """The clock's zero has moved by this much."""
-        self._times_s = {at_s - seconds for at_s in self._times_s}
-
-    def within(self, start_s: float, end_s: float) -> list[float]:
-        """Those of a span, in order: the same whichever clips were read before."""
-        return sorted(at_s for at_s in self._times_s if start_s <= at_s < end_s)
 
 
 class Source:
@@ -388,7 +344,7 @@ class Source:
             return None
         if self.format == "avi" and stream is self.video and stream.duration is not None and stream.time_base:
             return float(stream.duration * stream.time_base)  # its start is a time of decoding
-        if self.format in _ONE_DURATION:
+        if self.format in ONE_DURATION:
             tag_s = _tagged_duration_s(stream.metadata)
             return None if tag_s is None else tag_s - float(self.zero)
         if stream.duration is not None and stream.start_time is not None:
@@ -423,7 +379,7 @@ class Source:
             return DecodeError("unsupported", "a playlist or script that names other files, not a video", self.uri)
         if isinstance(error, av.ArgumentError):
             return DecodeError("unsupported", "a format that vidray does not open", self.uri)
-        if any(self.head[at:].startswith(mark) for at, mark in _SIGNATURES):
+        if any(self.head[at:].startswith(mark) for at, mark in SIGNATURES):
             return DecodeError("corrupt", "the headers are damaged, or the file is cut off before its index", self.uri)
         return DecodeError("not_media", "no container or codec that vidray knows, or damaged headers", self.uri)
 

@@ -10,10 +10,11 @@ from av.stream import Stream
 
 from vidray.decode.audio import AudioTrack
 from vidray.decode.choice import AUTO, other_leads
+from vidray.decode.formats import UNSURE_FORMATS, VIDEO_FORMATS
 from vidray.decode.frames import Frame, FrameTrack
 from vidray.decode.listening import is_loud
 from vidray.decode.mix import AudioMix
-from vidray.decode.source import UNSURE_FORMATS, VIDEO_FORMATS, ApartError, Source
+from vidray.decode.source import ApartError, Source
 from vidray.errors import DecodeError
 
 _FIRST_STEP_BACK_S = 1.0
