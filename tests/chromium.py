@@ -29,7 +29,8 @@ FLAGS = (
     "--force-color-profile=srgb",
     "--mute-audio",
 )
-WAIT_S = 30.0
+WAIT_S = 120.0
+"""A browser that has not answered by then hangs; on a machine with other work it takes its time."""
 
 
 class Chromium:

@@ -19,7 +19,7 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from chromium import chromium
+from chromium import WAIT_S, chromium
 from filling import filled
 from media_files import packaged
 from report_stores import clip_id, identity, write_report_store
@@ -67,7 +67,7 @@ def server(store, repository):
     process, url = served(store.url, repository)
     yield url
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(WAIT_S) == 130
     process.stdout.close()
 
 
@@ -89,7 +89,7 @@ def page(browser, server):
 def asked(url: str, *, data: bytes | None = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     request = urllib.request.Request(url, data, {name.replace("_", "-"): value for name, value in headers.items()})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             return answer.status, answer.read(), dict(answer.headers)
     except urllib.error.HTTPError as e:
         with e:
@@ -279,7 +279,7 @@ def test_an_image_and_a_sound_that_are_sent_find_the_clip_that_they_are_from(tmp
             assert uris[json.loads(answer)["hits"][0]["clip"]].endswith(name)
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(WAIT_S) == 130
         process.stdout.close()
 
 
@@ -293,5 +293,5 @@ def test_a_remote_original_is_read_by_ranges(tmp_path, repository, s3_bucket):
         assert (status, body, headers["content-range"]) == (206, FILE[500:1500], "bytes 500-1499/100000")
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(WAIT_S) == 130
         process.stdout.close()

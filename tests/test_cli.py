@@ -129,7 +129,7 @@ class Native:
 
 native = Native()
 
-def main():
+def main(**how):
     atexit.register(print, "all exit functions are done")
     {outcome}
 
