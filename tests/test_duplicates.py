@@ -136,6 +136,55 @@ def test_two_copies_in_one_video_are_two_groups() -> None:
     assert len(found) == 2
 
 
+def test_what_the_longest_has_none_of_is_told_too() -> None:
+    """The trailer has two seconds of each copy of the reel; that these are one all through is told by one of them."""
+    qualities = {
+        "trailer": quality("trailer", 30),
+        "reel": quality("reel", 10, pixels=200),
+        "copy": quality("copy", 10),
+    }
+    of_reel, of_copy = match("reel", (0, 2), "trailer", (20, 22)), match("copy", (0, 2), "trailer", (20, 22))
+    whole = match("copy", (0, 10), "reel", (0, 10))
+    for some in ([whole, of_reel], [of_reel, of_copy, whole]):
+        found = told(
+            grouped([*some, match("trailer", (0, 30), "other", (0, 30))], qualities | {"other": quality("other", 30)})
+        )
+        assert ("reel", "largest", {("copy", (0, 10), (0, 10))}) in found
+        (by_trailer,) = (members for keep, _, members in found if keep in ("other", "trailer"))
+        assert ("reel", (0, 2), (20, 22)) in by_trailer
+        assert len(found) == 2
+
+
+def test_a_copy_of_what_a_longer_one_has_not_is_kept_with_its_own() -> None:
+    """The middle one repeats the film at its start; its end is in another video, which has nothing of the film."""
+    qualities = {name: quality(name, length_s) for name, length_s in (("film", 60), ("middle", 30), ("end", 20))}
+    matches = [match("film", (40, 60), "middle", (0, 20)), match("middle", (10, 30), "end", (0, 20))]
+    assert told(grouped(matches, qualities)) == [
+        ("middle", "longest", {("film", (40, 60), (0, 20)), ("end", (0, 20), (10, 30))})
+    ]
+    more = [*matches, match("film", (0, 60), "same", (0, 60))]
+    assert told(grouped(more, qualities | {"same": quality("same", 60)})) == [
+        (
+            "film",
+            "first of equals",
+            {("same", (0, 60), (0, 60)), ("middle", (0, 20), (40, 60)), ("end", (0, 10), (50, 60))},
+        ),
+        ("middle", "first of equals", {("end", (0, 20), (10, 30))}),
+    ]
+
+
+def test_of_all_copies_of_a_moment_one_is_kept() -> None:
+    """What one group keeps and another tells stays."""
+    whole = {"a": (0.0, 5.0), "b": (0.0, 5.0), "c": (0.0, 5.0)}
+    matches = [match("a", (0, 4), "b", (0, 4)), match("b", (0, 5), "c", (0, 5)), match("a", (0, 4), "c", (0, 4))]
+    clips = [{"clip_id": v, "video_id": v, "start_s": s[0], "end_s": s[1]} for v, s in whole.items()]
+    for best in whole:
+        groups = grouped(matches, {name: quality(name, 5, pixels=200 if name == best else 100) for name in whole})
+        gone = redundant_clips(clips, groups)
+        assert not {"b", "c"} <= set(gone), "the last second of b and c is nowhere else"
+        assert "c" in gone or "b" in gone
+
+
 def test_nothing_alike_is_no_group() -> None:
     assert grouped([], {}) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ BORDERS_STEP = 0.04
 
 LEAST_SHARED_S = 0.5
 """Stretches of one video that share so much are one."""
+
+LEAST_UNTOLD_S = 1.0
+"""Copies of less are not found, so that they are not missed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +109,40 @@ class _Region:
 
 Key = tuple[int, float, tuple[int, float], float, str, Span]
 _Edges = dict[_Region, list[tuple[_Region, Match]]]
+_Told = dict[_Region, list[Member]]
 
 
 def grouped(matches: Sequence[Match], qualities: Mapping[str, Quality]) -> list[Group]:
     """Groups of stretches with one content, copies of copies among them, each told by the one that is kept.
 
     That is the longest stretch; of those as long, that of the video with the most pixels, then without borders and of
-    the most bits a second, then of the longest.
+    the most bits a second, then of the longest. A stretch of which the kept one has only some is in a further group
+    with what repeats the rest.
     """
+    found: dict[_Region, _Told] = {}
+    left = list(matches)
+    while left:
+        told = dict(_once_each(left, qualities))
+        for kept, members in told.items():
+            for region, some in members.items():
+                found.setdefault(kept, {}).setdefault(region, []).extend(some)
+        left = _untold(left, told)
+    return [_group(kept, members, qualities) for kept, members in found.items()]
+
+
+def _group(kept: _Region, members: _Told, qualities: Mapping[str, Quality]) -> Group:
+    keys = [_key(region, qualities[region.video_id]) for region in (kept, *members)]
+    told = (member for some in members.values() for member in some)
+    return Group(
+        keep=kept.video_id,
+        span_s=kept.span_s,
+        members=tuple(sorted(told, key=lambda one: (qualities[one.video_id].uri, one.span_s))),
+        why=_why(keys[0], keys[1:]),
+    )
+
+
+def _once_each(matches: Sequence[Match], qualities: Mapping[str, Quality]) -> Iterator[tuple[_Region, _Told]]:
+    """What is kept, and what repeats it: each stretch that has copies once at most."""
     regions = _regions(matches)
     edges: _Edges = {region: [] for some in regions.values() for region in some}
     for match in matches:
@@ -122,7 +152,6 @@ def grouped(matches: Sequence[Match], qualities: Mapping[str, Quality]) -> list[
         edges[other].append((one, _turned(match)))
     keys = {region: _key(region, qualities[region.video_id]) for region in edges}
     left = dict.fromkeys(sorted(edges, key=keys.__getitem__))
-    groups = []
     while left:
         kept = next(iter(left))
         members = dict(_members(kept, edges, left, keys))
@@ -131,16 +160,42 @@ def grouped(matches: Sequence[Match], qualities: Mapping[str, Quality]) -> list[
         for region in (kept, *members):
             del left[region]
         if members:
-            told = [member for some in members.values() for member in some]
-            groups.append(
-                Group(
-                    keep=kept.video_id,
-                    span_s=kept.span_s,
-                    members=tuple(sorted(told, key=lambda one: (qualities[one.video_id].uri, one.span_s))),
-                    why=_why(keys[kept], [keys[region] for region in members]),
-                )
-            )
-    return groups
+            yield kept, members
+
+
+def _untold(matches: Sequence[Match], told: Mapping[_Region, _Told]) -> list[Match]:
+    """The matches of which no group tells both stretches, but for what is too short to be found.
+
+    There are fewer of them each time: the first group tells the longest match of what it keeps.
+    """
+    spans: dict[str, dict[_Region, list[Span]]] = {}
+    for kept, members in told.items():
+        spans.setdefault(kept.video_id, {}).setdefault(kept, []).append(kept.span_s)
+        for region, some in members.items():
+            spans.setdefault(region.video_id, {}).setdefault(kept, []).extend(one.span_s for one in some)
+
+    def is_told(match: Match) -> bool:
+        one, other = spans.get(match.first, {}), spans.get(match.second, {})
+        return any(
+            _uncovered_s(match.first_s, one[kept]) < LEAST_UNTOLD_S
+            and _uncovered_s(match.second_s, other[kept]) < LEAST_UNTOLD_S
+            for kept in one.keys() & other.keys()
+        )
+
+    return [match for match in matches if not is_told(match)]
+
+
+def united_s(spans_s: Sequence[Span]) -> float:
+    """How many seconds some spans cover together."""
+    total_s, covered_s = 0.0, -math.inf
+    for start_s, end_s in sorted(spans_s):
+        total_s += max(0.0, end_s - max(start_s, covered_s))
+        covered_s = max(covered_s, end_s)
+    return total_s
+
+
+def _uncovered_s(span_s: Span, spans_s: Sequence[Span]) -> float:
+    return _length(span_s) - united_s([_shared(span_s, one) for one in spans_s])
 
 
 def _regions(matches: Sequence[Match]) -> dict[str, list[_Region]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from vidray.duplicates.groups import Group, Member, Span
+from vidray.duplicates.groups import Group, Member, Span, united_s
 from vidray.duplicates.pictures import Video
 from vidray.store import DUPLICATES, Store
 from vidray.store.layout import duplicates_of
@@ -108,15 +107,6 @@ def _within(clip_s: Sequence[float], span_s: Span) -> Span | None:
     return piece if piece[1] - piece[0] >= LEAST_PIECE_S else None
 
 
-def _united_s(spans_s: Sequence[Span]) -> float:
-    """How many seconds some spans cover together."""
-    total_s, covered_s = 0.0, -math.inf
-    for start_s, end_s in sorted(spans_s):
-        total_s += max(0.0, end_s - max(start_s, covered_s))
-        covered_s = max(covered_s, end_s)
-    return total_s
-
-
 def write_groups(store: Store, name: str, groups: Sequence[Group], videos: Sequence[Video]) -> None:
     """Publish the table anew, a part for each of the plan. The lease is the caller's to hold."""
     table, by_id = duplicates_of(name), {video.video_id: video for video in videos}
@@ -149,15 +139,25 @@ def _rows(group: Group, member: Member, video: Video, kept: Video) -> Iterator[d
 
 
 def redundant_clips(clips: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Collection[str]:
-    """The clips, rows of the plan, of which most repeats what is kept."""
-    by_video: dict[str, list[Span]] = {}
+    """The clips, rows of the plan, of which most repeats what is kept.
+
+    What one group keeps is not gone because another tells it: of all copies of a moment one stays.
+    """
+    told: dict[str, list[Span]] = {}
+    kept: dict[str, list[Span]] = {}
     for group in groups:
+        kept.setdefault(group.keep, []).append(group.span_s)
         for member in group.members:
-            by_video.setdefault(member.video_id, []).append(member.span_s)
+            told.setdefault(member.video_id, []).append(member.span_s)
     gone = set()
     for row in clips:
-        pieces = [_within((row["start_s"], row["end_s"]), span_s) for span_s in by_video.get(row["video_id"], ())]
-        shared = _united_s([piece for piece in pieces if piece is not None])
-        if shared >= REDUNDANT * (row["end_s"] - row["start_s"]):
+        video, clip_s = row["video_id"], (row["start_s"], row["end_s"])
+        stays = _pieces(clip_s, kept.get(video, ()))
+        repeated_s = united_s([*_pieces(clip_s, told.get(video, ())), *stays]) - united_s(stays)
+        if repeated_s >= REDUNDANT * (clip_s[1] - clip_s[0]):
             gone.add(row["clip_id"])
     return gone
+
+
+def _pieces(clip_s: Span, spans_s: Sequence[Span]) -> list[Span]:
+    return [piece for span_s in spans_s if (piece := _within(clip_s, span_s)) is not None]
