@@ -32,7 +32,7 @@ from typing import Any
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 import numpy as np
-from planted import KINDS, REUSED, Planted, Span, encode, music_video, pieces_of, plant, shots_of
+from planted import KINDS, REPEATED, REUSED, Planted, Span, encode, music_video, pieces_of, plant, shots_of
 
 import vidray
 from vidray.duplicates.alignment import align
@@ -153,10 +153,15 @@ def is_false(relation: tuple[Stretch, Stretch], planted: dict[str, Planted]) -> 
 
 
 def moment(file: Planted, at_s: float) -> tuple[int, float] | None:
-    """The piece that a file shows at some time, and when that is in the piece."""
+    """The piece that a file shows at some time, the earliest that has this footage, and when that is in the piece."""
     for (start_s, end_s), piece, (from_s, to_s) in file.content:
         if start_s <= at_s < end_s:
-            return piece, from_s + (at_s - start_s) / (end_s - start_s) * (to_s - from_s)
+            moment_s = from_s + (at_s - start_s) / (end_s - start_s) * (to_s - from_s)
+            if piece in REPEATED:
+                (first_s, last_s), earlier, there_s = REPEATED[piece]
+                if first_s <= moment_s < last_s:
+                    return earlier, there_s + moment_s - first_s
+            return piece, moment_s
     return None
 
 

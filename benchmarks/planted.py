@@ -32,6 +32,9 @@ REUSED = frozenset({(2, 45), (62, 74)})
 """Shots of at least 1.2 s, by their places, that are the same footage: the video uses it twice, as one sees frame by
 frame."""
 
+REPEATED = {22: ((0.0, 1.4), 0, 2.05), 38: ((1.75, 3.75), 31, 3.0)}
+"""The same of pieces: a span of one, and where the same footage starts in an earlier one."""
+
 FRAME_RATES = (12, 15, 20, 24, 30, 50)
 BORDERS = ((0, 0, 0), (0, 0, 0), (255, 255, 255), (30, 60, 120))
 CAPTIONS = ("breaking news", "what a day", "follow for more", "subscribe now", "part two of five", "never seen before")
