@@ -28,19 +28,21 @@ class Cost:
         cpu_s: Of its processes and theirs, as last seen: up to a tenth of a second of each may be missing.
         peak_bytes: The largest resident size of the command's own process.
         answer: The JSON object that its last line of standard output is.
+        largest_bytes: The largest resident size of one process, of its own and of those that it started.
     """
 
     wall_s: float
     cpu_s: float
     peak_bytes: int
     answer: dict[str, Any]
+    largest_bytes: int = 0
 
 
 def run(command: Sequence[str], **environment: str) -> Cost:
     """Run a command that ends with one JSON line. Raises CalledProcessError with its standard error shown."""
     began = time.monotonic()
     used_s: dict[int, float] = {}
-    peak_bytes = 0
+    peak_bytes = largest_bytes = 0
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
     ) as process:
@@ -57,6 +59,7 @@ def run(command: Sequence[str], **environment: str) -> Cost:
             for pid in family:
                 used_s[pid] = _processor_s(pid) or used_s.get(pid, 0.0)
             peak_bytes = _peak_bytes(process.pid) or peak_bytes
+            largest_bytes = max(largest_bytes, *(_peak_bytes(pid) or 0 for pid in family))
             time.sleep(LOOK_EVERY_S)
         assert process.stdout is not None
         assert process.stderr is not None
@@ -64,7 +67,7 @@ def run(command: Sequence[str], **environment: str) -> Cost:
     if process.returncode != 0 or not lines:
         sys.stderr.write(told)
         raise subprocess.CalledProcessError(process.returncode or 1, command)
-    return Cost(time.monotonic() - began, sum(used_s.values()), peak_bytes, json.loads(lines[-1]))
+    return Cost(time.monotonic() - began, sum(used_s.values()), peak_bytes, json.loads(lines[-1]), largest_bytes)
 
 
 def _pids() -> set[int]:

@@ -5,8 +5,9 @@
 Voice activity looks at every second of audio, speech to text at what is speech: both are held against the length of the
 audio that they are given. With `--whisper FOLDER`, a model in CTranslate2's format, the extractor `whisper`, voice
 activity included, is held against faster-whisper called directly on the same segments, in turns, and the ratio is the
-median of the rounds: other work on the machine changes both alike. Recordings are mono WAV at 16 kHz. The last line is
-one JSON object.
+median of the rounds: other work on the machine changes both alike. It is called in two ways: one segment after another
+(`WhisperModel.transcribe`), and all at once in the language of the first (`BatchedInferencePipeline`). Recordings are
+mono WAV at 16 kHz. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import time
 import wave
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -54,31 +57,34 @@ def main() -> None:
 
 def whisper_figures(items: list[ClipInput], folder: str, repeat: int) -> dict[str, float]:
     """The CPU-seconds of the extractor, and how many times those of the library on the same segments they are."""
-    from faster_whisper import WhisperModel
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     extract = Whisper(size=folder, compute_type="int8").load("cpu")
     network = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=1)
+    pipeline = BatchedInferencePipeline(network)
+    same: dict[str, Any] = {"temperature": 0.0, "without_timestamps": True, "word_timestamps": True}
     audio = items[0]["audio"]
     heard = segments_of(items, speech_network())
     sounds = [sound_of(audio, segment)[0] for clip in heard for segment in clip.segments]
+    edges = np.cumsum([0, *map(len, sounds)]) / SAMPLE_RATE
+    spans = [{"start": start_s, "end": end_s} for start_s, end_s in pairwise(edges.tolist())]
 
-    def direct() -> None:
+    def one_by_one() -> None:
         for samples in sounds:
-            segments, _ = network.transcribe(
-                samples,
-                temperature=0.0,
-                without_timestamps=True,
-                word_timestamps=True,
-                condition_on_previous_text=False,
-            )
-            list(segments)
+            list(network.transcribe(samples, condition_on_previous_text=False, **same)[0])
 
-    rounds = [(cpu_s(lambda: extract(items)), cpu_s(direct)) for _ in range(repeat)]
+    def at_once() -> None:
+        list(pipeline.transcribe(np.concatenate(sounds), clip_timestamps=spans, vad_filter=False, **same)[0])
+
+    rounds = [tuple(cpu_s(side) for side in (lambda: extract(items), one_by_one, at_once)) for _ in range(repeat)]
+    own_s, one_by_one_s, at_once_s = (round(median(side), 2) for side in zip(*rounds, strict=True))
     return {
         "segments": len(sounds),
-        "whisper_s": round(median(own for own, _ in rounds), 2),
-        "faster_whisper_s": round(median(other for _, other in rounds), 2),
-        "whisper_over_faster_whisper": round(median(own / other for own, other in rounds), 3),
+        "whisper_s": own_s,
+        "one_by_one_s": one_by_one_s,
+        "at_once_s": at_once_s,
+        "whisper_over_one_by_one": round(median(own / other for own, other, _ in rounds), 3),
+        "whisper_over_at_once": round(median(own / other for own, _, other in rounds), 3),
     }
 
 

@@ -144,6 +144,15 @@ def test_speech_is_timed(repository: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_long_recording_is_measured(repository: Path) -> None:
+    recording = LIBRIVOX / "sense_and_sensibility_01_austen_64kb-0880.wav"
+    answer = benchmark(repository, "recording.py", recording, "--hours", "0.01", "-x", "voice_activity")
+    found = answer["0.01 h"]
+    assert (found["done"], found["failed"]) == (4, 0)
+    assert found["largest_mb"] >= found["driver_mb"] > 0
+
+
+@pytest.mark.slow
 def test_the_index_is_measured(repository: Path) -> None:
     answer = benchmark(repository, "index.py", "--clips", "4000", "--dim", "32", "--phases", "lists,codes")
     assert answer["recall"] >= 0.95

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from tests.campaigns.chaos_runs import Forked
 
 VIDEOS = "abcdefg"
@@ -16,6 +18,10 @@ PICKY = ("-x", "extractors_for_tests:FailsOnDark")
 THREE = (*COLOURS, *LOUDNESS, *PICKY)
 DERIVED = ("-x", "extractors_for_tests:Crescendo")
 OBJECTS = ("ssd?fps=1", "tracks", "object_events", "person_mask?fps=1", "regions_over_time")
+WORDS = (
+    "voice_activity", "moonshine", "ocr?fps=0.5", "text_embedding?of=ocr",
+    *(f"{name}?of=transcript" for name in ("language", "sentiment", "text_embedding")),
+)  # fmt: skip
 
 
 @dataclass
@@ -119,25 +125,35 @@ def two_levels(folder: Path, environ: dict[str, str]) -> Scenario:
 
 
 def spoken(folder: Path, environ: dict[str, str]) -> Scenario:
-    """Speech in two parts, and four levels: segments, text, the transcript, and its language and sentiment."""
-    from speech import write_wav
+    """Speech and screen text in two parts, and what is made of them, in three levels."""
+    return _spoken(folder, VIDEOS[:4], length_s=4)
+
+
+def long_spoken(folder: Path) -> Scenario:
+    """The same with more and longer videos."""
+    return _spoken(folder, VIDEOS, length_s=10)
+
+
+def _spoken(folder: Path, names: str, *, length_s: int) -> Scenario:
     from spoken import RATE, librivox
+
+    from vidray.testing.slides import write_slides
 
     corpus = folder / "corpus"
     corpus.mkdir(parents=True)
-    samples, _ = librivox()[0]
-    for number, name in enumerate(VIDEOS[:4]):
-        write_wav(corpus / f"{name}.wav", samples[number * RATE :][: 4 * RATE], sample_rate=RATE)
+    samples = np.concatenate([samples for samples, _ in librivox()])
+    for number, name in enumerate(names):
+        said = samples[number * RATE :][: length_s * RATE]
+        write_slides(corpus / f"{name}.mp4", (f"Chapter {number}", "The Harvest"), said, sample_rate=RATE)
     (folder / "initial").mkdir()
-    names = ("voice_activity", "moonshine", "language?of=transcript", "sentiment?of=transcript")
-    options = ("--clip-length", "2", *(option for name in names for option in ("-x", name)))
+    options = ("--clip-length", "2", *(option for name in WORDS for option in ("-x", name)))
     return Scenario("speech", corpus, folder / "initial", options)
 
 
 MAKE = {"extract": first_run, "change": changed, "retry": healed, "shots": cut_by_shots, "levels": two_levels}
 ALL = {**MAKE, "speech": spoken, "objects": objects}
 """With what needs recordings and large weights, and is tried where it is named."""
-LONG = {"first": long_first_run, "objects": long_objects}
+LONG = {"first": long_first_run, "objects": long_objects, "speech": long_spoken}
 """What the kills at random moments hit: runs with time to be killed in."""
 
 
