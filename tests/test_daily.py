@@ -27,8 +27,8 @@ from vidray.pipeline.cluster import Cluster
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.store import ERRORS, IDENTITY, PROBE, PROBE_ERRORS, Store
-from vidray.store.accounts import retry_command
 from vidray.store.lease import Lease
+from vidray.store.remedies import retry_command
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from vidray.store.changes import find_changes, finish_retirement, human_labels_o
 from vidray.store.layout import PROBE_TABLE
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.leftovers import clear_leftovers
+from vidray.store.remedies import index_command
 from vidray.store.removal import write_removal
 from vidray.wording import counted
 
@@ -189,7 +190,7 @@ def _tell_pruned(store: Store, video_ids: Collection[str], uris: Sequence[str], 
     if indexes:
         progress.say(
             f"what was removed is not found any more; to make the index of {', '.join(indexes)} smaller: "
-            f"vidray index {store.url} -x {indexes[0]}"
+            f"{' && '.join(index_command(store.url, name) for name in indexes)}"
         )
 
 
