@@ -75,6 +75,28 @@ def test_status_follows_the_index(store):
     assert vidray.status(store.url).tables[0].index == "behind"
 
 
+def test_status_says_in_words_how_an_index_stands(store, capsys):
+    def told() -> str:
+        assert main(["status", store.url]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"features/{TABLE}: "))
+
+    assert told().endswith(", written just now, no index")
+    vidray.build_index(store.url, extractor=TABLE)
+    assert told().endswith(", written just now, indexed")
+    (lists,) = (Path(store.url) / "index" / TABLE).rglob("lists.bin")
+    lists.write_bytes(b"damaged")
+    assert f"; run vidray index {store.url} -x {TABLE} --rebuild" in told()
+
+
+def test_a_filter_by_labels_says_where_labels_come_from(store, capsys):
+    vidray.build_index(store.url, extractor=TABLE)
+    search = ["search", store.url, "--clip", "clip00001", "--where", "label = 'dog'"]
+    assert main(search) == 2
+    error = capsys.readouterr().err
+    assert 'column "label" not found (there are no labels yet: vidray label or vidray import)' in error
+    assert error.count("\n") == 1
+
+
 def test_errors_are_told_by_kind_with_the_command_that_tries_again(store, capsys):
     videos = store.read("videos", 0)
     corpora = pa.array(["/media"] * len(videos), pa.string())

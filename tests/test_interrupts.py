@@ -95,15 +95,58 @@ def test_an_interrupted_extraction_says_one_line_and_leaves_no_process(corpus, t
     assert Store(str(tmp_path / "store")).parts("clips") == [0]
 
 
+def runs(pid: int, program: str) -> bool:
+    """Whether a process has started one whose command line has a word."""
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):
+            if program in Path(f"/proc/{child}/cmdline").read_text():
+                return True
+    return False
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["libraries", "Ray"])
+@pytest.mark.parametrize("what", ["libraries", "a process", "gcs_server", "raylet"])
 def test_so_does_one_that_has_hardly_begun(corpus, tmp_path, what):
     with running(corpus, tmp_path) as (run, errors):
         if what == "libraries":
             wait_for(lambda: "pyarrow" in Path(f"/proc/{run.pid}/maps").read_text())
-        else:
+        elif what == "a process":
             wait_for(lambda: len(descendants(run.pid)) > 0)
+        else:
+            wait_for(lambda: runs(run.pid, what))
         assert ends_cleanly(run, errors) == [KEPT]
+
+
+WHILE_TURNED_AWAY = """
+import os, signal, sys
+from vidray.cli import interrupts
+from vidray.pipeline.cluster import _swallow_stderr
+
+sys.argv[1:2] = ["extract"]
+interrupts.watch()
+forked = os.fork()
+if not forked:
+    # what Ray starts is a copy of this process for a moment, and gets the signal too
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        os._exit(0)
+os.waitpid(forked, 0)
+try:
+    with _swallow_stderr():
+        os.write(2, b"noise of Ray's start\\n")
+        os.kill(os.getpid(), signal.SIGINT)
+finally:
+    os.write(2, b"noise of Ray's end\\n")
+    interrupts.end()
+"""
+
+
+def test_the_line_is_said_while_standard_error_is_turned_away_and_nothing_after_it():
+    run = subprocess.run(
+        [sys.executable, "-c", WHILE_TURNED_AWAY, "extract"], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
 
 
 def test_a_module_with_an_error_is_one_line_with_its_file_and_line(tmp_path, monkeypatch, capsys):

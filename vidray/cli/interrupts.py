@@ -21,11 +21,17 @@ KEEPING = frozenset({"extract", "plan"})
 """Commands that go on from where they were."""
 
 _seen = threading.Event()
+_terminal = 2
+"""Standard error, wherever 2 leads by then: what starts Ray turns it away for a while."""
+_watching = 0
+"""The process that watches. One that it has forked, and that has not become another program yet, says nothing."""
 
 
 def watch() -> None:
     """Take Ctrl-C from now on, where this process takes it at all: one in the background may be told not to."""
+    global _terminal, _watching
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        _terminal, _watching = os.dup(2), os.getpid()
         signal.signal(signal.SIGINT, _interrupted)
 
 
@@ -54,12 +60,14 @@ def descendants(pid: int) -> list[int]:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _watching:
+        raise KeyboardInterrupt
     if _seen.is_set():
         end()
     _seen.set()
     kept = "; what is done is kept, run the same command again to go on" if KEEPING & set(sys.argv[1:2]) else ""
     # not by print: the interrupted code may hold the stream
-    os.write(2, f"\nvidray: interrupted{kept}\n".encode())
+    os.write(_terminal, f"\nvidray: interrupted{kept}\n".encode())
     if "--debug" not in sys.argv:
         _silence()
     # an interrupt may be lost in a library, and what it holds up may take for ever
@@ -70,10 +78,22 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _silence() -> None:
+    """Have nothing more come out, also from what has kept a copy of a stream and will put it back."""
     with contextlib.suppress(OSError):
+        places = {_place(descriptor) for descriptor in (1, 2, _terminal)}
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
+        for descriptor in [int(name) for name in os.listdir("/proc/self/fd")]:
+            if descriptor > 0 and _place(descriptor) in places:
+                os.dup2(nowhere, descriptor)
+
+
+def _place(descriptor: int) -> tuple[int, int] | None:
+    """Which file a descriptor is of, None where it is closed."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _parents() -> Iterator[tuple[int, int]]:
