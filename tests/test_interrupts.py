@@ -39,6 +39,11 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
+def take_interrupts() -> None:
+    """Be as in a terminal: a shell has what it runs in the background ignore Ctrl-C, these tests too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def running(corpus: Path, folder: Path):
     (folder / "slow_extractor.py").write_text(SLOW)
@@ -46,7 +51,15 @@ def running(corpus: Path, folder: Path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.getcwd()])}
     errors = folder / "stderr"
     with errors.open("wb") as stderr:
-        run = subprocess.Popen(command, cwd=folder, env=env, stdout=stderr, stderr=stderr, start_new_session=True)
+        run = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=take_interrupts,
+        )
         try:
             yield run, errors
         finally:
