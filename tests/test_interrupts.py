@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vidray.cli import interrupts
 from vidray.cli.interrupts import descendants
 from vidray.store import Store
 from vidray.testing import SyntheticVideo, write_video
@@ -178,3 +179,32 @@ def test_a_module_with_an_error_is_one_line_with_its_file_and_line(tmp_path, mon
         assert err.count("\n") == 1
         assert said in err
         assert f"{tmp_path}/{name}.py, line {3 if name == 'broken_value' else 2})" in err
+
+
+BUSY = """
+import hashlib, os, signal, sys, threading
+from vidray.cli import interrupts
+
+interrupts.watch()
+for after_s in map(float, sys.argv[2:]):
+    threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
+# one call that looks at no signal
+hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000_000)
+"""
+
+
+def test_a_library_that_looks_at_no_signal_holds_neither_the_line_nor_the_end_up():
+    began = time.monotonic()
+    command = [sys.executable, "-c", BUSY, "extract", "0.5", "1.0"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
+    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
+    assert time.monotonic() - began < interrupts.ENDS_WITHIN_S
+
+
+@pytest.mark.slow
+def test_the_one_of_a_process_that_is_being_started_is_no_second_one():
+    began = time.monotonic()
+    command = [sys.executable, "-c", BUSY, "extract", "0.5", "0.5"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
+    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
+    assert time.monotonic() - began > interrupts.ENDS_WITHIN_S
