@@ -239,10 +239,27 @@ def test_undoing_the_import_that_made_labels_leaves_none(store, tmp_path, capsys
     path = write_csv(tmp_path / "l.csv", "clip_id,label", ["clip00001,dog"])
     assert main(["import", store.url, path, "--name", "mine"]) == 0
     assert main(["import", store.url, "--name", "mine", "--undo"]) == 0
-    assert "1 label of 1 clip in" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        f"1 label of 1 clip in {store.url}/labels/mine",
+        f"undone: as before the import, there is no {store.url}/labels/mine",
+    ]
     assert (store.tables("labels"), store.tables("video_labels")) == ([], [])
     assert main(["import", store.url, "--name", "mine"]) == 2
     assert main(["import", store.url, path, "--name", "mine", "--undo"]) == 2
+
+
+def test_what_undoing_gives_back_is_said(store, tmp_path, capsys):
+    for lines in (["clip00001,dog", "clip00001,cat", "clip00002,dog"], ["clip00001,bird", "clip00003,bird"]):
+        path = write_csv(tmp_path / "l.csv", "clip_id,label", lines)
+        assert main(["import", store.url, path, "--name", "mine"]) == 0
+    capsys.readouterr()
+    assert main(["import", store.url, "--name", "mine", "--undo"]) == 0
+    place = f"{store.url}/labels/mine"
+    assert capsys.readouterr().out == f"undone: as before the import, 2 clips of {place}: 2 labels\n"
+    assert main(["import", store.url, "--name", "mine", "--undo"]) == 0
+    assert capsys.readouterr().out == f"undone: as before the import, there is no {place}\n"
+    assert main(["import", store.url, "--name", "mine", "--undo"]) == 2
+    assert capsys.readouterr().err == f"vidray: {place}: no import that could be undone\n"
 
 
 @pytest.mark.parametrize("uri", ["0.mp4", "media/0.mp4", "./media/0.mp4", "/media/0.mp4"])

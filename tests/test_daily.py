@@ -27,8 +27,8 @@ from vidray.pipeline.cluster import Cluster
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
 from vidray.store import ERRORS, IDENTITY, PROBE, PROBE_ERRORS, Store
-from vidray.store.accounts import retry_command
 from vidray.store.lease import Lease
+from vidray.store.remedies import retry_command
 
 
 @pytest.fixture
@@ -73,6 +73,28 @@ def test_status_follows_the_index(store):
     rows = store.read(f"features/{TABLE}", 0)
     store.write(f"features/{TABLE}", 0, rows.slice(1), rows.schema)
     assert vidray.status(store.url).tables[0].index == "behind"
+
+
+def test_status_says_in_words_how_an_index_stands(store, capsys):
+    def told() -> str:
+        assert main(["status", store.url]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"features/{TABLE}: "))
+
+    assert told().endswith(", written just now, no index")
+    vidray.build_index(store.url, extractor=TABLE)
+    assert told().endswith(", written just now, indexed")
+    (lists,) = (Path(store.url) / "index" / TABLE).rglob("lists.bin")
+    lists.write_bytes(b"damaged")
+    assert f"; run vidray index {store.url} -x {TABLE} --rebuild" in told()
+
+
+def test_a_filter_by_labels_says_where_labels_come_from(store, capsys):
+    vidray.build_index(store.url, extractor=TABLE)
+    search = ["search", store.url, "--clip", "clip00001", "--where", "label = 'dog'"]
+    assert main(search) == 2
+    error = capsys.readouterr().err
+    assert 'column "label" not found (there are no labels yet: vidray label or vidray import)' in error
+    assert error.count("\n") == 1
 
 
 def test_errors_are_told_by_kind_with_the_command_that_tries_again(store, capsys):

@@ -118,6 +118,38 @@ def test_a_folder_that_was_planned_takes_in_spans_and_metadata_of_a_manifest(med
     assert len(clips) == 10
 
 
+def test_a_refresh_says_what_it_took_in_with_counts_that_add_up(tmp_path, capsys):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write_video(corpus / name, SyntheticVideo(fps=10, frames=20))
+    (corpus / "no.mp4").write_bytes(b"no video")
+
+    def refresh(**options) -> str:
+        plan(str(corpus), str(tmp_path / "store"), refresh=True, progress=Progress(), **options)
+        return next(line for line in capsys.readouterr().err.splitlines() if line.startswith("refreshed"))
+
+    nothing = "0 new clips in 0 planned videos by new spans; metadata of 0 rows changed"
+    assert refresh() == f"refreshed: 4 videos listed = 0 as before + 4 new + 0 changed; 0 gone; {nothing}"
+    write_video(corpus / "d.mp4", SyntheticVideo(fps=10, frames=20))
+    write_video(corpus / "b.mp4", SyntheticVideo(fps=10, frames=30))
+    (corpus / "a.mp4").unlink()
+    assert refresh() == f"refreshed: 4 videos listed = 2 as before + 1 new + 1 changed; 1 gone, rows kept; {nothing}"
+    assert "; 1 gone, rows removed; " in refresh(prune=True)
+    assert refresh(limit=1) == f"refreshed: 1 video listed = 1 as before + 0 new + 0 changed; {nothing}"
+
+
+def test_a_refresh_counts_spans_and_metadata(store, grow, capsys):
+    grow([*GROWN, "b.mp4,3,4,newest,4"], refresh=True, progress=Progress())
+    said = capsys.readouterr().err
+    assert (
+        "refreshed: 3 videos listed = 3 as before + 0 new + 0 changed; 0 gone; 4 new clips in 2 planned videos" in said
+    )
+    assert "got 4 new clips" not in said
+    grow(GROWN, refresh=True, progress=Progress())
+    assert "0 new clips in 0 planned videos by new spans; metadata of 0 rows changed" in capsys.readouterr().err
+
+
 def test_metadata_that_changed_is_written_down_and_the_rest_kept(store, grow, capsys):
     grow(["c.mp4,,,later,7"], progress=Progress())
     assert ("c.mp4", "later", 7) in rows(store, "videos", "uri", "tag", "rank")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vidray.cli import interrupts
 from vidray.cli.interrupts import descendants
 from vidray.store import Store
 from vidray.testing import SyntheticVideo, write_video
@@ -39,6 +40,11 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
+def take_interrupts() -> None:
+    """Be as in a terminal: a shell has what it runs in the background ignore Ctrl-C, these tests too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def running(corpus: Path, folder: Path):
     (folder / "slow_extractor.py").write_text(SLOW)
@@ -46,7 +52,15 @@ def running(corpus: Path, folder: Path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.getcwd()])}
     errors = folder / "stderr"
     with errors.open("wb") as stderr:
-        run = subprocess.Popen(command, cwd=folder, env=env, stdout=stderr, stderr=stderr, start_new_session=True)
+        run = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=take_interrupts,
+        )
         try:
             yield run, errors
         finally:
@@ -95,15 +109,58 @@ def test_an_interrupted_extraction_says_one_line_and_leaves_no_process(corpus, t
     assert Store(str(tmp_path / "store")).parts("clips") == [0]
 
 
+def runs(pid: int, program: str) -> bool:
+    """Whether a process has started one whose command line has a word."""
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):
+            if program in Path(f"/proc/{child}/cmdline").read_text():
+                return True
+    return False
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["libraries", "Ray"])
+@pytest.mark.parametrize("what", ["libraries", "a process", "gcs_server", "raylet"])
 def test_so_does_one_that_has_hardly_begun(corpus, tmp_path, what):
     with running(corpus, tmp_path) as (run, errors):
         if what == "libraries":
             wait_for(lambda: "pyarrow" in Path(f"/proc/{run.pid}/maps").read_text())
-        else:
+        elif what == "a process":
             wait_for(lambda: len(descendants(run.pid)) > 0)
+        else:
+            wait_for(lambda: runs(run.pid, what))
         assert ends_cleanly(run, errors) == [KEPT]
+
+
+WHILE_TURNED_AWAY = """
+import os, signal, sys
+from vidray.cli import interrupts
+from vidray.pipeline.cluster import _swallow_stderr
+
+sys.argv[1:2] = ["extract"]
+interrupts.watch()
+forked = os.fork()
+if not forked:
+    # what Ray starts is a copy of this process for a moment, and gets the signal too
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        os._exit(0)
+os.waitpid(forked, 0)
+try:
+    with _swallow_stderr():
+        os.write(2, b"noise of Ray's start\\n")
+        os.kill(os.getpid(), signal.SIGINT)
+finally:
+    os.write(2, b"noise of Ray's end\\n")
+    interrupts.end()
+"""
+
+
+def test_the_line_is_said_while_standard_error_is_turned_away_and_nothing_after_it():
+    run = subprocess.run(
+        [sys.executable, "-c", WHILE_TURNED_AWAY, "extract"], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
 
 
 def test_a_module_with_an_error_is_one_line_with_its_file_and_line(tmp_path, monkeypatch, capsys):
@@ -122,3 +179,32 @@ def test_a_module_with_an_error_is_one_line_with_its_file_and_line(tmp_path, mon
         assert err.count("\n") == 1
         assert said in err
         assert f"{tmp_path}/{name}.py, line {3 if name == 'broken_value' else 2})" in err
+
+
+BUSY = """
+import hashlib, os, signal, sys, threading
+from vidray.cli import interrupts
+
+interrupts.watch()
+for after_s in map(float, sys.argv[2:]):
+    threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
+# one call that looks at no signal
+hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000_000)
+"""
+
+
+def test_a_library_that_looks_at_no_signal_holds_neither_the_line_nor_the_end_up():
+    began = time.monotonic()
+    command = [sys.executable, "-c", BUSY, "extract", "0.5", "1.0"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
+    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
+    assert time.monotonic() - began < interrupts.ENDS_WITHIN_S
+
+
+@pytest.mark.slow
+def test_the_one_of_a_process_that_is_being_started_is_no_second_one():
+    began = time.monotonic()
+    command = [sys.executable, "-c", BUSY, "extract", "0.5", "0.5"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
+    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
+    assert time.monotonic() - began > interrupts.ENDS_WITHIN_S

@@ -51,7 +51,7 @@ def labels(tmp_path) -> str:
         (["/media/0.mp4,cat", "/media/0.mp4,dog"], [], "clip 'clip00000' is labeled cat and dog"),
         (["/media/99.mp4,cat"], [], "no clip of"),
         (["/media/0.mp4,cat"], ["--head", "gru"], "-x efficientnet_lite0 --per-frame --as NAME"),
-        (["/media/0.mp4,cat"], ["--head", "gru", "-x", "net"], "run vidray extract CORPUS STORE -x efficientnet_lite0"),
+        (["/media/0.mp4,cat"], ["--head", "gru", "-x", "net"], "CORPUS {store} -x efficientnet_lite0 --per-frame"),
         (["/media/0.mp4,cat"], ["-x", "resnet"], "no table of 'resnet'"),
         (["/media/0.mp4,cat"], ["--folds", "1"], "folds must be at least 2, got 1"),
         (["/media/0.mp4,cat"], ["--seed", "-1"], "seed must be in 0 to 4294967295, got -1"),
@@ -64,7 +64,7 @@ def test_what_no_head_can_be_trained_on_is_refused_before_ray_starts(
     path = write_csv(tmp_path / "labels.csv", "uri,label", lines)
     assert main(["train", store.url, path, "--head", "linear", "--name", "mine", *options]) == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert message.format(store=store.url) in error
     assert error.count("\n") == 1
     assert not store.folder.exists("heads/mine/config.json")
 

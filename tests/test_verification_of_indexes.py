@@ -34,7 +34,7 @@ def test_any_changed_file_of_an_index_is_found_and_to_be_built_again(indexed, na
     ((counts, line),) = found(indexed, full=True)
     assert counts == {"damaged": 1}
     assert line.startswith("index/net: ")
-    assert line.endswith("run vidray index STORE -x net --rebuild")
+    assert line.endswith(f"; run vidray index {indexed.url} -x net --rebuild")
     build_index(f"{indexed.url}/features/net", f"{indexed.url}/index/net", rebuild=True)
     assert found(indexed, full=True) == []
 

@@ -13,10 +13,10 @@ from vidray.errors import VidrayError
 from vidray.retrieval.indexed import open_table
 from vidray.storage import STAGING, find
 from vidray.store import Store
-from vidray.store.accounts import corpora_of
 from vidray.store.changes import derived_tables, outdated
 from vidray.store.layout import PROBE_TABLE, duplicates_of, errors_of, features_of, index_of, labels_of
 from vidray.store.lease import FILE, OF_LABELS
+from vidray.store.remedies import corpora_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -30,7 +31,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 from tests.campaigns import damaged_store
 from tests.campaigns.damage import Corruption, corruptions
-from tests.campaigns.damaged_store import COLOUR, PETS, Made
+from tests.campaigns.damaged_store import COLOUR, MADE_BY, Made
 from vidray.errors import VidrayError
 from vidray.planning import units
 from vidray.retrieval.verification import verify
@@ -158,24 +159,24 @@ def said_of(store: Path) -> list[str]:
 Follow = Callable[[Made, Path, "re.Match[str]", Sequence[str]], tuple[int, str]]
 
 
+def _typed(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
+    """Run the command that a remedy ends with, as it stands there."""
+    _, *words = shlex.split(match["command"] or "vidray import")
+    # a table whose description is gone is known by its name alone
+    words = [MADE_BY.get(word, word) for word in words]
+    return made.import_labels(store) if words[0] == "import" else made.run(*words)
+
+
 def _make_part_anew(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    name, first, second, table = match.groups()
-    for place in (first, second):
-        _remove(store / place / name)
-    return made.extract(store, table)
-
-
-def _make_labels_anew(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    name, first, second = match.groups()
-    for place in (first, second):
-        _remove(store / place / name)
-    return _label(made, store, match, notes)
+    for place in (match["first"], match["second"]):
+        _remove(store / place / match["name"])
+    return _typed(made, store, match, notes)
 
 
 def _plan_anew(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
     for table in ("videos", "clips", "errors/_probe"):
-        _remove(store / table / match[1])
-    ended = made.run("plan", str(made.corpus), str(store), "--clip-length", damaged_store.CLIP_S)
+        _remove(store / table / match["name"])
+    ended = _typed(made, store, match, notes)
     return ended if ended[0] else made.extract(store)
 
 
@@ -198,46 +199,15 @@ def _remove_then(then: Follow) -> Follow:
     return act
 
 
-def _extract(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    return made.extract(store, match["table"])
-
-
-def _refresh(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    return made.extract(store, match["table"], options=("--refresh",))
-
-
-def _plan(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    return made.run("plan", str(made.corpus), str(store), "--clip-length", damaged_store.CLIP_S)
-
-
-def _label(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    return made.run("import", str(store), str(made.labels), "--name", PETS)
-
-
-def _index(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    return made.run("index", str(store), "-x", COLOUR, "--workers", "1")
-
-
-def _rebuild(made: Made, store: Path, match: re.Match[str], notes: Sequence[str]) -> tuple[int, str]:
-    return made.run("index", str(store), "-x", COLOUR, "--workers", "1", "--rebuild")
-
-
+COMMAND = r"(?:run (?P<command>vidray .+)$|label or import labels/)"
+PART = r"(?P<name>part-\d+\.parquet)"
 REMEDIES: dict[str, Follow] = {
-    r"remove (part-\d+\.parquet) of (\S+) and (\S+), then run vidray extract CORPUS STORE -x (\S+)": _make_part_anew,
-    r"remove (part-\d+\.parquet) of (\S+) and (\S+), then label or import": _make_labels_anew,
-    r"put (part-\d+\.parquet) back from a copy, or remove it from videos, clips and errors/_probe": _plan_anew,
+    rf"remove {PART} of (?P<first>\S+) and (?P<second>[^ ,]+),? .*{COMMAND}": _make_part_anew,
+    rf"put {PART} back from a copy, or remove it from videos, clips and errors/_probe, .*{COMMAND}": _plan_anew,
     r"put it back from a copy|upgrade vidray": _from_a_copy,
-    r"remove it, then run vidray extract CORPUS STORE -x (?P<table>\S+) again": _remove_then(_extract),
-    r"remove it, then label or import": _remove_then(_label),
-    r"remove it, then run vidray plan": _remove_then(_plan),
+    rf"remove it, .*{COMMAND}": _remove_then(_typed),
     r"move it out of the store|remove it: |remove it if no run": _remove_named,
-    r"run vidray extract CORPUS STORE -x (?P<table>\S+) again with --refresh": _refresh,
-    r"run vidray extract CORPUS STORE -x (?P<table>\S+) again": _extract,
-    r"run vidray plan": _plan,
-    r"label or import labels/": _label,
-    r"run it again, import before label": _label,
-    r"run vidray index STORE -x (\S+) --rebuild": _rebuild,
-    r"run vidray index": _index,
+    COMMAND: _typed,
 }
 """What is done for what verify says, the first that fits."""
 

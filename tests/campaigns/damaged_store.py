@@ -82,6 +82,10 @@ class Made:
         asked = [option for table in tables or MADE_BY for option in ("-x", MADE_BY[table])]
         return self.run("extract", str(self.corpus), str(store), "--clip-length", CLIP_S, *asked, *options)
 
+    def import_labels(self, store: Path) -> tuple[int, str]:
+        """Take the labels in that were given by hand."""
+        return self.run("import", str(store), str(self.labels), "--name", PETS)
+
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command of vidray to its end; returns its status and what it said."""
         log = self.folder / "command.log"
@@ -99,7 +103,7 @@ def make(folder: Path) -> Made:
     _done(made.extract(made.store))
     lines = [f"{made.corpus}/{number}.mp4,0,0.4,{label}" for number, label in enumerate(("cat", "dog", "cat", "dog"))]
     made.labels.write_text("\n".join(["uri,start_s,end_s,label", *lines, ""]))
-    _done(made.run("import", str(made.store), str(made.labels), "--name", PETS))
+    _done(made.import_labels(made.store))
     _done(made.run("index", str(made.store), "-x", COLOUR, "--workers", "1"))
     return made
 

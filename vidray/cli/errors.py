@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
-from vidray.wording import counted
+from vidray.wording import counted, typed
 
 
 def add(commands: Any) -> None:
@@ -20,7 +20,8 @@ def add(commands: Any) -> None:
 
 
 def run_errors(arguments: argparse.Namespace) -> int:
-    from vidray.store.accounts import COLUMNS, WARNED, by_kind, failures, retried, retry_command
+    from vidray.store.accounts import COLUMNS, WARNED, by_kind, failures, retried
+    from vidray.store.remedies import retry_command
 
     found = list(failures(arguments.store))
     if arguments.to == "csv":
@@ -44,5 +45,5 @@ def run_errors(arguments: argparse.Namespace) -> int:
     if again is not None and any(kind.stage != WARNED for kind in kinds):
         say(f"try again: {again}")
     if kinds:
-        say(f"all rows: vidray errors {arguments.store} --to csv")
+        say(f"all rows: {typed('errors', arguments.store, '--to', 'csv')}")
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.errors import UsageError
-from vidray.wording import counted
+from vidray.wording import counted, typed
 
 FRAMES = "frames"
 IMAGES = ("png", "jpeg")
@@ -49,7 +49,9 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.to is None:
         raise UsageError("say what a table is to become with --to, such as --to csv; vidray export --help lists them")
     if arguments.clip or arguments.where or arguments.at is not None or arguments.steps:
-        raise UsageError("--clip, --where, --at and --steps go with frames: vidray export STORE frames")
+        raise UsageError(
+            "--clip, --where, --at and --steps go with frames: " + typed("export", arguments.store, FRAMES)
+        )
     if arguments.to == "lance":
         return _export_index(arguments)
     from vidray.exports.export import export

@@ -60,6 +60,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
     )
     say_failures(arguments.store, list(tables))
     _say_summary(summary, arguments.store, summary.planned // max(1, summary.clips))
+    _say_lagging(arguments.store, list(tables))
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     return say_nothing_done(arguments.store, list(tables))
@@ -74,6 +75,15 @@ def _say_summary(summary: Any, store: str, extractors: int) -> None:
         f"{summary.done:,} done, {summary.failed:,} failed, {summary.skipped:,} skipped as done before; "
         f"{summary.wall_s:.1f} s{speed}; tables in {store}",
     )
+
+
+def _say_lagging(store: str, tables: Sequence[str]) -> None:
+    """Name the indexes that lack what their tables have now, with the command that brings each up to date."""
+    from vidray.retrieval.verification import lagging
+    from vidray.store import Store
+
+    for finding in lagging(Store(store), tables):
+        say(finding.line)
 
 
 def _say_unused(extractors: Sequence[Any], options: Sequence[str]) -> None:

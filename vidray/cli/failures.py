@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vidray.cli.arguments import say
-from vidray.wording import counted
+from vidray.wording import counted, typed
 
 FAILURES_NAMED = 10
 
@@ -19,7 +19,7 @@ def say_failures(store: str, tables: Sequence[str]) -> None:
     for line in lines:
         say(f"  cannot use {line}")
     if count > len(lines):
-        say(f"  and {count - len(lines):,} more; all of them, by kind: vidray errors {store}")
+        say(f"  and {count - len(lines):,} more; all of them, by kind: {typed('errors', store)}")
 
 
 def say_nothing_done(store: str, tables: Sequence[str]) -> int:

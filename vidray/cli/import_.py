@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
 def run_import(arguments: argparse.Namespace) -> int:
     from vidray.labels.imports import import_labels, undo_import
+    from vidray.store import Store
 
     if arguments.undo == (arguments.labels is not None):
         raise UsageError("give a file of labels, or --undo to take the last one back")
@@ -35,7 +36,9 @@ def run_import(arguments: argparse.Namespace) -> int:
         print_json(dataclasses.asdict(summary))
     else:
         place = f"{arguments.store}/labels/{summary.name}"
-        if arguments.undo:
+        if arguments.undo and summary.name not in Store(arguments.store).tables("labels"):
+            tell(f"undone: as before the import, there is no {place}")
+        elif arguments.undo:
             has = f"{counted(summary.clips, 'clip')} of {place}: {counted(summary.labels, 'label')}"
             tell(f"undone: as before the import, {has}")
         else:

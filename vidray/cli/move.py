@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
-from vidray.wording import counted
+from vidray.wording import counted, typed
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,7 @@ def run_move(arguments: argparse.Namespace) -> int:
     if summary.changed:
         say(f"{counted(summary.changed, 'video')} of them: another size there; extract --refresh takes these in anew")
     for name in summary.indexes:
-        say(f"index/{name} named the old place and is removed: run vidray index {arguments.store} -x {name}")
+        say(f"index/{name} named the old place and is removed: run {typed('index', arguments.store, '-x', name)}")
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:

@@ -10,7 +10,7 @@ from vidray.cli.arguments import command, print_json, tell
 from vidray.cli.corpus import add_corpus, planner_of
 from vidray.cli.failures import say_failures, say_nothing_done
 from vidray.errors import UsageError
-from vidray.wording import counted, lasting
+from vidray.wording import counted, lasting, typed
 
 PIXELS_A_CPU_SECOND = 150e6
 """A rough speed of decoding H.264 on one core, for the estimate of `plan --dry-run`."""
@@ -43,7 +43,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
             unreadable = f" ({found.videos_failed:,} unreadable)" if found.videos_failed else ""
             tell(
                 f"planned: {counted(found.videos, 'video')}{unreadable}, {counted(found.clips, 'clip')} in "
-                f"{arguments.store}; fill it with: vidray extract {arguments.corpus} {arguments.store} -x NAME"
+                f"{arguments.store}; fill it with: {typed('extract', arguments.corpus, arguments.store, '-x', 'NAME')}"
             )
         return say_nothing_done(arguments.store, ())
     estimated = estimate(arguments.corpus, **options)

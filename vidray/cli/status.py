@@ -19,8 +19,10 @@ def add(commands: Any) -> None:
 
 def run_status(arguments: argparse.Namespace) -> int:
     from vidray.overview import status
+    from vidray.store import Store
+    from vidray.store.remedies import extract_command
 
-    found = status(arguments.store)
+    held, found = Store(arguments.store), status(arguments.store)
     if arguments.json:
         print_json(dataclasses.asdict(found))
         return 0
@@ -28,13 +30,15 @@ def run_status(arguments: argparse.Namespace) -> int:
     videos = f"{counted(found.videos, 'video')}{unreadable}, {lasting(found.video_s)}"
     tell(f"{videos}, {counted(found.clips, 'clip')} of {_corpora(found)}")
     for table in found.tables:
-        tell(f"features/{table.name}: {', '.join(_told(table))}")
+        tell(f"features/{table.name}: {', '.join(_told(table))}{_remedies(held, table)}")
     for name, rows in found.labels.items():
         tell(f"labels/{name}: {counted(rows, 'label')}")
     for name, rows in found.duplicates.items():
         tell(f"duplicates/{name}: {counted(rows, 'row')}")
     if found.staged:
-        tell(f"staged: {counted(found.staged, 'slice')} of a run that is going on, or was interrupted: run it again")
+        again = extract_command(held, [table.name for table in found.tables if table.missing])
+        told = f"{counted(found.staged, 'slice')} of a run that is going on, or was interrupted"
+        tell(f"staged: {told}; to go on run {again}")
     for line in found.held_by:
         tell(f"being written, {line}")
     return 0
@@ -47,13 +51,22 @@ def _corpora(found: Any) -> str:
 def _told(table: Any) -> list[str]:
     told = [counted(table.done, "clip")]
     told += [f"{table.failed:,} failed"] if table.failed else []
-    told += [f"{table.missing:,} missing: run extract again"] if table.missing else []
-    told += [f"{counted(table.outdated, 'part')} made of older rows: run extract again"] if table.outdated else []
+    told += [f"{table.missing:,} missing"] if table.missing else []
+    told += [f"{counted(table.outdated, 'part')} made of older rows"] if table.outdated else []
     if table.changed_at is not None:
         told.append(f"written {_age(table.changed_at)}")
-    states = {"none": "no index", "current": "indexed", "behind": "the index is behind: run vidray index again"}
+    states = {"none": "no index", "current": "indexed", "behind": "the index lags behind"}
     told.append(states.get(table.index, table.index))
     return told
+
+
+def _remedies(store: Any, table: Any) -> str:
+    """What to do about what a table and its index lack."""
+    from vidray.store.remedies import extract_command, index_command
+
+    commands = [extract_command(store, [table.name])] if table.missing or table.outdated else []
+    commands += [index_command(store.url, table.name)] if table.index == "behind" else []
+    return f"; run {' && '.join(commands)}" if commands else ""
 
 
 def _age(changed_at: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
 from vidray.errors import StoreError
-from vidray.wording import counted
+from vidray.wording import counted, typed
 
 
 def add(commands: Any) -> None:
@@ -58,4 +58,4 @@ def _noted(store: str) -> Iterator[str]:
     warned = len({(one.uri, one.start_s, one.end_s) for one in found if one.stage == WARNED})
     if unreadable or warned:
         told = f"{counted(unreadable, 'video')} cannot be read, {counted(warned, 'clip')} with a decode warning"
-        yield f"{told}: vidray errors {store}"
+        yield f"{told}: {typed('errors', store)}"

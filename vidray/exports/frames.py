@@ -22,6 +22,7 @@ from vidray.steps.protocol import Frame
 from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.layout import features_of
+from vidray.store.remedies import plan_command
 
 JPEG_QUALITY = 95
 """Of 100: at less, what steps change drowns in what JPEG does."""
@@ -102,7 +103,7 @@ def _clips(store: Store, clip: str | None, where: str | None) -> list[dict[str, 
     columns = [*IDENTITY.names]
     parts = [store.read("clips", part, columns) for part in store.parts("clips")]
     if not parts:
-        raise UsageError(f"{store.url}: there are no clips yet; run vidray plan CORPUS STORE")
+        raise UsageError(f"{store.url}: there are no clips yet; run {plan_command(store)}")
     rows = pa.concat_tables(parts)
     if where is not None:
         # a filter sees all of the store's tables, whichever is named here

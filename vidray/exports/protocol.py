@@ -76,5 +76,5 @@ def in_file_name(identity: str) -> str:
     A store may be a stranger's: an id with a slash in it would write outside of the folder that was named.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", identity):
-        raise UsageError(f"ids must be of letters and digits to name files, got {identity!r}; see vidray verify STORE")
+        raise UsageError(f"ids must be of letters and digits to name files, got {identity!r}; vidray verify says more")
     return identity

@@ -91,39 +91,51 @@ class Following:
 
     def _clip_ids(self, name: str) -> pa.Array:
         try:
-            with self._reading(name) as file:
+            with _reading(self._features, name) as file:
                 return pq.read_table(file, columns=["clip_id"])["clip_id"].cast(pa.string()).combine_chunks()
         except FileNotFoundError:
             return pa.array([], pa.string())
 
-    @contextlib.contextmanager
-    def _reading(self, name: str) -> Iterator[BinaryIO]:
-        try:
-            with self._features.open(name) as file:
-                yield file
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError) as e:
-            reason = one_line(e)[:200]
-            raise StoreError(f"{self._features.url}/{name}: {reason}; vidray verify says what to do") from e
-
     @property
     def stale(self) -> bool:
         """Whether the table has changed since: its parts' names and sizes, or the extractor that made it."""
-        built = {name: part.size_bytes for name, part in self._built.items()}
-        now = {part.name: part.size_bytes for part in self.table()}
-        return now != built or spec_sha256(self._features) != self._manifest.spec_sha256
+        return lags(self._manifest, self._features)
 
     def newer_clips(self) -> int:
-        """How many rows the table has that the index has not seen; asks the footers of new and changed parts.
+        """How many rows the table has that the index has not seen. Raises StoreError where a part cannot be read."""
+        return newer_clips(self._manifest, self._features)
 
-        Raises StoreError where one cannot be read.
-        """
-        newer = 0
-        for part in self.table():
-            known = self._built.get(part.name)
-            if known is None or known.size_bytes != part.size_bytes:
-                with self._reading(part.name) as file:
-                    rows = int(pq.read_metadata(file).num_rows)
-                newer += max(0, rows - known.rows) if known else rows
-        return newer
+
+def lags(manifest: Manifest, features: Folder) -> bool:
+    """Whether a table has changed since it was indexed: its parts' names and sizes, or the extractor that made it."""
+    built = {part.name: part.size_bytes for part in manifest.parts}
+    now = {part.name: part.size_bytes for part in parts_of(features)}
+    return now != built or spec_sha256(features) != manifest.spec_sha256
+
+
+def newer_clips(manifest: Manifest, features: Folder) -> int:
+    """How many rows a table has that its index has not seen; asks the footers of new and changed parts.
+
+    Raises StoreError where one cannot be read.
+    """
+    built = {part.name: part for part in manifest.parts}
+    newer = 0
+    for part in parts_of(features):
+        known = built.get(part.name)
+        if known is None or known.size_bytes != part.size_bytes:
+            with _reading(features, part.name) as file:
+                rows = int(pq.read_metadata(file).num_rows)
+            newer += max(0, rows - known.rows) if known else rows
+    return newer
+
+
+@contextlib.contextmanager
+def _reading(features: Folder, name: str) -> Iterator[BinaryIO]:
+    try:
+        with features.open(name) as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as e:
+        reason = one_line(e)[:200]
+        raise StoreError(f"{features.url}/{name}: {reason}; vidray verify says what to do") from e

@@ -32,6 +32,7 @@ from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
 from vidray.store.layout import features_of, index_of
+from vidray.store.remedies import index_command
 
 FORMAT = 1
 CURRENT = "words.json"
@@ -261,10 +262,10 @@ def is_file_of_words(name: str) -> bool:
 def _fetched(store: Store, table: str) -> tuple[WordsInfo, bytes]:
     folder = Folder(f"{store.url}/{index_of(table)}")
     if not folder.exists(CURRENT):
-        raise UsageError(f"{store.url}: no index of the words of '{table}'; run vidray index STORE -x {table}")
+        raise UsageError(f"{store.url}: no index of the words of '{table}'; run {index_command(store.url, table)}")
     info = _read_info(folder)
     where = f"{folder.url}/{info.file}"
-    remedy = f"build it anew with vidray index STORE -x {table} --rebuild"
+    remedy = f"build it anew with {index_command(store.url, table, '--rebuild')}"
     try:
         data = folder.read_bytes(info.file)
     except FileNotFoundError as e:

@@ -22,6 +22,7 @@ from vidray.labels.suggestions import choose, directions, others_first, uncertai
 from vidray.models.weights import load_state_dict
 from vidray.store import HUMAN, IDENTITY, Store
 from vidray.store.layout import features_of, head_of, labels_of
+from vidray.store.remedies import train_command
 from vidray.store.tables import checked_name
 
 FORMAT = 1
@@ -80,9 +81,7 @@ def open_head(store: str | PathLike[str], name: str) -> Head:
     if not held.folder.exists(f"{folder}/{CONFIG}"):
         there = held.holding("heads", CONFIG)
         known = f"there are {', '.join(there)}" if there else "there is none"
-        raise UsageError(
-            f"{held.url}: no head '{name}', {known}; train it: vidray train STORE LABELS.csv --name {name}"
-        )
+        raise UsageError(f"{held.url}: no head '{name}', {known}; train it: {train_command(held.url, name)}")
     damaged = f"{held.url}/{folder} is damaged; train it again"
     try:
         config = json.loads(held.folder.read_bytes(f"{folder}/{CONFIG}"))
@@ -120,7 +119,7 @@ def _check_features(store: Store, folder: str, features: str, spec: Mapping[str,
     if different is not None:
         raise SpecMismatchError(
             f"{store.url}/{features_of(features)} is not what {folder} was trained on: made with {different}; "
-            f"train it again: vidray train STORE LABELS.csv --name {folder.partition('/')[2]}"
+            f"train it again: {train_command(store.url, folder.partition('/')[2])}"
         )
 
 

@@ -27,6 +27,7 @@ from vidray.store import HUMAN, IDENTITY, LABELS, Store
 from vidray.store.label_rows import write_labels
 from vidray.store.layout import features_of, labels_of, video_labels_of
 from vidray.store.lease import OF_LABELS, Lease
+from vidray.store.remedies import train_command
 from vidray.store.tables import checked_name, features_table, suiting_table, text_table
 
 MOST_PROMPT_BYTES = 10_000_000
@@ -204,7 +205,7 @@ def _check_name(store: Store, name: str, spec: dict[str, Any]) -> None:
         return
     remedy = "give the new ones a name of their own with --name"
     if spec["kind"] == "head":
-        remedy = "train the head under another name: vidray train STORE LABELS.csv --name NAME"
+        remedy = f"train the head under another name: {train_command(store.url, 'NAME')}"
     for what in ("kind", "features"):
         if known[what] != spec[what]:
             raise SpecMismatchError(

@@ -22,7 +22,7 @@ from vidray.pipeline.cluster import Cluster, Device, Placement, cluster, pickle_
 from vidray.pipeline.graph import receipts
 from vidray.pipeline.isolate import isolate
 from vidray.pipeline.levels import Bindings, bind, describe_all, with_missing
-from vidray.pipeline.plan import chosen_planner, known_uris, plan_listing, settle_changes
+from vidray.pipeline.plan import chosen_planner, known_uris, take_in
 from vidray.pipeline.pool import Pool
 from vidray.pipeline.progress import Progress, progress_of
 from vidray.pipeline.publish import PUBLISHING_HERE, Publisher, unstaged
@@ -103,14 +103,16 @@ def extract(
             for table in stale:
                 progress.say(f"{table} was made from what was made anew since; it is made again")
                 target.remove_table(table)
-            settle_changes(target, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
-            plan_listing(
+            take_in(
                 listing,
                 target,
                 planner,
                 lease=lease,
                 cluster=connection,
                 progress=progress,
+                refresh=refresh,
+                prune=prune,
+                retry_failed=retry_failed,
                 meanwhile=connection.connect,
             )
             bindings = with_missing(target, bindings, progress.say)

@@ -31,6 +31,29 @@ TAKEN = (*VIDEOS.names, *(name for name in CLIPS.names if name not in VIDEOS.nam
 Notes = Mapping[str, object]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What a manifest said of planned videos that was new.
+
+    Attributes:
+        videos: Planned ones that got new clips by new spans.
+        clips: These clips.
+        rows: Of planned videos and clips, whose metadata is the manifest's now.
+    """
+
+    videos: int = 0
+    clips: int = 0
+    rows: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """It in words; nothing where nothing was new."""
+        if self.rows:
+            yield f"metadata of {counted(self.rows, 'row')} of planned videos and clips is the manifest's now"
+        if self.clips:
+            got = f"got {counted(self.clips, 'new clip')} by new spans of the manifest"
+            yield f"{counted(self.videos, 'planned video')} {got}"
+
+
 @dataclass(frozen=True)
 class _Grown:
     """A planned video with spans that it was not planned with; both without those that it has."""
@@ -40,18 +63,18 @@ class _Grown:
     clips: tuple[Clip, ...]
 
 
-def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Callable[[str], None]) -> None:
+def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Callable[[str], None]) -> Growth:
     """Give the store what a manifest says of videos that are planned already.
 
     Args:
         store: With the lease held by the caller, and no move or retirement unfinished.
         listing: Of the manifest. Videos that it shows as changed are left as they are.
         columns: The metadata of the store, with that of the manifest.
-        say: Called with a line on what was taken in.
+        say: Called with a line where another run holds the labels.
     """
     listed = {video.uri: video for video in listing.videos if video.spans or video.metadata}
     if not listed:
-        return
+        return Growth()
     grown: list[_Grown] = []
     changed = 0
     for part in store.parts("clips"):
@@ -62,13 +85,10 @@ def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Call
         clips = store.read("clips", part)
         changed += _update(store, part, rows, clips, here, columns, listing.metadata)
         grown += _grown(part, rows, clips, here)
-    if changed:
-        say(f"metadata of {counted(changed, 'row')} of planned videos and clips is the manifest's now")
     if grown:
         with Lease(store.folder, say=say, of=OF_LABELS):
             _move_all(store, grown, columns)
-        added = counted(sum(len(one.clips) for one in grown), "new clip")
-        say(f"{counted(len(grown), 'planned video')} got {added} by new spans of the manifest")
+    return Growth(videos=len(grown), clips=sum(len(one.clips) for one in grown), rows=changed)
 
 
 def finish_move(store: Store) -> None:

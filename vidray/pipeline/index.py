@@ -23,7 +23,7 @@ from vidray.store.layout import features_of, index_of
 from vidray.store.seals import check_parts
 from vidray.store.tables import features_table
 from vidray.store.verify.reading import CLIP, NONE, beyond_the_first, joined, unknown
-from vidray.wording import counted
+from vidray.wording import counted, see_verify
 
 DOING = "building the index"
 RETRIES = 2
@@ -91,7 +91,7 @@ def check_planned(store: Store, table: str) -> None:
             name = part_file(features_of(table), part)
             raise StoreError(
                 f"{store.url}/{name}: {counted(wrong, 'row')} of clips that are not in the plan, or are there twice; "
-                "vidray verify says what to do"
+                f"{see_verify(store.url)}"
             )
 
 

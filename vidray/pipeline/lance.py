@@ -19,6 +19,7 @@ from vidray.pipeline.cluster import cluster, data_context, usable_cores
 from vidray.retrieval.indexed import indexed_table, open_table
 from vidray.storage import Folder
 from vidray.store import Store
+from vidray.store.remedies import index_command
 
 METRICS: dict[Metric, str] = {"cosine": "cosine", "inner_product": "dot"}
 WORTH_AN_INDEX = 10_000
@@ -71,7 +72,7 @@ def export_to_lance(
     table = indexed_table(held, index)
     opened = open_table(held, table)
     if opened.stale:
-        raise UsageError(f"{held.url}: index/{table} lags behind its table; run vidray index STORE -x {table} first")
+        raise UsageError(f"{held.url}: index/{table} lags behind its table; run {index_command(held.url, table)} first")
     if Folder(url).sizes():
         raise UsageError(f"{url}: something is there already; name a new place")
     manifest = opened.manifest

@@ -15,7 +15,7 @@ from vidray.arguments import check_has
 from vidray.corpus import Listing, list_corpus
 from vidray.moving import finish_renaming
 from vidray.pipeline.cluster import Cluster, cluster
-from vidray.pipeline.growth import TAKEN, finish_move, take_in_growth
+from vidray.pipeline.growth import TAKEN, Growth, finish_move, take_in_growth
 from vidray.pipeline.plan_parts import PartPlan, Target, plan_part, run_parts
 from vidray.pipeline.progress import Progress, progress_of
 from vidray.planning import (
@@ -31,6 +31,7 @@ from vidray.store.changes import find_changes, finish_retirement, human_labels_o
 from vidray.store.layout import PROBE_TABLE
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.leftovers import clear_leftovers
+from vidray.store.remedies import index_command
 from vidray.store.removal import write_removal
 from vidray.wording import counted
 
@@ -51,6 +52,38 @@ class PlanSummary:
     videos: int
     videos_failed: int
     clips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """How the videos of a listing stand to those that are planned.
+
+    Attributes:
+        listed: All of them.
+        new: Not planned before.
+        changed: Planned as other files, and to be planned anew.
+        again: That could not be read when they were planned, and are tried again.
+        gone: Planned, and listed no more; None where the listing is not of all that the corpus has.
+    """
+
+    listed: int
+    new: int
+    changed: int
+    again: int
+    gone: int | None
+
+    def told(self, growth: Growth, *, pruned: bool) -> str:
+        """What a refresh took in, with counts that add up."""
+        before = self.listed - self.new - self.changed - self.again
+        again = f" + {self.again:,} tried again" if self.again else ""
+        files = f"{before:,} as before + {self.new:,} new + {self.changed:,} changed{again}"
+        rows = "removed" if pruned else "kept"
+        gone = "" if self.gone is None else f"; {self.gone:,} gone{f', rows {rows}' if self.gone else ''}"
+        spans = f"{counted(growth.clips, 'new clip')} in {counted(growth.videos, 'planned video')} by new spans"
+        return (
+            f"refreshed: {counted(self.listed, 'video')} listed = {files}{gone}; {spans}; metadata of "
+            f"{counted(growth.rows, 'row')} changed"
+        )
 
 
 def plan(
@@ -77,8 +110,9 @@ def plan(
         cluster(ray_address, progress.say) as connection,
         contextlib.closing(progress),
     ):
-        settle_changes(target, listing, progress, refresh=refresh, prune=prune)
-        plan_listing(listing, target, planner, lease=lease, cluster=connection, progress=progress)
+        take_in(
+            listing, target, planner, lease=lease, cluster=connection, progress=progress, refresh=refresh, prune=prune
+        )
     return planned_in(target)
 
 
@@ -137,6 +171,26 @@ def estimate(
     )
 
 
+def take_in(
+    listing: Listing,
+    store: Store,
+    planner: Planner,
+    *,
+    lease: Lease,
+    cluster: Cluster,
+    progress: Progress,
+    refresh: bool = False,
+    prune: bool = False,
+    retry_failed: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Bring a store's plan to what a listing shows, as far as was asked for, and say what was taken in."""
+    settled = settle_changes(store, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
+    growth = plan_listing(listing, store, planner, lease=lease, cluster=cluster, progress=progress, meanwhile=meanwhile)
+    for line in (settled.told(growth, pruned=prune),) if refresh else growth.lines():
+        progress.say(line)
+
+
 def settle_changes(
     store: Store,
     listing: Listing,
@@ -145,7 +199,7 @@ def settle_changes(
     refresh: bool = False,
     prune: bool = False,
     retry_failed: bool = False,
-) -> None:
+) -> Settled:
     """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
     clear_leftovers(store)
     if store.intents.moving() is not None or store.intents.renaming() is not None or store.intents.retiring():
@@ -154,6 +208,14 @@ def settle_changes(
             finish_move(store)
             finish_retirement(store)
     changes = find_changes(store, listing)
+    planned = set(store.listed_videos()["uri"].to_pylist())
+    settled = Settled(
+        listed=len(listing.videos),
+        new=sum(video.uri not in planned for video in listing.videos),
+        changed=len(changes.changed) if refresh else 0,
+        again=len(changes.failed - (changes.changed if refresh else frozenset())) if retry_failed else 0,
+        gone=len(changes.deleted) if listing.is_whole else None,
+    )
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (
         (changes.changed, refresh, "changed", "--refresh takes in what there is now"),
@@ -174,6 +236,7 @@ def settle_changes(
             retire(store, retired)
         if prune and changes.deleted:
             _tell_pruned(store, changes.deleted, uris, progress)
+    return settled
 
 
 def _uris_of(store: Store, video_ids: Collection[str]) -> list[str]:
@@ -189,7 +252,7 @@ def _tell_pruned(store: Store, video_ids: Collection[str], uris: Sequence[str], 
     if indexes:
         progress.say(
             f"what was removed is not found any more; to make the index of {', '.join(indexes)} smaller: "
-            f"vidray index {store.url} -x {indexes[0]}"
+            f"{' && '.join(index_command(store.url, name) for name in indexes)}"
         )
 
 
@@ -202,8 +265,8 @@ def plan_listing(
     cluster: Cluster,
     progress: Progress,
     meanwhile: Callable[[], None] = lambda: None,
-) -> None:
-    """Plan the listed videos that the store does not know yet.
+) -> Growth:
+    """Plan the listed videos that the store does not know yet, and take in what a manifest says of the others.
 
     Starts Ray where there is more than one part of them, or shots are looked for: a single part is planned here else,
     and `meanwhile` something else is done, such as to start Ray.
@@ -215,11 +278,12 @@ def plan_listing(
     if fresh:
         _check_survey(planner)
     columns = _settle_config(store, planner, listing.metadata, progress) if fresh or known else pa.schema([])
+    growth = Growth()
     if known:
         lease.check()
-        take_in_growth(store, listing, columns, progress.say)
+        growth = take_in_growth(store, listing, columns, progress.say)
     if not fresh:
-        return
+        return growth
     taken = set(store.parts("clips"))
     parts = parts_of(fresh, (number for number in itertools.count() if number not in taken))
     target = Target(store.url, listing.corpus, columns)
@@ -231,13 +295,14 @@ def plan_listing(
             found = planned.result()
             lease.check()
             _say_part(found, progress)
-        return
+        return growth
     cluster.connect()
     cluster.check_nodes(store.folder, fresh[0].uri if fresh[0].is_seen else None)
     progress.phase("probing", len(fresh))
     for part in run_parts(parts, planner, target, say=progress.say):
         lease.check()
         _say_part(part, progress)
+    return growth
 
 
 def _say_part(part: PartPlan, progress: Progress) -> None:

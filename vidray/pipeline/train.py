@@ -37,6 +37,7 @@ from vidray.store import IDENTITY, Store
 from vidray.store.copies import families
 from vidray.store.layout import features_of
 from vidray.store.lease import OF_LABELS, Lease
+from vidray.store.remedies import to_extract
 from vidray.store.tables import checked_name, suiting_table
 from vidray.wording import counted
 
@@ -220,7 +221,7 @@ def _table(store: Store, extractor: str | None, head: str) -> str:
     parts = store.parts(features_of(table))
     is_of_numbers = head == "linear" and has_numbers(store.spec(table) or {})
     if parts and not is_of_numbers and column not in store.columns(features_of(table), parts[0]):
-        extract = f"run vidray extract CORPUS STORE {options}"
+        extract = f"run {to_extract(store, *options.split())}"
         remedy = extract if head != "linear" else "name another table with -x"
         raise UsageError(
             f"{store.url}/{features_of(table)} has no {column}, which a {head} head is trained on; {remedy}"

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from vidray.report.clips import Clips
 from vidray.store import Store
-from vidray.store.accounts import WARNED, by_kind, failures, retried, retry_command
+from vidray.store.accounts import WARNED, by_kind, failures, retried
 from vidray.store.layout import PROBE_TABLE, duplicates_of
+from vidray.store.remedies import retry_command
 
 BINS = 24
 RANKED = 12

@@ -19,6 +19,7 @@ from vidray.models.weights import packaged_file
 from vidray.retrieval.hits import Explanation, Hit
 from vidray.store import Store
 from vidray.store.layout import features_of
+from vidray.store.remedies import index_command
 
 RANK_OFFSET = 60
 """Cormack et al. 2009, "Reciprocal Rank Fusion": their k."""
@@ -94,7 +95,7 @@ class ByWords:
     def notes(self) -> tuple[str, ...]:
         if not self.words.is_stale:
             return ()
-        remedy = f"run vidray index {self.store.url} -x {self.table}"
+        remedy = f"run {index_command(self.store.url, self.table)}"
         return (f"{self.table} has changed since its words were indexed; {remedy}",)
 
     def explanation(self) -> Explanation:

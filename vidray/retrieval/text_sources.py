@@ -12,6 +12,7 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.extractors import slug
 from vidray.extractors.spec import has_classes, has_objects, hears, is_joint, modalities
+from vidray.index import spoken
 from vidray.index.words import open_words, word_tables
 from vidray.labels.joint import JointModel
 from vidray.retrieval.answers import Ask, ByClasses, ByVectors
@@ -21,6 +22,7 @@ from vidray.retrieval.hits import Hit
 from vidray.retrieval.indexed import check_same, indexed, indexed_table
 from vidray.retrieval.networks import Networks
 from vidray.store import Store
+from vidray.store.remedies import index_command, to_extract
 from vidray.store.tables import named, text_table
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ Spec = Mapping[str, Any]
 
 WORD_MODALITIES = ("speech", "screen", "description")
 """What is found by words."""
+WRITERS = {"speech": "moonshine", "screen": "ocr", "description": "caption?model=FOLDER"}
+"""An extractor that gives words of each."""
 
 
 def by_text(store: Store, networks: Networks, ask: Ask, index_of: Callable[[str], Index]) -> Fused:
@@ -42,7 +46,7 @@ def by_text(store: Store, networks: Networks, ask: Ask, index_of: Callable[[str]
     if words and (ask.extractor is not None or ask.modality in WORD_MODALITIES):
         return Fused(ask.value, words)
     if ask.modality in WORD_MODALITIES:
-        raise UsageError(f"{store.url}: no index of words of {ask.modality}; run vidray index STORE -x NAME")
+        raise UsageError(f"{store.url}: no index of words of {ask.modality}; {_to_index(store, ask.modality)}")
     if ask.extractor is None and ask.modality is None and words and not _has_texts(store):
         return Fused(ask.value, words)
     tables = [text_table(store, ask.extractor)] if ask.extractor is not None else _suiting(store, ask.modality)
@@ -65,6 +69,14 @@ def _word_sources(store: Store, ask: Ask) -> list[Source]:
             name = extractor_name(store, table)
             found.append(Source(table=table, extractor=name, modality=words.info.modality, answer=answer))
     return found
+
+
+def _to_index(store: Store, modality: str) -> str:
+    """The commands that index what there is of a modality of words."""
+    able = [table for table in store.tables("features") if spoken.modality_of(store.spec(table) or {}) == modality]
+    if not able:
+        return f"no table of the store has such; run {to_extract(store, '-x', WRITERS[modality])}"
+    return f"run {' or '.join(index_command(store.url, table) for table in able)}"
 
 
 def _has_texts(store: Store) -> bool:

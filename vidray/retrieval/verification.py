@@ -7,9 +7,14 @@ from os import PathLike
 
 from vidray.errors import IndexFileError, StoreError, one_line
 from vidray.index import Index, open_index
+from vidray.index.files import REBUILD, Manifest, current, read_manifest
+from vidray.index.following import lags, newer_clips
 from vidray.index.words import check_words, is_file_of_words, word_tables
+from vidray.retrieval.indexed import indexed
+from vidray.storage import Folder
 from vidray.store import Store, verification
 from vidray.store.layout import PART_FILE, features_of, index_of
+from vidray.store.remedies import index_command
 from vidray.store.seals import read_seal
 from vidray.store.verification import Verification
 from vidray.store.verify.findings import Check, Finding
@@ -39,7 +44,7 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
     # an index of words may stand alone
     names = {name for name, file in files if name not in of_words or not is_file_of_words(file)}
     for name in sorted(names):
-        where, remedy = index_of(name), f"run vidray index STORE -x {name} again"
+        where, remedy = index_of(name), f"run {index_command(store.url, name)}"
         try:
             features = f"{store.url}/{features_of(name)}"
             index = open_index(f"{store.url}/{where}", verify=full, features=features)
@@ -49,8 +54,9 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             yield Finding(where=where, what="lags behind its table, which changed", remedy=remedy, counts={"stale": 1})
             continue
         except (IndexFileError, OSError) as e:
-            anew = f"run vidray index STORE -x {name} --rebuild"
-            yield Finding(where=where, what=one_line(e), remedy=anew, counts={"damaged": 1})
+            anew = f"run {index_command(store.url, name, '--rebuild')}"
+            what = one_line(e).removesuffix(f"; {REBUILD}")
+            yield Finding(where=where, what=what, remedy=anew, counts={"damaged": 1})
             continue
         if changed is not None:
             yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})
@@ -59,26 +65,55 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
 def _check_words(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
     """Each index of words as it would be opened, and whether its table has changed since."""
     for table in tables:
-        where, remedy = index_of(table), f"run vidray index STORE -x {table} again"
+        where, remedy = index_of(table), f"run {index_command(store.url, table)}"
         try:
             info, is_stale = check_words(store, table)
         except (IndexFileError, StoreError, OSError) as e:
             yield Finding(where=where, what=one_line(e), remedy=remedy, counts={"damaged": 1})
             continue
         if is_stale:
-            what = f"lags behind its table, which changed since its {info.rows:,} passages were indexed"
+            what = f"lags behind its table, which changed since {counted(info.rows, 'passage')} of it were indexed"
             yield Finding(where=where, what=what, remedy=remedy, counts={"stale": 1})
+
+
+def lagging(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
+    """The indexes of some tables that lack what these have by now, as far as manifests and listings tell.
+
+    What is damaged is not told: a search, or `verify`, says so.
+    """
+    named = set(indexed(store))
+    of_words = set(word_tables(store))
+    yield from (one for one in _check_words(store, sorted(of_words & set(tables))) if one.counts.get("stale"))
+    for table in tables:
+        if table not in named or table in of_words:
+            continue
+        try:
+            folder = Folder(f"{store.url}/{index_of(table)}")
+            manifest = read_manifest(folder, *current(folder))
+            what = _lag(manifest, store.folder_of(features_of(table)))
+        except (IndexFileError, StoreError, OSError):
+            continue
+        if what is not None:
+            remedy = f"run {index_command(store.url, table)}"
+            yield Finding(where=index_of(table), what=what, remedy=remedy, counts={"stale": 1})
 
 
 def _changed(store: Store, name: str, index: Index) -> str | None:
     """How an index lags behind its table; None where it does not."""
-    if index.stale:
-        newer = index.newer_clips()
-        what = f"lacks {counted(newer, 'newer clip')}" if newer else "which changed"
-        return f"lags behind its table, {what}"
+    what = _lag(index.manifest, index.features)
+    if what is not None:
+        return what
     for part in index.manifest.parts:
         number = PART_FILE.fullmatch(part.name)
         seal = None if number is None else read_seal(store.folder, features_of(name), int(number[1]))
         if seal is not None and seal.before is None and seal.now.sha256 != part.sha256:
             return f"lags behind its table: it was built from another {part.name}"
     return None
+
+
+def _lag(manifest: Manifest, features: Folder) -> str | None:
+    """What the names and sizes of a table's parts say of that."""
+    if not lags(manifest, features):
+        return None
+    newer = newer_clips(manifest, features)
+    return "lags behind its table, " + (f"it lacks {counted(newer, 'newer clip')}" if newer else "which changed")

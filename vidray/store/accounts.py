@@ -1,33 +1,18 @@
-"""What failed or warned in a store, row by row and by kind, and how it is tried again."""
+"""What failed or warned in a store, row by row and by kind."""
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
-from urllib.parse import quote
 
 import pyarrow.compute as pc
 
-from vidray.errors import SpecMismatchError, UsageError, VidrayError
-from vidray.extractors.protocol import Extractor
-from vidray.extractors.registry import resolve, slug
-from vidray.extractors.spec import current
-from vidray.extractors.with_steps import itself
-from vidray.plugins import TABLE_OPTION
-from vidray.steps import step_from, text_of
 from vidray.store.layout import PROBE_TABLE, WARNING, errors_of, features_of
 from vidray.store.store import Store
 
 COLUMNS = ("table", "stage", "kind", "uri", "start_s", "end_s", "message")
 WARNED = "warning"
-SAFE = "/:,=@"
-"""What stands in the value of an option as it is: it ends none."""
-UNTYPED = object()
-"""What no option has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,81 +97,6 @@ def retried(store: str | PathLike[str], kinds: Sequence[FailureKind]) -> list[st
     if None in failed:
         return Store(store).tables("features")
     return sorted(table for table in failed if table is not None)
-
-
-def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | None:
-    """The command that tries again what failed in some tables, as a shell takes it.
-
-    An extractor stands in it with all that made its table and can be typed, NAME where there is no table yet. None
-    where nothing is known of a corpus.
-    """
-    held = Store(store)
-    corpora = corpora_of(held)
-    if not corpora:
-        return None
-    # a video that cannot be read lacks in all tables
-    named = tables or held.tables("features")
-    asked = [word for table in named for word in ("-x", _typed(held, table))] or ["-x", "NAME"]
-    return shlex.join(["vidray", "extract", corpora[0], str(store), *asked, "--retry-failed"])
-
-
-def _typed(store: Store, table: str) -> str:
-    """What `-x` takes for the extractor of a table: its name, with the settings and steps that are not the usual."""
-    spec = current(store.spec(table) or {})
-    origin = str(spec.get("extractor") or table)
-    head = origin.partition("@")[0]
-    options = _unusual(origin, spec.get("settings") or {}) | _steps(spec)
-    is_usual = False
-    with contextlib.suppress(UsageError):
-        is_usual = slug(str(spec.get("name") or head)) == table
-    options |= {} if is_usual else {TABLE_OPTION: table}
-    typed = "&".join(f"{name}={quote(text, safe=SAFE)}" for name, text in options.items())
-    return f"{origin}?{typed}" if typed else origin
-
-
-def _unusual(origin: str, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that a name alone does not stand for, of those that can be typed; all of a class that would have to
-    be imported, which no store decides."""
-    usual: Extractor | None = None
-    if ":" not in origin.partition("@")[0]:
-        with contextlib.suppress(VidrayError):
-            usual = itself(resolve(origin))
-    typed = {name: _text(value) for name, value in settings.items() if name != TABLE_OPTION}
-    return {
-        name: text
-        for name, text in typed.items()
-        if text is not None and not (usual is not None and text == _text(getattr(usual, name, UNTYPED)))
-    }
-
-
-def _text(value: Any) -> str | None:
-    """A setting as it is typed, None where it cannot be."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ",".join(_text(item) or "" for item in value)
-    return str(value) if isinstance(value, str | int | float) else None
-
-
-def _steps(spec: Mapping[str, Any]) -> dict[str, str]:
-    """What the inputs go through, by modality."""
-    found: dict[str, str] = {}
-    for record in (spec.get("inputs") or {}).values():
-        modality = record["modality"]
-        with contextlib.suppress(SpecMismatchError):
-            steps = tuple(step_from(modality, step) for step in record.get("steps") or ())
-            found |= {modality: text_of(steps)} if steps else {}
-    return found
-
-
-def corpora_of(store: Store) -> list[str]:
-    """What was planned into a store."""
-    found: dict[str, None] = {}
-    for part in store.parts("clips"):
-        found |= dict.fromkeys(store.read("videos", part, ["corpus"])["corpus"].unique().to_pylist())
-    return [corpus for corpus in found if corpus]
 
 
 def empty_tables(store: str | PathLike[str], tables: Sequence[str]) -> list[tuple[str, int, str]]:

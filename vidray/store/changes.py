@@ -34,6 +34,7 @@ from vidray.store.layout import (
 )
 from vidray.store.plan import extractor_blocks, extractor_slices
 from vidray.store.store import Store
+from vidray.wording import see_verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,8 +259,7 @@ def _published_slices(
     except pa.ArrowException as e:
         reason = one_line(e)[:200]
         raise StoreError(
-            f"{store.url}: part {part} of {table} has other columns than it should: {reason}; "
-            "vidray verify says what to do"
+            f"{store.url}: part {part} of {table} has other columns than it should: {reason}; {see_verify(store.url)}"
         ) from e
     places = {clip_id: index for index, clip_id in enumerate(rows["clip_id"].to_pylist())}
     for block in extractor_blocks(store, part, extractor):

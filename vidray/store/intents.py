@@ -10,6 +10,7 @@ from vidray.plugins import fits
 from vidray.storage import Folder
 from vidray.store.json_files import read_json, write_json
 from vidray.store.layout import INTENT
+from vidray.wording import typed
 
 
 def _are_parts(value: Any) -> bool:
@@ -51,7 +52,7 @@ class Intents:
         """What has begun and not ended; raises StoreError where that is not to be read."""
         if not self.folder.exists(INTENT):
             return {}
-        remedy = "remove it, then run vidray plan CORPUS STORE: what it was about is looked for anew"
+        remedy = f"remove it, and to look anew for what it was about run {typed('plan', 'CORPUS', self.folder.url)}"
         try:
             held = read_json(self.folder, INTENT)
         except StoreError as e:

@@ -16,6 +16,7 @@ from vidray.media import Clip, FrameSize, Span, with_context
 from vidray.planning.units import Slice, slices_of
 from vidray.store.layout import SliceKey
 from vidray.store.store import Store
+from vidray.wording import see_verify
 
 VIDEO_SCOPE_CLIPS = 4096
 """So many clips of whole videos are handed to an extractor of scope "video" at once, or one video of more."""
@@ -118,7 +119,7 @@ def _planned(store: Store, part: int) -> Iterator[tuple[int, Clip, FrameSize, fl
     for row in store.read("clips", part, columns).to_pylist():
         wrong = _wrong(row, videos)
         if wrong is not None:
-            raise StoreError(f"{store.url}: part {part} of clips {wrong}; vidray verify says what to do")
+            raise StoreError(f"{store.url}: part {part} of clips {wrong}; {see_verify(store.url)}")
         # a wave holds many clips: those of a video share what names it
         clip = Clip(
             **{name: value for name, value in row.items() if name != "block"}

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from vidray.errors import StoreError
 from vidray.storage import Folder
 from vidray.store.layout import part_file, seal_file
+from vidray.wording import see_verify
 
 HASHED_BYTES = 16 << 20
 """Parts up to this size are hashed by every check: some 10 ms each, and their rows are read anyway."""
@@ -161,7 +162,7 @@ def check_parts(folder: Folder, table: str, parts: Iterable[int]) -> None:
         wrong = None if seal is None else broken(folder, table, part, seal, full=False)
         if wrong is not None:
             name = part_file(table, part)
-            raise StoreError(f"{folder.url}/{name}: {wrong}; vidray verify says what to do")
+            raise StoreError(f"{folder.url}/{name}: {wrong}; {see_verify(folder.url)}")
 
 
 def _published(folder: Folder, table: str, part: int) -> Fingerprint | None:

@@ -57,6 +57,7 @@ from vidray.store.metadata import from_config, to_config
 from vidray.store.row_groups import row_groups
 from vidray.store.seals import read_seal, settle_seal, write_seal
 from vidray.store.staging import Staging
+from vidray.wording import see_verify
 
 
 class Store:
@@ -134,7 +135,7 @@ class Store:
         spec = read_json(self.folder, name)
         wrong = misshapen(spec)
         if wrong is not None:
-            raise StoreError(f"{self.url}/{name}: is no spec of a table: {wrong}; vidray verify says what to do")
+            raise StoreError(f"{self.url}/{name}: is no spec of a table: {wrong}; {see_verify(self.url)}")
         return spec
 
     def check_spec(self, table: str, spec: Mapping[str, Any]) -> None:
@@ -284,12 +285,10 @@ class Store:
             with self.folder.open(name) as file:
                 yield file
         except StoreError as e:
-            raise StoreError(f"{self.url}/{name}: {e}; vidray verify says what to do") from e
+            raise StoreError(f"{self.url}/{name}: {e}; {see_verify(self.url)}") from e
         except (pa.ArrowException, OSError) as e:
             reason = one_line(e)[:300]
-            raise StoreError(
-                f"{self.url}/{name}: cannot be read as Parquet: {reason}; vidray verify says what to do"
-            ) from e
+            raise StoreError(f"{self.url}/{name}: cannot be read as Parquet: {reason}; {see_verify(self.url)}") from e
 
     def write(self, table: str, part: int, batches: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> int:
         """Publish one part, its seal before it; the rows are streamed, the file appears whole. Returns its rows."""

@@ -13,6 +13,7 @@ from vidray.errors import UsageError
 from vidray.extractors import Extractor, slug
 from vidray.extractors.registry import origin_of
 from vidray.extractors.spec import has_classes, hears, is_joint
+from vidray.store.remedies import to_extract
 from vidray.store.store import Store
 
 Spec = Mapping[str, Any]
@@ -47,7 +48,7 @@ def features_table(store: Store, extractor: str | Extractor) -> str:
         return table
     store.check_there()
     there = f"there are {', '.join(tables)}" if tables else "there is none"
-    raise UsageError(f"{store.url}: no table of '{extractor}', {there}; run vidray extract CORPUS STORE -x {extractor}")
+    raise UsageError(f"{store.url}: no table of '{extractor}', {there}; run {to_extract(store, '-x', extractor)}")
 
 
 def suiting_table(
@@ -79,7 +80,7 @@ def suiting_table(
             raise UsageError(f"{store.url}: {', '.join(suiting)} have {what}; say which, with -x NAME")
     store.check_there()
     there = f"no table has {' or '.join(wanted)} ({', '.join(specs)})" if specs else "there are no features yet"
-    raise UsageError(f"{store.url}: {there}; run vidray extract CORPUS STORE {remedy}")
+    raise UsageError(f"{store.url}: {there}; run {to_extract(store, *remedy.split())}")
 
 
 def text_table(store: Store, extractor: str | Extractor | None) -> str:

@@ -18,6 +18,7 @@ from vidray.errors import StoreError
 from vidray.storage import STORE_FILE
 from vidray.store.layout import INTENT
 from vidray.store.lease import damaged_leases
+from vidray.store.remedies import plan_command
 from vidray.store.store import Store
 from vidray.store.verify.duplicates import check_duplicates, check_duplicates_spec
 from vidray.store.verify.features import FeatureTable, check_features, feature_tables, stale_tables
@@ -110,7 +111,7 @@ def _checked(
         planned, found = check_plan(store, held, part, full=full)
         yield from found
         twice = sum(doubled.get(int(video), part) < part for video in _hashed(planned.video_ids)) if doubled else 0
-        yield from counted(f"clips part {part}", Counter(duplicated=twice), plan_anew(part))
+        yield from counted(f"clips part {part}", Counter(duplicated=twice), plan_anew(store, part))
         for table in tables:
             pairs, found = check_features(store, held, table, part, planned, full=full)
             counts.update(pairs)
@@ -133,11 +134,12 @@ def _others(store: Store, held: Inventory) -> Iterator[Finding]:
         try:
             store.intents.retiring()
         except StoreError as e:
-            what, _, remedy = str(e).removeprefix(f"{store.url}/{INTENT}: ").partition("; ")
+            what = str(e).removeprefix(f"{store.url}/{INTENT}: ").partition("; ")[0]
+            remedy = f"remove it, and to look anew for what it was about run {plan_command(store)}"
             yield damaged(INTENT, what, remedy)
             return
         what = "videos were being removed when a run ended"
-        yield Finding(where=INTENT, what=what, remedy="run vidray plan CORPUS STORE: it goes on with that")
+        yield Finding(where=INTENT, what=what, remedy=f"to go on with that run {plan_command(store)}")
 
 
 def _planned_twice(store: Store, held: Inventory) -> Mapping[int, int]:

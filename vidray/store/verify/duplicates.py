@@ -23,8 +23,8 @@ def check_duplicates(
     store: Store, held: Inventory, name: str, part: int, planned: PlannedPart, *, full: bool
 ) -> Iterator[Finding]:
     """One part of duplicates: rows of clips that are planned, each once."""
-    table, remedy = duplicates_of(name), find_again(name)
-    reader = PartReader(store, table, part, remedy)
+    table = duplicates_of(name)
+    reader = PartReader(store, table, part, lambda: find_again(store, name))
     is_there = part in held.parts_of(table)
     if part in held.sealed_of(table):
         reader.check_seal(full=full, is_there=is_there)
@@ -41,12 +41,12 @@ def check_duplicates(
             found["orphaned"] = of_nobody if planned.is_read else 0
             found["duplicated"] = beyond_the_first(joined(rows, ("group_id", "clip_id", "start_s")))
     yield from reader.findings
-    yield from counted(f"{table} part {part}", found, remedy)
+    yield from counted(f"{table} part {part}", found, reader.remedy)
 
 
 def check_duplicates_spec(store: Store, name: str) -> Iterator[Finding]:
     """Whether the tables that duplicates were found in are as they were."""
-    where, remedy = duplicates_of(name), find_again(name)
+    where, remedy = duplicates_of(name), find_again(store, name)
     try:
         spec = store.duplicates_spec(name)
         if spec is None:

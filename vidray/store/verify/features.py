@@ -59,12 +59,12 @@ def feature_tables(store: Store, held: Inventory) -> tuple[list[FeatureTable], l
         spec, reason = spec_of(store, name)
         where = f"{features_of(name)}/{SPEC_FILE}"
         if reason is not None:
-            findings.append(damaged(where, reason, f"remove it, then {extract_again(name)}: it is written anew"))
+            findings.append(damaged(where, reason, f"remove it, and to write it anew {extract_again(store, name)}"))
         elif spec is None and _is_foreign(held, name):
             findings.append(Finding(where=features_of(name), what="was not made by vidray, and is not verified"))
             continue
         elif spec is None:
-            again = f"{extract_again(name)}: it is written anew"
+            again = f"to write it anew {extract_again(store, name)}"
             findings.append(Finding(where=where, what="is not there", remedy=again, counts={"missing": 1}))
         tables.append(FeatureTable(name, spec))
     return tables, findings
@@ -88,11 +88,12 @@ def check_features(
             wrong["orphaned"] = unknown(rows, planned.clips)
         is_anew = done.is_there or wrong["duplicated"] or wrong.get("orphaned")
         # a part that is published is not done again for a row that it lacks
-        remedy = make_anew(table.name, part) if is_anew else extract_again(table.name)
-        findings += counted(f"{table.name} part {part}", wrong, remedy)
+        if any(wrong.values()):
+            how = make_anew(store, table.name, part) if is_anew else extract_again(store, table.name)
+            findings += counted(f"{table.name} part {part}", wrong, how)
     if done.is_there and not failed.is_there and not failed.findings:
         absent = Counter(missing=1)
-        findings += counted(f"errors/{table.name} part {part}", absent, make_anew(table.name, part))
+        findings += counted(f"errors/{table.name} part {part}", absent, make_anew(store, table.name, part))
     findings += _check_videos(store, held, table, part, planned, full=full) if done.is_there else ()
     return counts, findings
 
@@ -101,22 +102,25 @@ def stale_tables(store: Store, tables: Sequence[FeatureTable]) -> Iterator[Findi
     """Derived tables that were made from others than there are now."""
     for table in tables:
         inputs = current(table.spec or {}).get("inputs") or {}
-        where, again = features_of(table.name), extract_again(table.name)
+        where, name = features_of(table.name), table.name
         try:
             bound = bound_in({"inputs": inputs})
             for record in inputs.values():
                 if "table" in record and record.get("spec_sha256") != store.spec_sha256(record["table"]):
                     what = f"was made from features/{record['table']}, which was made anew since"
-                    yield Finding(where=where, what=what, remedy=f"{again} with --refresh", counts={"stale": 1})
+                    again = extract_again(store, name, "--refresh")
+                    yield Finding(where=where, what=what, remedy=again, counts={"stale": 1})
                     break
             else:
                 old = outdated(store, table.name, bound.values()) if bound else []
                 if old:
                     makers = ", ".join(sorted({*bound.values()}))
                     what = f"has {wording.counted(len(old), 'part')} made from other rows of {makers}"
+                    again = extract_again(store, name)
                     yield Finding(where=where, what=what, remedy=again, counts={"stale": len(old)})
         except (StoreError, OSError, AttributeError, TypeError) as e:
-            yield damaged(where, f"what it was made from cannot be told: {one_line(e)[:200]}", again)
+            what = f"what it was made from cannot be told: {one_line(e)[:200]}"
+            yield damaged(where, what, extract_again(store, name))
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class _Read:
 def _read(
     store: Store, held: Inventory, table: str, part: int, expected: list[tuple[str, str]] | None, *, full: bool
 ) -> _Read:
-    reader = PartReader(store, table, part, make_anew(split_table(table)[1], part))
+    reader = PartReader(store, table, part, lambda: make_anew(store, split_table(table)[1], part))
     is_there = part in held.parts_of(table)
     if part in held.sealed_of(table) and (is_there or table.startswith("errors/")):
         # without features, a part was not committed: what is sealed of it was about to be written
@@ -152,7 +156,7 @@ def _check_videos(
     name = video_features_of(table.name)
     if expected is None and part not in held.parts_of(name):
         return
-    reader = PartReader(store, name, part, make_anew(table.name, part))
+    reader = PartReader(store, name, part, lambda: make_anew(store, table.name, part))
     if part not in held.parts_of(name):
         yield from counted(reader.where, Counter(missing=1), reader.remedy)
         return

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from vidray.store.remedies import extract_command, label_command, plan_command
 from vidray.store.store import Store
+from vidray.wording import typed
 
 WRONG = ("missing", "duplicated", "orphaned", "damaged", "stale")
 """What makes a store less than whole."""
@@ -51,35 +53,37 @@ def damaged(where: str, what: str, remedy: str, count: int = 1) -> Finding:
     return Finding(where=where, what=what, remedy=remedy, counts=Counter(damaged=count))
 
 
-def extract_again(table: str) -> str:
+def extract_again(store: Store, table: str, *options: str) -> str:
     """How rows of features come back that are not there."""
-    return f"run vidray extract CORPUS STORE -x {table} again"
+    return f"run {extract_command(store, [table], *options)}"
 
 
-def make_anew(table: str, part: int) -> str:
+def make_anew(store: Store, table: str, part: int) -> str:
     """How a part of features or errors that cannot be trusted is made anew."""
     name = f"part-{part:05d}.parquet"
-    return f"remove {name} of features/{table} and errors/{table}, then {extract_again(table)}: it is made anew"
+    return f"remove {name} of features/{table} and errors/{table}, and to make it anew {extract_again(store, table)}"
 
 
-def plan_anew(part: int) -> str:
+def plan_anew(store: Store, part: int) -> str:
     """How a part of the plan that cannot be trusted is made anew."""
     return (
-        f"put part-{part:05d}.parquet back from a copy, or remove it from videos, clips and errors/_probe and run "
-        "vidray plan CORPUS STORE: its videos are planned anew"
+        f"put part-{part:05d}.parquet back from a copy, or remove it from videos, clips and errors/_probe, and to plan "
+        f"its videos anew run {plan_command(store)}"
     )
 
 
-def label_again(name: str) -> str:
+def label_again(store: Store, name: str) -> str:
     """How labels come back that are not there."""
-    return f"label or import labels/{name} again"
+    command = label_command(store, name)
+    return f"run {command}" if command else f"label or import labels/{name} again"
 
 
-def label_anew(name: str, part: int) -> str:
+def label_anew(store: Store, name: str, part: int) -> str:
     """How a part of labels that cannot be read is made anew: labels that are kept are read before."""
-    return f"remove part-{part:05d}.parquet of labels/{name} and video_labels/{name}, then {label_again(name)}"
+    there = f"part-{part:05d}.parquet of labels/{name} and video_labels/{name}"
+    return f"remove {there}, then {label_again(store, name)}"
 
 
-def find_again(name: str) -> str:
+def find_again(store: Store, name: str) -> str:
     """How duplicates are found anew."""
-    return f"run vidray duplicates STORE --name {name} again"
+    return f"run {typed('duplicates', store.url, '--name', name)}"

@@ -24,7 +24,7 @@ def check_labels(
     there = {table: part in held.parts_of(table) for table in (labels_of(name), video_labels_of(name))}
     found: Counter[str] = Counter()
     for table, schema, columns in ((labels_of(name), LABELS, CLIP), (video_labels_of(name), VIDEO_LABELS, VIDEO)):
-        reader = PartReader(store, table, part, label_anew(name, part))
+        reader = PartReader(store, table, part, lambda: label_anew(store, name, part))
         if part in held.sealed_of(table):
             reader.check_seal(full=full, is_there=there[table])
         if there[table]:
@@ -34,7 +34,9 @@ def check_labels(
         missing = any(finding.counts.get("missing") for finding in reader.findings)
         found["missing"] += any(there.values()) and not there[table] and not missing
     is_wrong = found["duplicated"] or found["orphaned"]
-    yield from counted(f"labels/{name} part {part}", found, (label_anew(name, part) if is_wrong else label_again(name)))
+    if any(found.values()):
+        how = label_anew(store, name, part) if is_wrong else label_again(store, name)
+        yield from counted(f"labels/{name} part {part}", found, how)
 
 
 def _rows(reader: PartReader, columns: tuple[str, ...], planned: PlannedPart) -> Counter[str]:
@@ -62,16 +64,16 @@ def check_labels_spec(store: Store, name: str) -> Iterator[Finding]:
     try:
         spec = store.labels_spec(name)
         if spec is None:
-            yield damaged(f"{where}/{SPEC_FILE}", "is not there", label_again(name))
+            yield damaged(f"{where}/{SPEC_FILE}", "is not there", label_again(store, name))
             return
         table = spec.get("features")
         is_same = table is None or spec.get("features_sha256") == store.spec_sha256(str(table))
     except StoreError as e:
-        yield damaged(f"{where}/{SPEC_FILE}", str(e), f"remove it, then {label_again(name)}")
+        yield damaged(f"{where}/{SPEC_FILE}", str(e), f"remove it, then {label_again(store, name)}")
         return
     if spec.get("whole") is False:
-        remedy = "run it again, import before label"
+        remedy = f"run it again, import before label: {label_again(store, name)}"
         yield Finding(where=where, what="a run was interrupted, some parts may be older", remedy=remedy)
     if not is_same:
         what = f"features/{table} are no longer those that they were made from"
-        yield Finding(where=where, what=what, remedy="run vidray label again", counts={"stale": 1})
+        yield Finding(where=where, what=what, remedy=label_again(store, name), counts={"stale": 1})

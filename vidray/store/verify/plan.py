@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vidray.media import TIME_SLACK_S
 from vidray.store.layout import CLIPS, PROBE, PROBE_ERRORS, PROBE_TABLE, VIDEOS
+from vidray.store.remedies import plan_command
 from vidray.store.store import Store
 from vidray.store.verify.findings import Finding, counted, plan_anew
 from vidray.store.verify.inventory import Inventory
@@ -42,7 +43,7 @@ class PlannedPart:
 def check_plan(store: Store, held: Inventory, part: int, *, full: bool) -> tuple[PlannedPart, list[Finding]]:
     """One part of the plan as it stands there, and what is wrong with it."""
     tables = {"videos": VIDEOS, "clips": CLIPS, PROBE_TABLE: PROBE_ERRORS}
-    readers = {table: PartReader(store, table, part, plan_anew(part)) for table in tables}
+    readers = {table: PartReader(store, table, part, lambda: plan_anew(store, part)) for table in tables}
     sealed = set()
     for table, schema in tables.items():
         is_there = part in held.parts_of(table)
@@ -60,7 +61,7 @@ def check_plan(store: Store, held: Inventory, part: int, *, full: bool) -> tuple
         _check_clips(readers["clips"], clips, known, ends="clips" in sealed)
     findings = [finding for reader in readers.values() for finding in reader.findings]
     if not any(finding.counts.get("missing") for finding in findings):
-        findings += _absent(held, part)
+        findings += _absent(store, held, part)
     return _planned(clips, part in held.parts_of("clips")), findings
 
 
@@ -72,15 +73,15 @@ def _rows(reader: PartReader, columns: tuple[str, ...], is_there: bool) -> pa.Ta
     return reader.rows(columns) if is_there else None
 
 
-def _absent(held: Inventory, part: int) -> Iterator[Finding]:
+def _absent(store: Store, held: Inventory, part: int) -> Iterator[Finding]:
     """Parts that stand in one table of the plan only: `clips` is written last, after the two others."""
     there = {table: part in held.parts_of(table) for table in ("videos", "clips", PROBE_TABLE)}
     if there["clips"]:
         for table in (table for table, is_there in there.items() if not is_there):
-            yield from counted(f"{table} part {part}", Counter(missing=1), plan_anew(part))
+            yield from counted(f"{table} part {part}", Counter(missing=1), plan_anew(store, part))
     elif there["videos"]:
         what = Counter(missing=1)
-        yield from counted(f"clips part {part}", what, "run vidray plan CORPUS STORE: its videos are planned anew")
+        yield from counted(f"clips part {part}", what, f"to plan its videos anew run {plan_command(store)}")
 
 
 def _planned(clips: pa.Table | None, is_there: bool) -> PlannedPart:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from vidray.store.layout import part_file, seal_file
 from vidray.store.seals import broken, read_seal
 from vidray.store.store import Store
 from vidray.store.verify.findings import Finding, damaged
+from vidray.wording import see_verify
 
 VIDEO = ("video_id", "uri")
 CLIP = ("clip_id", *VIDEO, "start_s", "end_s")
@@ -27,19 +28,23 @@ class PartReader:
         store: The store.
         table: Relative to the store, as in `features/yamnet`.
         part: Its number.
-        remedy: What to do where it is damaged.
+        remedy_of: Says what to do where it is damaged.
         findings: Of what could not be read, or is not what it should be.
     """
 
     store: Store
     table: str
     part: int
-    remedy: str
+    remedy_of: Callable[[], str]
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def where(self) -> str:
         return part_file(self.table, self.part)
+
+    @property
+    def remedy(self) -> str:
+        return self.remedy_of()
 
     def check_seal(self, *, full: bool, is_there: bool = True) -> bool:
         """Compare the part with its seal; False where it is not what was published, or has no seal.
@@ -107,7 +112,8 @@ class PartReader:
             self.findings.append(damaged(self.where, what, self.remedy, count))
 
     def _unreadable(self, error: Exception) -> None:
-        reason = str(error).removeprefix(f"{self.store.url}/{self.where}: ").removesuffix(SEE_VERIFY)
+        url = self.store.url
+        reason = str(error).removeprefix(f"{url}/{self.where}: ").removesuffix(f"; {see_verify(url)}")
         self._add("damaged", reason if isinstance(error, StoreError) else f"cannot be read: {reason}")
 
     def _add(self, count: str, what: str) -> None:
@@ -117,9 +123,6 @@ class PartReader:
 def _named_alike(kind: str) -> str:
     """A type without what Parquet and Arrow call the values of a list, which differs with who wrote them."""
     return kind.replace("<element: ", "<item: ")
-
-
-SEE_VERIFY = "; vidray verify says what to do"
 
 
 def joined(rows: pa.Table, columns: Sequence[str]) -> pa.Array:
