@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from talks import TALKS, talk
 from vidray.errors import UsageError
 from vidray.extractors import resolve
 from vidray.extractors.text.chapters import chapter_starts
-from vidray.extractors.text.summary import Summary
+from vidray.extractors.text.summary import Summary, condensed
 from vidray.media import Clip, ClipInput
 from vidray.models import sentences
 from vidray.models.sentences import embed_sentences
+from vidray.models.writing import Writer
 from vidray.testing import check_extractor
 
 CLIP_S = 10.0
@@ -81,6 +83,47 @@ def test_summaries_hold_the_key_sentences_at_their_times():
     assert held >= 8, f"{held} of {len(TALKS)}"
 
 
+@pytest.mark.parametrize("kind", ["t5", "gpt2"])
+def test_a_model_writes_the_summaries_of_a_video_and_of_its_chapters(tmp_path: Path, kind: str):
+    from tiny_networks import t5_folder, writer_folder
+
+    from vidray.models.writing import writer
+
+    folder = (t5_folder if kind == "t5" else writer_folder)(tmp_path / "model", seed=1)
+    said = [*talk(5), *talk(2)]
+    clips, _ = spoken(said)
+    extract: Any = Summary(model=folder, prompt="Sum up: {text}", tokens=12).load("cpu")
+    rows, video = extract(clips)
+    plain_rows, plain_video = Summary().load("cpu")(clips)  # type: ignore[misc]
+    assert rows == plain_rows
+    assert video["key_sentences"] == plain_video["key_sentences"]
+    model = writer(folder, "Sum up: {text}", 12, what="summary", device="cpu")
+    spans = [(one["start_s"], one["end_s"]) for one in video["chapters"]]
+    assert spans == [(one["start_s"], one["end_s"]) for one in plain_video["chapters"]]
+    first = round(spans[0][1] / SENTENCE_S)
+    assert [one["summary"] for one in video["chapters"]] == [
+        condensed(said[:first], model),
+        condensed(said[first:], model),
+    ]
+    assert video["summary"] == condensed(said, model) != ""
+    assert extract(spoken([])[0])[1]["summary"] is None
+
+
+def test_more_than_a_model_takes_is_summed_up_part_by_part():
+    asked: list[str] = []
+
+    def write(text: str) -> str:
+        asked.append(text)
+        return text[0]
+
+    model = Writer(write=write, takes=lambda text: len(text.split()) <= 4)
+    assert condensed(["a b", "c d", "e f g h i", "j", "k l"], model) == "a"
+    assert asked == ["a b c d", "e f g h i", "j k l", "a e j"]
+    assert condensed([], model) == ""
+    # a model that makes nothing shorter is not asked for ever
+    assert condensed(["a b c", "d e f"], Writer(write=lambda text: text, takes=model.takes)) == "a b c d e f"
+
+
 def test_what_is_said_twice_is_in_it_once_and_silence_has_none():
     extract: Any = Summary(sentences=5).load("cpu")
     again = ["The bridge is closed for repairs.", "Cats sleep most of the day."] * 4
@@ -137,5 +180,7 @@ def test_it_is_an_extractor_with_options():
     assert resolve("summary?of=ocr&sentences=5") == Summary(of="ocr", sentences=5)
     with pytest.raises(UsageError, match="sentences must be at least 1, got 0"):
         resolve("summary?sentences=0")
+    with pytest.raises(UsageError, match="prompt must say where the text goes"):
+        resolve("summary?model=x&prompt=hello")
     rows = [{"text": text, "language": None, "segments": None, "lines": None, "words": None} for text in talk(0)[:4]]
     check_extractor(Summary(), columns={"text": rows})

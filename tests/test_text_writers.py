@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_networks import LONGEST, translator_folder, writer_folder
+from tiny_networks import LONGEST, converted, many_languages_folder, t5_folder, translator_folder, writer_folder
 
 from vidray.errors import UsageError, WeightsError
 from vidray.extractors import describe, resolve, restore
@@ -45,7 +45,7 @@ def said(*texts: str) -> list[ClipInput]:
     return clips(*({"text": text, "segments": [segment(text, 10.0 * n)]} for n, text in enumerate(texts)))
 
 
-def librarys_translations(folder: str, texts: tuple[str, ...], **options: Any) -> list[str]:
+def librarys_translations(folder: str, texts: tuple[str, ...], *, tokens: int = LONGEST, **options: Any) -> list[str]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     network = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     found = []
@@ -56,7 +56,7 @@ def librarys_translations(folder: str, texts: tuple[str, ...], **options: Any) -
             attention_mask=encoded["attention_mask"],
             do_sample=False,
             num_beams=1,
-            max_new_tokens=LONGEST,
+            max_new_tokens=tokens,
             **options,
         )
         found.append(tokenizer.batch_decode(written, skip_special_tokens=True)[0].strip())
@@ -126,6 +126,54 @@ def test_a_conversation_has_the_models_own_form(tmp_path: Path):
     assert found == [librarys_writing(folder, f"<user>Sum up: {TEXTS[0]}|", 12)]
 
 
+@pytest.mark.parametrize(
+    "folder_of", [t5_folder, lambda folder: many_languages_folder(folder, ("deu_Latn", "fra_Latn"))]
+)
+def test_networks_in_ctranslate2s_format_translate_as_those_they_were_made_from(tmp_path: Path, folder_of: Any):
+    folder = folder_of(tmp_path / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    found, model = {}, converted(folder)
+    for to in ("deu_Latn", "fra_Latn"):
+        rows: Any = Translation(to=to, model=model).load("cpu")(said(*TEXTS))
+        first = tokenizer.get_vocab().get(to)
+        more = {} if first is None else {"forced_bos_token_id": first}
+        assert rows["text"] == librarys_translations(folder, TEXTS, **more)
+        found[to] = rows["text"]
+    assert (found["deu_Latn"] != found["fra_Latn"]) == ("deu_Latn" in tokenizer.get_vocab())
+
+
+def test_language_models_in_ctranslate2s_format_write_as_those_they_were_made_from(tmp_path: Path):
+    folder = writer_folder(tmp_path / "model")
+    extract: Any = Generate(model=converted(folder), prompt="Title: {text} |", tokens=20).load("cpu")
+    found = extract(clips(*({"text": text} for text in TEXTS)))["generated"]
+    assert found == [librarys_writing(folder, f"Title: {text} |", 20) for text in TEXTS]
+
+
+def test_a_folder_in_ctranslate2s_format_is_known_by_its_files_and_refused_by_its_kind(tmp_path: Path):
+    folder = converted(writer_folder(tmp_path / "model"))
+    spec = describe(Generate(model=folder))
+    assert restore(spec) == Generate(model=folder)
+    Path(folder, "model.bin").write_bytes(b"other weights")
+    assert describe(Generate(model=folder))["weights"] != spec["weights"]
+    with pytest.raises(WeightsError, match=r"generate: the model .* cannot be loaded"):
+        Generate(model=folder).load("cpu")
+    with pytest.raises(WeightsError, match="it is a language model, and does not translate"):
+        Translation(to="de", model=folder).load("cpu")
+    bare = converted(t5_folder(tmp_path / "t5"), copy=())
+    with pytest.raises(WeightsError, match=r"has no tokenizer: convert the model with --copy_files tokenizer\.json"):
+        Translation(to="de", model=bare).load("cpu")
+
+
+def test_a_network_that_reads_first_is_asked_and_writes_on_what_is_cut_to_fit(tmp_path: Path):
+    folder = t5_folder(tmp_path / "model")
+    extract: Any = Generate(model=folder, prompt="Title: {text}", tokens=20).load("cpu")
+    found = extract(clips({"text": TEXTS[0]}, {"text": "rain " * 100}))["generated"]
+    room = LONGEST - len("<Title: ")
+    for one, text in zip(found, (TEXTS[0], ("rain " * 100)[:room]), strict=True):
+        (written,) = librarys_translations(folder, (f"Title: {text}",), tokens=20)
+        assert one == written
+
+
 def test_a_translation_is_a_text_to_others_and_a_store_restores_it(tmp_path: Path):
     folder = translator_folder(tmp_path / "model")
     extractor = resolve(f"translation?to=de&model={folder}")
@@ -140,7 +188,7 @@ def test_options_that_lack_or_make_no_sense_are_refused(tmp_path: Path):
         describe(resolve("translation?model=x"))
     with pytest.raises(UsageError, match="needs a model, got none"):
         describe(resolve("generate"))
-    with pytest.raises(UsageError, match="prompt must say where the clip's text goes"):
+    with pytest.raises(UsageError, match="prompt must say where the text goes"):
         resolve("generate?model=x&prompt=hello")
     with pytest.raises(UsageError, match="tokens must be less than the 128"):
         Generate(model=writer_folder(tmp_path / "model"), tokens=500).load("cpu")

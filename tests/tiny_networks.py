@@ -48,17 +48,22 @@ def classifier_folder(folder: Path, labels: Sequence[str], *, seed: int = 0) -> 
     return str(folder)
 
 
-def _fast_tokenizer(folder: Path, more: Sequence[str] = ()) -> int:
+PADDING_FIRST = ("<pad>", "<s>", "</s>", "<unk>")
+
+
+def _fast_tokenizer(folder: Path, more: Sequence[str] = (), special: Sequence[str] = PADDING_FIRST) -> int:
     """A tokenizer of characters with a start, an end and some more tokens; returns the size of its vocabulary."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     characters = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'-<>|:"
-    vocabulary = {piece: place for place, piece in enumerate(("<pad>", "<s>", "</s>", "<unk>", *more, *characters))}
+    vocabulary = {piece: place for place, piece in enumerate((*special, *more, *characters))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
@@ -98,6 +103,65 @@ def translator_folder(folder: Path, *, languages: Sequence[str] = (), seed: int 
         torch.manual_seed(seed)
         BartForConditionalGeneration(config).save_pretrained(folder)
     return str(folder)
+
+
+def many_languages_folder(folder: Path, languages: Sequence[str], *, seed: int = 0) -> str:
+    """An M2M100, as NLLB's networks are, of one layer each way that writes nonsense."""
+    import torch
+    from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+    folder.mkdir(parents=True, exist_ok=True)
+    layers = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in _LAYER.items()}
+    config = M2M100Config(
+        vocab_size=_fast_tokenizer(folder, languages, ("<s>", "<pad>", "</s>", "<unk>")),
+        d_model=32,
+        max_position_embeddings=LONGEST,
+        init_std=0.5,
+        # as NLLB has it: the converter takes positions to begin behind this one
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        **layers,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        M2M100ForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
+
+
+_LAYER = {"layers": 1, "attention_heads": 2, "ffn_dim": 64}
+
+
+def t5_folder(folder: Path, *, seed: int = 0) -> str:
+    """A T5 of one layer each way that writes nonsense."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = T5Config(
+        vocab_size=_fast_tokenizer(folder),
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=1,
+        num_heads=2,
+        initializer_factor=3.0,
+        pad_token_id=0,
+        eos_token_id=2,
+        decoder_start_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        T5ForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
+
+
+def converted(folder: str, *, copy: Sequence[str] = ("tokenizer.json", "tokenizer_config.json")) -> str:
+    """The same network in CTranslate2's format, by the library's own converter."""
+    from ctranslate2.converters import TransformersConverter
+
+    return str(TransformersConverter(folder, copy_files=list(copy)).convert(f"{folder}-converted"))
 
 
 def captioner_folder(folder: Path, kind: str, *, seed: int = 0) -> str:

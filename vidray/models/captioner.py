@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidray.errors import UsageError, WeightsError, one_line
-from vidray.models.text_networks import GREEDY, load_pretrained
+from vidray.models.text_networks import load_pretrained
+from vidray.models.writing import GREEDY
 
 Frame = npt.NDArray[np.uint8]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from vidray.models.weights import sha256_of
 
 EXTRA = "transformers"
 WEIGHTS = "*.safetensors"
+CONVERTED = "model.bin"
+"""The weights of a network in CTranslate2's format, which is no pickle."""
 DECIDING = ("*.json", "*.txt", "*.model", WEIGHTS)
 """Files of a folder that decide what a network answers: weights, configurations and vocabularies."""
 
-GREEDY = {"do_sample": False, "num_beams": 1}
-"""Nothing is drawn by chance, whatever a model's own settings are."""
-MOST_WRITTEN = 512
-"""Tokens of a translation at most; a sentence has a tenth of it."""
+UNSAID = 1 << 30
+"""A tokenizer that does not say how many tokens its network takes says more than that."""
+LONGEST_UNSAID = 1024
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,11 +42,17 @@ def folder_record(model: str) -> dict[str, str | None]:
     folder = Path(model)
     if not folder.is_dir():
         return {"source": model, "sha256": None, "commit": _hub_commit(model)}
-    if not any(folder.glob(WEIGHTS)):
+    if not is_converted(model) and not any(folder.glob(WEIGHTS)):
         raise WeightsError(f"{model} has no {WEIGHTS}: save the model with save_pretrained(safe_serialization=True)")
-    files = sorted({file for pattern in DECIDING for file in folder.glob(pattern)})
+    patterns = (*DECIDING, CONVERTED) if is_converted(model) else DECIDING
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
     known = "".join(f"{file.name} {sha256_of(str(file))}\n" for file in files)
     return {"source": model, "sha256": hashlib.sha256(known.encode()).hexdigest()}
+
+
+def is_converted(model: str) -> bool:
+    """Whether a model is a folder in CTranslate2's format."""
+    return Path(model, CONVERTED).is_file() and not any(Path(model).glob(WEIGHTS))
 
 
 def _hub_commit(model: str) -> str:
@@ -72,25 +80,52 @@ def load_pretrained(model: str, kind: str, *, what: str, device: str) -> tuple[A
         MissingExtraError: The extra `transformers` is not installed.
         WeightsError: There is no such model, or it is of another kind.
     """
-    if find_spec("transformers") is None:
-        raise MissingExtraError(f"{what} by model=", EXTRA)
+    tokenizer = tokenizer_of(model, what=what)
     import torch
     import transformers
 
-    try:
-        # None, the library's default, asks at a terminal whether a model's code may run
-        safe = {"trust_remote_code": False, "local_files_only": os.path.isdir(model)}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model, **safe)
+    with _loading(model, what):
         builder = getattr(transformers, kind)
         network, loading = builder.from_pretrained(
-            model, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safe
+            model, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_safe(model)
         )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as e:
-        raise WeightsError(f"{what}: the model '{model}' cannot be loaded: {one_line(e)}") from e
     if loading["missing_keys"]:
         lacking = ", ".join(sorted(loading["missing_keys"])[:2])
         raise WeightsError(f"{what}: the model '{model}' is no {kind.removeprefix('Auto')}: it has no {lacking}")
     return tokenizer, network.eval().requires_grad_(False).to(device)
+
+
+def tokenizer_of(model: str, *, what: str) -> Any:
+    """What parts texts into a model's tokens. Raises MissingExtraError or WeightsError."""
+    if find_spec("transformers") is None:
+        raise MissingExtraError(f"{what} by model=", EXTRA)
+    import transformers
+
+    with _loading(model, what):
+        return transformers.AutoTokenizer.from_pretrained(model, **_safe(model))
+
+
+def reads_first(model: str, *, what: str) -> bool:
+    """Whether a network reads a text and then writes another one, as its configuration says; others go on from it."""
+    if find_spec("transformers") is None:
+        raise MissingExtraError(f"{what} by model=", EXTRA)
+    import transformers
+
+    with _loading(model, what):
+        return bool(transformers.AutoConfig.from_pretrained(model, **_safe(model)).is_encoder_decoder)
+
+
+def _safe(model: str) -> dict[str, bool]:
+    """None, the library's default, asks at a terminal whether a model's code may run."""
+    return {"trust_remote_code": False, "local_files_only": os.path.isdir(model)}
+
+
+@contextmanager
+def _loading(model: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as e:
+        raise WeightsError(f"{what}: the model '{model}' cannot be loaded: {one_line(e)}") from e
 
 
 def text_classifier(
@@ -107,7 +142,7 @@ def text_classifier(
     config = network.config
     if config.num_labels < 2 or config.problem_type == "multi_label_classification":
         raise UsageError(f"{what}: the labels of '{model}' must exclude each other; its problem is another one")
-    most = _longest(tokenizer, config)
+    most = longest(tokenizer, config)
 
     def classify(texts: Sequence[str]) -> list[Floats]:
         found = []
@@ -120,74 +155,10 @@ def text_classifier(
     return tuple(str(config.id2label[place]) for place in range(config.num_labels)), classify
 
 
-def _longest(tokenizer: Any, config: Mapping[str, Any]) -> int:
+def longest(tokenizer: Any, config: Any = None) -> int:
     """How many tokens a network takes at once."""
     places = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
     if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
         places -= 2  # RoBERTa's positions begin behind the padding's own
-    return int(min(tokenizer.model_max_length, places))
-
-
-def translator(model: str, to: str, *, what: str, device: str) -> Callable[[str], str]:
-    """A function from a text to its translation, by the likeliest words.
-
-    A model of many languages is told the one to write in, as its vocabulary has it: as a first word (NLLB's `deu_Latn`,
-    mBART's `de_DE`), or before the text (Marian's `>>de<<`). One that has neither is taken to be of one pair.
-    """
-    tokenizer, network = load_pretrained(model, "AutoModelForSeq2SeqLM", what=what, device=device)
-    import torch
-
-    known = tokenizer.get_vocab()
-    first = {"forced_bos_token_id": known[to]} if to in known else {}
-    before = f">>{to}<< " if f">>{to}<<" in known else ""
-    most = _longest(tokenizer, network.config)
-
-    def translate(text: str) -> str:
-        encoded = tokenizer(before + text, return_tensors="pt", truncation=True, max_length=most).to(device)
-        encoded.pop("token_type_ids", None)
-        with torch.inference_mode():
-            written = network.generate(**encoded, **GREEDY, **first, max_new_tokens=min(most, MOST_WRITTEN))
-        return str(tokenizer.decode(written[0], skip_special_tokens=True)).strip()
-
-    return translate
-
-
-def writer(model: str, prompt: str, most: int, *, what: str, device: str) -> Callable[[str], str]:
-    """A function from a text to what a language model writes on it, by the likeliest words.
-
-    Args:
-        model: A folder, or a name on a hub.
-        prompt: What the model is told, with `{text}` where the text goes. It is put into the model's own form of a
-            conversation, where the model has one.
-        most: Tokens that are written at most.
-        what: Who needs it, for messages.
-        device: "cpu" or "cuda".
-    """
-    tokenizer, network = load_pretrained(model, "AutoModelForCausalLM", what=what, device=device)
-    import torch
-
-    room = _longest(tokenizer, network.config) - most
-    if room < 1:
-        raise UsageError(f"{what}: tokens must be less than the {room + most} that '{model}' takes at once, got {most}")
-    around = len(tokenizer(_asked(tokenizer, prompt, ""))["input_ids"])
-
-    def write(text: str) -> str:
-        pieces = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if around + len(pieces) > room:
-            text = str(tokenizer.decode(pieces[: max(0, room - around)]))
-        encoded = tokenizer(_asked(tokenizer, prompt, text), return_tensors="pt", truncation=True, max_length=room)
-        encoded.pop("token_type_ids", None)
-        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        with torch.inference_mode():
-            written = network.generate(**encoded.to(device), **GREEDY, max_new_tokens=most, pad_token_id=padding)
-        return str(tokenizer.decode(written[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
-
-    return write
-
-
-def _asked(tokenizer: Any, prompt: str, text: str) -> str:
-    asked = prompt.replace("{text}", text)
-    if getattr(tokenizer, "chat_template", None) is None:
-        return asked
-    said = [{"role": "user", "content": asked}]
-    return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+    most = min(tokenizer.model_max_length, places)
+    return int(most) if most < UNSAID else LONGEST_UNSAID

