@@ -308,7 +308,9 @@ def plan_listing(
 def _say_part(part: PartPlan, progress: Progress) -> None:
     progress.probed(part.videos, len(part.failures))
     if part.spans_cut:
-        progress.say(f"{counted(part.spans_cut, 'span')} of the manifest went past the end of the video, and end there")
+        end = "ends" if part.spans_cut == 1 else "end"
+        spans = f"{counted(part.spans_cut, 'span')} of the manifest"
+        progress.say(f"{spans} went past the end of the video, and {end} there")
     for uri, why in part.uncut[:UNCUT_NAMED]:
         progress.say(f"{uri}: not looked at for shots to its end, cut evenly there: {why}")
 
