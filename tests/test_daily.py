@@ -233,8 +233,12 @@ def test_what_is_pruned_is_said_written_down_and_never_found(store, capsys):
     query = rows_of(store, f"features/{TABLE}", "clip_id", "uri")
     kept = next(clip_id for clip_id, uri in query if uri == "/media/0.mp4")
     assert len(vidray.search(store.url, clip=kept, k=20).hits) == 10
+    labels = Path(store.url).parent / "labels.csv"
+    labels.write_text("uri,start_s,end_s,label\n/media/1.mp4,0,10,dog\n/media/2.mp4,0,10,dog\n")
+    vidray.import_labels(store.url, labels, name="mine")
     settle_changes(store, listing_of(0, 2), Progress(), prune=True)
     said = capsys.readouterr().err
+    assert "1 label that people gave 1 video is removed with the rows\n" in said
     assert "removed all rows of 1 video: /media/1.mp4" in said
     assert f"vidray index {store.url} -x {TABLE}" in said.replace("\n", " ")
     found = vidray.search(store.url, clip=kept, k=20).hits

@@ -235,15 +235,22 @@ def settle_changes(
             told = f"{counted(len(video_ids), 'video')} {what[len(video_ids) > 1]}"
             progress.say(f"{told} since planning, and all rows are kept: {option}")
     uris = _uris_of(store, changes.deleted) if prune else []
-    labels = human_labels_of(store, retired)
-    if labels:
-        progress.say(f"{counted(labels, 'label')} that people gave these videos: removed with them; import them again")
+    _tell_labels(store, retired, changes.deleted if prune else frozenset(), progress)
     if retired:
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
             retire(store, retired)
         if prune and changes.deleted:
             _tell_pruned(store, changes.deleted, uris, progress)
     return settled
+
+
+def _tell_labels(store: Store, retired: Collection[str], gone: Collection[str], progress: Progress) -> None:
+    """Say how many labels of people go with the videos, which can be given again where the videos are planned anew."""
+    for video_ids, remedy in ((set(retired) - set(gone), "; import what is true of the new ones"), (gone, "")):
+        labels = human_labels_of(store, video_ids)
+        if labels:
+            told = f"{counted(labels, 'label')} that people gave {counted(len(video_ids), 'video')}"
+            progress.say(f"{told} {'is' if labels == 1 else 'are'} removed with the rows{remedy}")
 
 
 def _uris_of(store: Store, video_ids: Collection[str]) -> list[str]:
