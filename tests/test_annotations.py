@@ -126,7 +126,9 @@ def test_labels_of_retired_videos_are_counted(store, tmp_path):
     listing = Listing(corpus="/media", is_whole=True, videos=(changed,))
     said = io.StringIO()
     settle_changes(store, listing, Progress(said), refresh=True)
-    assert said.getvalue().startswith("2 labels that people gave these videos: removed with them")
+    assert said.getvalue().splitlines() == [
+        "2 labels that people gave 1 video are removed with the rows; import what is true of the new ones",
+    ]
 
 
 def test_labels_that_are_no_text_are_refused(tmp_path):

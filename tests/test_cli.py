@@ -159,7 +159,7 @@ def test_extract_a_mixed_folder_with_real_networks_and_label_it_without(mixed, t
     assert last_json(again)["skipped"] == 2 * clips
     refused = vidray(*run[:-3], "--clip-length", "3", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "use the same, or another STORE" in refused.stderr
+    assert "use the same, or another store" in refused.stderr
     other = vidray(*run, "--fps", "1", cwd=tmp_path)
     assert other.returncode == 2
     assert "--as NAME" in other.stderr

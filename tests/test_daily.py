@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,16 @@ from vidray.errors import ClusterError, StoreError, UsageError
 from vidray.extractors import listed
 from vidray.extractors.registry import resolve, slug, table_of
 from vidray.extractors.spec import describe
-from vidray.media import Video
+from vidray.index.where import rows_where
+from vidray.media import Clip, Video
 from vidray.pipeline.cluster import Cluster
 from vidray.pipeline.plan import settle_changes
 from vidray.pipeline.progress import Progress
+from vidray.pipeline.record import Summary
 from vidray.store import ERRORS, IDENTITY, PROBE, PROBE_ERRORS, Store
 from vidray.store.lease import Lease
 from vidray.store.remedies import retry_command
+from vidray.testing import SyntheticVideo, write_video
 
 
 @pytest.fixture
@@ -229,8 +233,12 @@ def test_what_is_pruned_is_said_written_down_and_never_found(store, capsys):
     query = rows_of(store, f"features/{TABLE}", "clip_id", "uri")
     kept = next(clip_id for clip_id, uri in query if uri == "/media/0.mp4")
     assert len(vidray.search(store.url, clip=kept, k=20).hits) == 10
+    labels = Path(store.url).parent / "labels.csv"
+    labels.write_text("uri,start_s,end_s,label\n/media/1.mp4,0,10,dog\n/media/2.mp4,0,10,dog\n")
+    vidray.import_labels(store.url, labels, name="mine")
     settle_changes(store, listing_of(0, 2), Progress(), prune=True)
     said = capsys.readouterr().err
+    assert "1 label that people gave 1 video is removed with the rows\n" in said
     assert "removed all rows of 1 video: /media/1.mp4" in said
     assert f"vidray index {store.url} -x {TABLE}" in said.replace("\n", " ")
     found = vidray.search(store.url, clip=kept, k=20).hits
@@ -377,3 +385,93 @@ def test_why_ray_did_not_start_is_one_line_with_a_remedy(monkeypatch, capfd):
         with pytest.raises(ClusterError, match=f"timed out during startup.; {remedy}"):
             Cluster(address).connect()
     assert capfd.readouterr().err == ""
+
+
+def test_an_index_says_in_words_what_it_left_out(tmp_path, capsys):
+    from vidray.cli.index import LEFT_OUT
+    from vidray.index.embeddings import REASONS
+
+    assert LEFT_OUT.keys() == set(REASONS)
+    vectors = np.eye(4, 6, dtype=np.float32)
+    vectors[1], vectors[2] = np.nan, 0
+    made = write_store(tmp_path / "store", vectors)
+    assert main(["index", made.url, "-x", TABLE]) == 0
+    told = capsys.readouterr().out
+    assert "left out 2 clips: 1 without an embedding, as of no frames or no sound, 1 of zeros alone" in told
+    assert "a search looks into 1 of 1 list" in told
+
+
+def test_a_summary_that_stops_after_ten_says_how_to_see_the_rest(store, capsys):
+    from vidray.cli.failures import say_failures
+
+    for part in store.parts("clips"):
+        identity = store.read("clips", part, IDENTITY.names).to_pylist()
+        rows = [{**row, "stage": "extract", "kind": "extractor", "message": "too dark"} for row in identity]
+        store.write(f"errors/{TABLE}", part, pa.Table.from_pylist(rows, ERRORS), ERRORS)
+    say_failures(store.url, [TABLE])
+    *named, more = capsys.readouterr().err.splitlines()
+    assert named[:2] == [
+        "  cannot use /media/x.mp4: no media",
+        f"  cannot use /media/0.mp4 at 0 s ({TABLE}): too dark",
+    ]
+    assert len(named) == 10
+    assert more == f"  and 3 more; all of them, by kind: vidray errors {store.url}"
+
+
+@pytest.mark.parametrize(
+    ("counts", "extractors", "told"),
+    [
+        (
+            (1, 0, 1, 1, 1, 0, 0),
+            1,
+            "1 video (0 unreadable), 1 clip: 1 done, 0 failed, 0 skipped as done before; 2.0 s, ",
+        ),
+        (
+            (3, 1, 113, 226, 200, 6, 20),
+            2,
+            "3 videos (1 unreadable), 113 clips x 2 extractors = 226: 200 done, 6 failed, 20 skipped as done before; ",
+        ),
+        (
+            (3, 1, 9, 9, 0, 0, 9),
+            1,
+            "3 videos (1 unreadable), 9 clips: 0 done, 0 failed, 9 skipped as done before; 2.0 s",
+        ),
+    ],
+)
+def test_a_summary_has_counts_that_add_up(capsys, counts, extractors, told):
+    from vidray.cli.extract import _say_summary
+
+    names = ("videos", "videos_failed", "clips", "planned", "done", "failed", "skipped")
+    summary = Summary(**dict(zip(names, counts, strict=True)), video_s=10.0, wall_s=2.0, startup_s=1.0, x_realtime=5.0)
+    assert summary.planned == summary.done + summary.failed + summary.skipped == summary.clips * extractors
+    _say_summary(summary, "store", extractors)
+    said = capsys.readouterr().err
+    assert said.startswith(told)
+    assert said.endswith("; tables in store\n")
+
+
+def test_a_manifests_dates_filter_as_dates_and_its_long_spans_are_cut_and_told(tmp_path, capsys):
+    for name in ("old.mp4", "new.mp4"):
+        write_video(tmp_path / name, SyntheticVideo(fps=10, frames=20))
+    lines = ["uri,start_s,end_s,recorded", "old.mp4,0,1,2024-01-01", "new.mp4,1,99,2024-07-01"]
+    (tmp_path / "m.csv").write_text("\n".join([*lines, ""]))
+    assert main(["plan", str(tmp_path / "m.csv"), str(tmp_path / "store")]) == 0
+    assert "1 span of the manifest went past the end of the video, and ends there" in capsys.readouterr().err
+    made = Store(str(tmp_path / "store"))
+    clips = made.read("clips", 0, IDENTITY.names)
+    found = rows_where("recorded >= '2024-06-01'", clips, made.folder_of("features/none"))
+    # of a video with spans only these are told apart
+    assert rows_where("videos.recorded IS NULL", clips, made.folder_of("features/none")).tolist() == [0, 1]
+    (kept,) = clips.take(found).to_pylist()
+    assert (Path(kept["uri"]).name, kept["start_s"], kept["end_s"]) == ("new.mp4", 1.0, 2.0)
+
+
+def test_an_embedding_that_is_no_number_is_a_failure():
+    from vidray.pipeline.rows import _without_nan
+
+    clips = [Clip(clip_id=f"c{n}", video_id="v", uri="/v.mp4", clip_index=n, start_s=n, end_s=n + 1) for n in range(3)]
+    embedding = pa.array([[1.0, 2.0], [1.0, float("nan")], [float("inf"), 0.0]], pa.list_(pa.float32(), 2))
+    inputs = SimpleNamespace(clips=clips)
+    arrays, failures = _without_nan(inputs, {"embedding": embedding}, [None] * 3)
+    assert [str(one) if one else None for one in failures] == [None, *["/v.mp4: its embedding is not finite"] * 2]
+    assert arrays["embedding"].to_pylist() == [[1.0, 2.0], None, None]

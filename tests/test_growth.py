@@ -146,6 +146,7 @@ def test_a_refresh_counts_spans_and_metadata(store, grow, capsys):
         "refreshed: 3 videos listed = 3 as before + 0 new + 0 changed; 0 gone; 4 new clips in 2 planned videos" in said
     )
     assert "got 4 new clips" not in said
+    assert "1 span of the manifest went past the end of the video, and ends there" in said
     grow(GROWN, refresh=True, progress=Progress())
     assert "0 new clips in 0 planned videos by new spans; metadata of 0 rows changed" in capsys.readouterr().err
 

@@ -261,8 +261,8 @@ def test_changed_and_deleted_videos_are_kept_unless_asked_otherwise(three, tmp_p
     (three / "b.mp4").unlink()
     assert extract(str(three), str(store), **options, progress=Progress()).done == 0
     told = capsys.readouterr().err
-    assert "1 video is changed since planning; --refresh" in told
-    assert "1 video is no longer in the corpus since planning; --prune" in told
+    assert "1 video has changed since planning, and all rows are kept: --refresh" in told
+    assert "1 video is no longer in the corpus since planning, and all rows are kept: --prune" in told
     assert files(store) == before
     summary = extract(str(three), str(store), **options, refresh=True, prune=True)
     assert (summary.videos, summary.videos_failed, summary.done) == (3, 1, 2 * 5)

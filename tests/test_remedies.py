@@ -130,6 +130,15 @@ def test_status_ends_a_line_with_what_to_run(store, capsys):
     assert (index.store, index.extractor) == (store.url, TABLE)
 
 
+def test_a_report_without_images_says_how_it_gets_some(store, tmp_path, capsys):
+    assert main(["report", store.url, "-o", str(tmp_path / "its report")]) == 0
+    said, _, commands = capsys.readouterr().err.strip().partition("; run ")
+    fill, again = map(parsed, commands.split(" && "))
+    assert said == "no clip has an image"
+    assert (fill.corpus, fill.store, fill.extractor) == (CORPORA[0], store.url, ["thumbnails"])
+    assert (again.store, again.output) == (store.url, str(tmp_path / "its report"))
+
+
 def test_an_extraction_says_which_indexes_lag_and_how_to_update_them(store, monkeypatch, capsys):
     monkeypatch.setattr("vidray.pipeline.name_tables", lambda named, **options: {TABLE: object()})
     monkeypatch.setattr("vidray.cli.extract._say_unused", lambda extractors, options: None)

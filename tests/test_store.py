@@ -8,6 +8,7 @@ import pytest
 
 from vidray.errors import SpecMismatchError, StoreError
 from vidray.store import CLIPS, ERRORS, SliceKey, Store, features_schema, part_file, staged_schema
+from vidray.store.differences import differences
 from vidray.store.layout import seal_file
 
 COLUMNS = pa.schema([("embedding", pa.list_(pa.float32(), 2))])
@@ -129,7 +130,7 @@ def test_another_plan_is_refused_with_the_remedy(store):
     store.check_plan(plan)
     store.write_config(plan)
     store.check_plan(dict(plan))
-    with pytest.raises(SpecMismatchError, match=r"clip_length_s 10.0, not 5.0; use the same, or another STORE"):
+    with pytest.raises(SpecMismatchError, match=r"clip_length_s 10.0, not 5.0; use the same, or another store"):
         store.check_plan({**plan, "clip_length_s": 5.0})
 
 
@@ -210,3 +211,16 @@ def test_an_intent_is_read_as_it_was_written(tmp_path):
     assert (intents.renaming(), intents.moving()) == (("a", "b"), None)
     intents.clear()
     assert (intents.retiring(), intents.renaming()) == ([], None)
+
+
+def test_what_differs_is_named_as_far_inside_as_it_does(tmp_path):
+    store = Store(str(tmp_path / "store"))
+    made, asked = (
+        {"name": "net", "settings": {"fps": fps, "masks": False}, "inputs": {"frames": {"fps": fps, "size": [3, 4]}}}
+        for fps in (2.0, 1.0)
+    )
+    assert differences(made, asked) == "settings.fps 2.0, not 1.0, inputs.frames.fps 2.0, not 1.0"
+    assert differences({"a": {"b": 1}}, {"a": 2, "c": True}) == 'a {"b": 1}, not 2, c null, not true'
+    store.write_config({"clip_length_s": 10.0})
+    with pytest.raises(SpecMismatchError, match=r"clip_length_s 10.0, not 5.0; use the same, or another store"):
+        store.check_plan({"clip_length_s": 5.0})

@@ -134,6 +134,17 @@ def test_a_filter_keeps_its_clips_only(store):
         vidray.search(store.url, text="a dog", where="no_such > 1")
 
 
+def test_a_manifests_score_is_not_the_hits(store):
+    for part in store.parts("clips"):
+        clips = store.read("clips", part)
+        scored = clips.append_column("score", pa.array([3.0 + 10 * part] * len(clips)))
+        store.write("clips", part, scored, scored.schema)
+    found = vidray.search(store.url, text="a dog", where="score > 10").hits
+    assert {hit.clip_id for hit in found} == set(store.read("clips", 1)["clip_id"].to_pylist())
+    with pytest.raises(UsageError, match='column "scores" not found'):
+        vidray.search(store.url, text="a dog", where="scores > 10")
+
+
 def test_what_cannot_be_asked_is_said(store, tmp_path):
     with pytest.raises(UsageError, match="not empty"):
         vidray.search(store.url, text=" ")

@@ -60,7 +60,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
     )
     say_failures(arguments.store, list(tables))
     _say_summary(summary, arguments.store, summary.planned // max(1, summary.clips))
-    _say_lagging(arguments.store, list(tables))
+    _say_lagging(arguments.store)
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     return say_nothing_done(arguments.store, list(tables))
@@ -77,12 +77,13 @@ def _say_summary(summary: Any, store: str, extractors: int) -> None:
     )
 
 
-def _say_lagging(store: str, tables: Sequence[str]) -> None:
-    """Name the indexes that lack what their tables have now, with the command that brings each up to date."""
+def _say_lagging(store: str) -> None:
+    """Name the indexes that lag behind their tables, of other extractors too: videos come and go for all."""
     from vidray.retrieval.verification import lagging
     from vidray.store import Store
 
-    for finding in lagging(Store(store), tables):
+    held = Store(store)
+    for finding in lagging(held, held.tables("index")):
         say(finding.line)
 
 

@@ -8,6 +8,14 @@ from typing import Any
 from vidray.cli.arguments import command, count, say, tell
 from vidray.wording import counted
 
+LEFT_OUT = {
+    "null": "without an embedding, as of no frames or no sound",
+    "zero": "of zeros alone",
+    "not_finite": "with a value that is no number",
+    "too_large": "with a value too large for 16 bits",
+}
+"""In words why a clip cannot be compared."""
+
 
 def add(commands: Any) -> None:
     parser = command(commands, "index", run_index, "build the search index of a feature table, or bring it up to date")
@@ -52,10 +60,10 @@ def run_index(arguments: argparse.Namespace) -> int:
     clips = f"{counted(info.rows, 'clip')} of {arguments.extractor}"
     tell(f"indexed {clips} ({info.factory}, {info.dim} dimensions): {changed}")
     recalls = [f"{one.recall_at_10:.3f}{_with_filter(one.kept)}" for one in info.measured]
-    tell(f"recall at 10: {', '.join(recalls)}; {info.nprobe} of {info.nlist:,} lists are looked into")
+    tell(f"recall at 10: {', '.join(recalls)}; a search looks into {info.nprobe:,} of {counted(info.nlist, 'list')}")
     if left_out := sum(info.left_out.values()):
-        reasons = ", ".join(f"{rows:,} {reason.replace('_', ' ')}" for reason, rows in info.left_out.items() if rows)
-        tell(f"left out {counted(left_out, 'row')}: {reasons}")
+        reasons = ", ".join(f"{rows:,} {LEFT_OUT[reason]}" for reason, rows in info.left_out.items() if rows)
+        tell(f"left out {counted(left_out, 'clip')}: {reasons}")
     return 0
 
 

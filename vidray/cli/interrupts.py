@@ -108,7 +108,8 @@ def _tell() -> None:
         _seen.set()
         kept = "; what is done is kept, run the same command again to go on" if KEEPING & set(sys.argv[1:2]) else ""
         # not by print: the interrupted code may hold the stream
-        os.write(_terminal, f"\nvidray: interrupted{kept}\n".encode())
+        with contextlib.suppress(OSError):
+            os.write(_terminal, f"\nvidray: interrupted{kept}\n".encode())
         if "--debug" not in sys.argv:
             _silence()
 

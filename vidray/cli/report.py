@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
-from vidray.wording import counted
+from vidray.wording import counted, typed
 
 
 def add(commands: Any) -> None:
@@ -19,12 +19,16 @@ def add(commands: Any) -> None:
 
 def run_report(arguments: argparse.Namespace) -> int:
     from vidray.report import write_report
+    from vidray.store import Store
+    from vidray.store.remedies import to_extract
 
     summary = write_report(arguments.store, arguments.output)
     if summary.clips < summary.clips_total:
         say(f"a sample of {summary.clips:,} of {counted(summary.clips_total, 'clip')}, each video by its share")
     if not summary.image_bytes:
-        say("no clip has an image: extract with -x thumbnails, and write the report again")
+        fill = to_extract(Store(arguments.store), "-x", "thumbnails")
+        again = typed("report", arguments.store, "-o", arguments.output)
+        say(f"no clip has an image; run {fill} && {again}")
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:

@@ -57,5 +57,6 @@ def _noted(store: str) -> Iterator[str]:
     # a clip warns in every table that was extracted of it
     warned = len({(one.uri, one.start_s, one.end_s) for one in found if one.stage == WARNED})
     if unreadable or warned:
-        told = f"{counted(unreadable, 'video')} cannot be read, {counted(warned, 'clip')} with a decode warning"
-        yield f"{told}: {typed('errors', store)}"
+        told = [f"{counted(unreadable, 'video')} cannot be read"] if unreadable else []
+        told += [f"{counted(warned, 'clip')} with a decode warning"] if warned else []
+        yield f"{', '.join(told)}: {typed('errors', store)}"

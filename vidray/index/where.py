@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from vidray.errors import MissingExtraError, UsageError
 from vidray.index.embeddings import IDENTITY
-from vidray.index.filter_tables import NAMES, FilterTable, filter_tables, listed
+from vidray.index.filter_tables import NAMES, OWN, FilterTable, filter_tables, listed
 from vidray.storage import Folder
 
 ROW = "_row"
@@ -201,6 +201,9 @@ class _Names:
             return [IDS, self._ids[key], *fields]
         bare = [number for number, table in enumerate(self.tables) if table.name is not None]
         having = [number for number in bare if key in self._columns[number]]
+        if {self.tables[number].path for number in having} == OWN.keys():
+            # a manifest's column stands in both; of a clip counts what is said of its own span
+            having = [number for number in having if self.tables[number].key == "clip_id"]
         if len(having) == 1 or (having and key in IDENTITY):
             return self._of(having[0], name, fields)
         if having:

@@ -22,7 +22,7 @@ from vidray.labels.suggestions import choose, directions, others_first, uncertai
 from vidray.models.weights import load_state_dict
 from vidray.store import HUMAN, IDENTITY, Store
 from vidray.store.layout import features_of, head_of, labels_of
-from vidray.store.remedies import train_command
+from vidray.store.remedies import to_extract, train_command
 from vidray.store.tables import checked_name
 
 FORMAT = 1
@@ -82,7 +82,7 @@ def open_head(store: str | PathLike[str], name: str) -> Head:
         there = held.holding("heads", CONFIG)
         known = f"there are {', '.join(there)}" if there else "there is none"
         raise UsageError(f"{held.url}: no head '{name}', {known}; train it: {train_command(held.url, name)}")
-    damaged = f"{held.url}/{folder} is damaged; train it again"
+    damaged = f"{held.url}/{folder} is damaged; train it again: {train_command(held.url, name)}"
     try:
         config = json.loads(held.folder.read_bytes(f"{folder}/{CONFIG}"))
         sha256 = hashlib.sha256(held.folder.read_bytes(f"{folder}/{MODEL}")).hexdigest()
@@ -113,7 +113,8 @@ def _model(network: str, url: str, classes: int) -> Any:
 def _check_features(store: Store, folder: str, features: str, spec: Mapping[str, Any] | None) -> None:
     if features not in store.tables("features"):
         raise SpecMismatchError(
-            f"{store.url}: {folder} was trained on features/{features}, which is gone; extract it again"
+            f"{store.url}: {folder} was trained on features/{features}, which is gone; "
+            f"run {to_extract(store, '-x', features)}"
         )
     different = store.spec_differences(features, spec or {})
     if different is not None:

@@ -38,11 +38,13 @@ class Growth:
     Attributes:
         videos: Planned ones that got new clips by new spans.
         clips: These clips.
+        cut: Of these, how many end with their video, before what the manifest says.
         rows: Of planned videos and clips, whose metadata is the manifest's now.
     """
 
     videos: int = 0
     clips: int = 0
+    cut: int = 0
     rows: int = 0
 
     def lines(self) -> Iterator[str]:
@@ -54,13 +56,23 @@ class Growth:
             yield f"{counted(self.videos, 'planned video')} {got}"
 
 
+def told_of_cut(spans: int) -> str:
+    """That spans end with their video, in words."""
+    end = "ends" if spans == 1 else "end"
+    return f"{counted(spans, 'span')} of the manifest went past the end of the video, and {end} there"
+
+
 @dataclass(frozen=True)
 class _Grown:
-    """A planned video with spans that it was not planned with; both without those that it has."""
+    """A planned video with spans that it was not planned with; both without those that it has.
+
+    `cut` is how many of these went past its end.
+    """
 
     part: int
     video: Video
     clips: tuple[Clip, ...]
+    cut: int
 
 
 def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Callable[[str], None]) -> Growth:
@@ -88,7 +100,8 @@ def take_in_growth(store: Store, listing: Listing, columns: pa.Schema, say: Call
     if grown:
         with Lease(store.folder, say=say, of=OF_LABELS):
             _move_all(store, grown, columns)
-    return Growth(videos=len(grown), clips=sum(len(one.clips) for one in grown), rows=changed)
+    clips, cut = (sum(counts) for counts in ([len(one.clips) for one in grown], [one.cut for one in grown]))
+    return Growth(videos=len(grown), clips=clips, cut=cut, rows=changed)
 
 
 def finish_move(store: Store) -> None:
@@ -193,7 +206,10 @@ def _grown(part: int, videos: pa.Table, clips: pa.Table, here: Mapping[str, Vide
         meant = with_spans_cut(replace(video, video_id=row["video_id"]), row["duration_s"])
         new = [clip for clip in clips_of(meant, ()) if clip.clip_id not in known]
         if new:
-            yield _Grown(part, meant, tuple(new))
+            spans = {(clip.start_s, clip.end_s) for clip in new}
+            end_s = row["duration_s"]
+            cut = {start_s for start_s, said_s in video.spans if said_s > end_s and (start_s, end_s) in spans}
+            yield _Grown(part, meant, tuple(new), len(cut))
 
 
 def _move_all(store: Store, grown: Sequence[_Grown], columns: pa.Schema) -> None:

@@ -15,7 +15,7 @@ from vidray.arguments import check_has
 from vidray.corpus import Listing, list_corpus
 from vidray.moving import finish_renaming
 from vidray.pipeline.cluster import Cluster, cluster
-from vidray.pipeline.growth import TAKEN, Growth, finish_move, take_in_growth
+from vidray.pipeline.growth import TAKEN, Growth, finish_move, take_in_growth, told_of_cut
 from vidray.pipeline.plan_parts import PartPlan, Target, plan_part, run_parts
 from vidray.pipeline.progress import Progress, progress_of
 from vidray.planning import (
@@ -189,6 +189,8 @@ def take_in(
     growth = plan_listing(listing, store, planner, lease=lease, cluster=cluster, progress=progress, meanwhile=meanwhile)
     for line in (settled.told(growth, pruned=prune),) if refresh else growth.lines():
         progress.say(line)
+    if growth.cut:
+        progress.say(told_of_cut(growth.cut))
 
 
 def settle_changes(
@@ -218,25 +220,37 @@ def settle_changes(
     )
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (
-        (changes.changed, refresh, "changed", "--refresh takes in what there is now"),
-        (changes.deleted, prune, "no longer in the corpus", "--prune removes the rows"),
-        (changes.failed, retry_failed, "unreadable", ""),
+        (changes.changed, refresh, ("has changed", "have changed"), "--refresh takes in what there is now"),
+        (
+            changes.deleted,
+            prune,
+            ("is no longer in the corpus", "are no longer in the corpus"),
+            "--prune removes the rows",
+        ),
+        (changes.failed, retry_failed, ("", ""), ""),
     ):
         if is_asked:
             retired |= video_ids
         elif video_ids and option:
-            told = "video is" if len(video_ids) == 1 else "videos are"
-            progress.say(f"{len(video_ids):,} {told} {what} since planning; {option}, now all is kept")
+            told = f"{counted(len(video_ids), 'video')} {what[len(video_ids) > 1]}"
+            progress.say(f"{told} since planning, and all rows are kept: {option}")
     uris = _uris_of(store, changes.deleted) if prune else []
-    labels = human_labels_of(store, retired)
-    if labels:
-        progress.say(f"{counted(labels, 'label')} that people gave these videos: removed with them; import them again")
+    _tell_labels(store, retired, changes.deleted if prune else frozenset(), progress)
     if retired:
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
             retire(store, retired)
         if prune and changes.deleted:
             _tell_pruned(store, changes.deleted, uris, progress)
     return settled
+
+
+def _tell_labels(store: Store, retired: Collection[str], gone: Collection[str], progress: Progress) -> None:
+    """Say how many labels of people go with the videos, which can be given again where the videos are planned anew."""
+    for video_ids, remedy in ((set(retired) - set(gone), "; import what is true of the new ones"), (gone, "")):
+        labels = human_labels_of(store, video_ids)
+        if labels:
+            told = f"{counted(labels, 'label')} that people gave {counted(len(video_ids), 'video')}"
+            progress.say(f"{told} {'is' if labels == 1 else 'are'} removed with the rows{remedy}")
 
 
 def _uris_of(store: Store, video_ids: Collection[str]) -> list[str]:
@@ -308,7 +322,7 @@ def plan_listing(
 def _say_part(part: PartPlan, progress: Progress) -> None:
     progress.probed(part.videos, len(part.failures))
     if part.spans_cut:
-        progress.say(f"{counted(part.spans_cut, 'span')} of the manifest went past the end of the video, and end there")
+        progress.say(told_of_cut(part.spans_cut))
     for uri, why in part.uncut[:UNCUT_NAMED]:
         progress.say(f"{uri}: not looked at for shots to its end, cut evenly there: {why}")
 

@@ -43,7 +43,8 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None, *, 
         return pa.table({name: [] for name in (*SHOWN, "score")})
     rows = pa.concat_tables(found).combine_chunks()
     if where is not None:
-        kept = rows_where(where, rows, store.folder_of(features_of(labeler.features)))
+        # without the score: a column of that name may be a manifest's
+        kept = rows_where(where, rows.select(SHOWN), store.folder_of(features_of(labeler.features)))
         rows = rows.take(pa.array(kept))
     return _best(rows, k)
 

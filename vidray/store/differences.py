@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -18,8 +18,17 @@ def by_content(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    names = [name for name in {**known, **asked} if known.get(name) != asked.get(name)]
-    return ", ".join(f"{name} {_short(known.get(name))}, not {_short(asked.get(name))}" for name in names)
+    """What differs, as far inside as it does: `settings.fps 2.0, not 1.0`."""
+    return ", ".join(_differing(known, asked, ""))
+
+
+def _differing(known: Mapping[str, Any], asked: Mapping[str, Any], within: str) -> Iterator[str]:
+    for name in {**known, **asked}:
+        held, wanted = known.get(name), asked.get(name)
+        if isinstance(held, dict) and isinstance(wanted, dict):
+            yield from _differing(held, wanted, f"{within}{name}.")
+        elif held != wanted:
+            yield f"{within}{name} {_short(held)}, not {_short(wanted)}"
 
 
 def _short(value: object) -> str:

@@ -124,7 +124,7 @@ class Store:
         config = self.config()
         if config is not None and config["plan"] != plan:
             raise SpecMismatchError(
-                f"{self.url} is planned with {differences(config['plan'], plan)}; use the same, or another STORE"
+                f"{self.url} is planned with {differences(config['plan'], plan)}; use the same, or another store"
             )
 
     def spec(self, table: str) -> dict[str, Any] | None:
