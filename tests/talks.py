@@ -1,4 +1,4 @@
-"""Made talks, of five topics: ten whose key sentence is known, and short texts of each topic."""
+"""Made talks whose key sentence is known: ten to choose settings on, and ten others; and short texts of five topics."""
 
 from __future__ import annotations
 
@@ -126,6 +126,120 @@ TALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """The key sentence, and what goes into details."""
 
+OTHER_TALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "Cities stay cooler in summer when their streets are lined with trees.",
+        (
+            "Under a row of lime trees the asphalt was twelve degrees colder.",
+            "Leaves give off water, and that takes heat out of the air.",
+            "In the bare square by the station the benches were too hot to sit on.",
+            "A young tree needs ten years before it throws much shade.",
+            "Roofs with grass on them help houses, but not the people in the street.",
+            "The city will plant four thousand trees along its avenues.",
+        ),
+    ),
+    (
+        "Reading aloud to small children makes it easier for them to learn to speak.",
+        (
+            "Toddlers who hear a story every evening know more words at three.",
+            "Parents use rarer words in a picture book than at the dinner table.",
+            "A child asks for the same book again and then says its sentences along.",
+            "Songs and rhymes help with the sounds of a language.",
+            "Television does not answer when a child asks something.",
+            "Ten minutes of reading before bed were enough in our study.",
+        ),
+    ),
+    (
+        "Glass can be melted and used again any number of times without getting worse.",
+        (
+            "Old bottles are broken into pieces and cleaned of paper and metal.",
+            "A furnace needs less gas when half of what goes in is broken glass.",
+            "White and brown bottles must not be mixed, since the colour stays.",
+            "Plastic becomes brittle after it has been melted twice.",
+            "The works makes a million jars a week from what people bring back.",
+            "Window panes are of another glass and go to another furnace.",
+        ),
+    ),
+    (
+        "Bats find their prey in the dark by listening to the echo of their own calls.",
+        (
+            "The calls are so high that people cannot hear them.",
+            "A moth reflects the sound, and the bat turns towards it.",
+            "With its ears covered a bat flies against the wall.",
+            "Just before the catch it calls two hundred times a second.",
+            "Some moths hear the bat and let themselves fall to the ground.",
+            "In winter bats sleep in caves and old cellars.",
+        ),
+    ),
+    (
+        "The harbour has to be dredged every year because the river fills it with sand.",
+        (
+            "After each flood the ships touched the ground at low tide.",
+            "A dredger lifts ten thousand tons of sand in a month.",
+            "The current slows down behind the pier and drops what it carries.",
+            "Last autumn a freighter waited three days for deeper water.",
+            "Some of the sand is brought to the beaches in the north.",
+            "A longer pier would only move the sandbank further out.",
+        ),
+    ),
+    (
+        "Vaccines teach the body to fight a disease before it meets the real one.",
+        (
+            "The injection holds a harmless piece of the virus.",
+            "White blood cells remember what that piece looks like.",
+            "When the virus comes, antibodies are made within a day.",
+            "Measles had almost gone from the country by then.",
+            "A second dose makes the memory of the cells last longer.",
+            "The arm may hurt, which shows that the body is learning.",
+        ),
+    ),
+    (
+        "Old films fade away unless their reels are kept cold and copied in time.",
+        (
+            "The red of the first colour films is gone after forty years.",
+            "Reels that smell of vinegar have begun to shrink.",
+            "In the vault it is five degrees, winter and summer.",
+            "Each frame is photographed anew, which takes weeks for one film.",
+            "Half of the silent films of our country are lost.",
+            "Nitrate film burns even under water.",
+        ),
+    ),
+    (
+        "A good pair of shoes can be repaired many times if its sole is sewn on.",
+        (
+            "Glued soles come off as a whole and cannot be put back well.",
+            "The cobbler cuts the thread and sews a new sole to the same leather.",
+            "My own boots have had their fourth heel now.",
+            "Leather has to be greased before the rain and not after it.",
+            "Sewn shoes cost twice as much and last five times as long.",
+            "There were thirty shoemakers in this town when I began.",
+        ),
+    ),
+    (
+        "Honest election results need two people who count every ballot separately.",
+        (
+            "Each pile of ballots goes from one table to the next.",
+            "If both counts differ, the whole box is counted again.",
+            "Anybody may watch the counting from behind the rope.",
+            "A tired clerk once wrote a seven where there was a one.",
+            "The boxes are sealed before the polling station opens.",
+            "Machines are quick, but nobody sees what they do with a vote.",
+        ),
+    ),
+    (
+        "Snow protects the plants of the mountains from the hard frosts of winter.",
+        (
+            "Under half a metre of snow it is never much below zero.",
+            "In winters without snow the roots of the alpine roses freeze.",
+            "The air between the flakes keeps the warmth of the ground.",
+            "Grouse dig themselves in when the night is clear.",
+            "Where skiers have pressed it down the meadow turns green late.",
+            "In May the soldanella melts its own hole through the last of it.",
+        ),
+    ),
+)
+"""As `TALKS`, written down when settings of summaries and chapters were chosen, before these were tried on them."""
+
 TOPICS = {
     "farming": (
         "The farmer ploughs the field before the seed is sown.",
@@ -182,9 +296,9 @@ VIDEOS_A_TOPIC = 6
 CLIPS_A_VIDEO = 3
 
 
-def talk(number: int) -> list[str]:
+def talk(number: int, talks: tuple[tuple[str, tuple[str, ...]], ...] = TALKS) -> list[str]:
     """The sentences of a talk with its key sentence among details and chatter, in a seeded order."""
-    key, details = TALKS[number]
+    key, details = talks[number]
     sentences = [key, *details, *CHATTER]
     return [sentences[place] for place in np.random.default_rng(number).permutation(len(sentences))]
 

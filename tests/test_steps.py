@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import clip_inputs
 import numpy as np
@@ -21,6 +21,7 @@ from vidray.media import Audio, AudioSamples, FrameRate, RawFrames, Resize, reco
 from vidray.plugins import known_options
 from vidray.steps import improved, names, step_from, steps_of, text_of
 from vidray.steps.audio.bs1770 import loudness
+from vidray.steps.audio.denoise import below_db, mixed
 from vidray.steps.protocol import AUDIO_RATE
 from vidray.steps.registry import STEPS, record_of_step
 from vidray.steps.resampling import resampled
@@ -276,6 +277,47 @@ def test_denoised_speech_is_nearer_to_the_clean_one_and_the_same_however_clips_a
             assert abs(len(joined) - len(whole)) <= len(parts)
             count = min(len(joined), len(whole))
             assert np.array_equal(joined[:count], whole[:count])
+
+
+@pytest.mark.parametrize(("below", "share"), [(30.0, 0.0), (18.0, 0.0), (15.0, 0.5), (12.0, 1.0), (0.0, 1.0)])
+def test_audio_stays_as_it_is_where_what_would_be_taken_away_is_little(below, share):
+    speech, noise = tone(0.1).samples, tone(0.1 * 10 ** (-below / 20), hz=300.0).samples
+    assert below_db(speech + noise, speech) == pytest.approx(np.full(200, below), abs=0.05)
+    found = mixed(speech + noise, speech, 1.0, 18.0)
+    assert found == pytest.approx(speech + (1 - share) * noise, abs=3e-4)
+    limited = mixed(speech + noise, speech, 0.75, 18.0)
+    assert limited == pytest.approx(speech + (1 - 0.75 * share) * noise, abs=3e-4)
+    silent = np.zeros_like(speech)
+    assert not mixed(silent, silent, 1.0, 18.0).any()
+
+
+def test_noise_that_comes_later_is_taken_away_where_it_is():
+    speech, noise = tone(0.1, length_s=6.0).samples, tone(0.1, hz=300.0, length_s=6.0).samples
+    noise[: 3 * AUDIO_RATE] = 0
+    found = mixed(speech + noise, speech, 1.0, 18.0)
+    assert np.array_equal(found[: 2 * AUDIO_RATE - 480], speech[: 2 * AUDIO_RATE - 480])
+    assert found[3 * AUDIO_RATE :] == pytest.approx(speech[3 * AUDIO_RATE :], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_clean_speech_loses_no_words_and_noisy_speech_loses_fewer():
+    """Half a point is less than one word of these."""
+    import jiwer
+
+    hear, texts = resolve("moonshine").load("cpu"), [spoken.plain(text) for _, text in spoken.librivox()]
+    wrong = {}
+    for steps in ("loudness", "denoise", "noise:db=5,loudness", "noise:db=5,denoise"):
+        sampling, said = improved(Audio(spoken.RATE), steps_of("audio", steps)), []
+        for samples, _ in spoken.librivox():
+            length_s = len(samples) / spoken.RATE
+            audio = AudioSamples(samples=samples, sample_rate=spoken.RATE)
+            track = resampled(audio, Audio(AUDIO_RATE).request(0.0, length_s)).samples
+            item = clip_inputs.item(0, heard(sampling, track, 0.0, length_s))
+            clip = replace(item.clip, start_s=0.0, end_s=length_s)
+            said.append(spoken.plain(hear([replace(item, clip=clip)])["text"][0]))
+        wrong[steps] = jiwer.wer(texts, said)
+    assert wrong["denoise"] <= wrong["loudness"] + 0.005
+    assert wrong["noise:db=5,denoise"] < wrong["noise:db=5,loudness"] - 0.03
 
 
 def test_frames_denoised_gain_and_clean_ones_are_left_alone():

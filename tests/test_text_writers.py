@@ -81,6 +81,13 @@ def test_what_is_in_the_language_already_is_left_as_it_is(tmp_path: Path):
     assert rows["language"] == ["en", None]
 
 
+def test_a_piece_of_a_word_that_is_written_as_a_language_is_not_taken_for_it(tmp_path: Path):
+    folder = translator_folder(tmp_path / "model")
+    assert "d" in transformers.AutoTokenizer.from_pretrained(folder).get_vocab()
+    rows: Any = Translation(to="d", model=folder).load("cpu")(said(*TEXTS))
+    assert rows["text"] == librarys_translations(folder, TEXTS)
+
+
 def test_a_model_of_many_languages_is_told_which(tmp_path: Path):
     folder = translator_folder(tmp_path / "model", languages=("de_DE", "fr_XX", ">>it<<"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

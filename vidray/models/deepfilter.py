@@ -33,14 +33,14 @@ STEP = 480
 LATENCY = 3 * STEP
 """What comes out stands so many samples behind what goes in: a frame of overlap, and two that are looked ahead."""
 
+NO_LIMIT_DB = 100.0
+"""The library takes all noise away from so many decibels on."""
+
 Floats = npt.NDArray[np.float32]
 
 
-def load(limit_db: float) -> Callable[[Floats], Floats]:
+def load() -> Callable[[Floats], Floats]:
     """From mono samples at 48 kHz to as many without noise, heard from a fresh state each time.
-
-    Args:
-        limit_db: No more than so many decibels are taken away.
 
     Raises:
         MissingExtraError: The extra `clean` is not installed.
@@ -54,7 +54,7 @@ def load(limit_db: float) -> Callable[[Floats], Floats]:
         heard = np.zeros(steps * STEP, np.float32)
         heard[: len(samples)] = samples
         found = np.zeros_like(heard)
-        state = library.df_create(network, limit_db, b"error")
+        state = library.df_create(network, NO_LIMIT_DB, b"error")
         if not state:
             raise WeightsError(f"{WHAT}: {PACKAGE} cannot load its network")
         try:

@@ -68,12 +68,13 @@ def translator(model: str, to: str, *, what: str, device: str) -> Callable[[str]
     mBART's `de_DE`), or before the text (Marian's `>>de<<`). One that has neither is taken to be of one pair.
     """
     network = _network(model, what=what, device=device, kind=True)
-    known = network.tokenizer.get_vocab()
-    before = f">>{to}<< " if f">>{to}<<" in known else ""
+    before = f">>{to}<< " if f">>{to}<<" in network.tokenizer.get_vocab() else ""
+    # a piece of a word may be written as a language is, "de" among them
+    first = network.tokenizer.get_added_vocab().get(to)
 
     def translate(text: str) -> str:
         tokens = network.tokenizer(before + text, truncation=True, max_length=network.longest)["input_ids"]
-        return network.written(tokens, min(network.longest, MOST_WRITTEN), known.get(to))
+        return network.written(tokens, min(network.longest, MOST_WRITTEN), first)
 
     return translate
 

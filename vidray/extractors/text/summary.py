@@ -1,8 +1,9 @@
 """What a video is about, in a few of its own sentences: those that are most like all others, by MiniLM's vectors; or in
 the words of a model that reads it, part by part where it is too long to be read at once.
 
-Degree centrality as of LexRank (Erkan and Radev 2004, https://arxiv.org/abs/1109.2128), with the similarity of sentence
-embeddings in place of that of words; what repeats a chosen sentence is passed over (Carbonell and Goldstein 1998).
+What all sentences have in common is the direction in which their vectors are largest together, as in latent semantic
+analysis (Gong and Liu 2001, https://doi.org/10.1145/383952.383955), with embeddings in place of counts of words; what
+repeats a chosen sentence is passed over (Carbonell and Goldstein 1998).
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ Floats = npt.NDArray[np.float32]
 class Summary:
     """The sentences of a video that say most of what it is about, in their order and with their times. English.
 
-    A sentence's score is its mean cosine with all sentences of the video. It stands in the clip in which it begins.
+    A sentence's score is its cosine with what all sentences have in common. It stands in the clip in which it begins.
     With a model, the summaries of the video and of its chapters are what the model writes, which may be untrue.
 
     Attributes:
@@ -97,7 +98,7 @@ class Summary:
     @property
     def version(self) -> str:
         """Raised when the answers change."""
-        return "2"
+        return "3"
 
     @property
     def memory_bytes(self) -> int:
@@ -193,8 +194,9 @@ def central(vectors: Floats, count: int) -> list[tuple[int, float]]:
     """The most central sentences by their places, in order, each with its score; at most `count`, none like another."""
     if not len(vectors):
         return []
-    some = vectors[:: -(-len(vectors) // MOST_SENTENCES)]
-    scores = (vectors @ some.T).mean(axis=1)
+    some = vectors[:: -(-len(vectors) // MOST_SENTENCES)].astype(np.float64)
+    direction = np.linalg.eigh(some.T @ some).eigenvectors[:, -1]
+    scores = vectors @ (direction if some.sum(axis=0) @ direction >= 0 else -direction)
     chosen: list[int] = []
     for place in np.argsort(-scores, kind="stable").tolist():
         if len(chosen) < count and all(float(vectors[place] @ vectors[other]) < ALIKE for other in chosen):
