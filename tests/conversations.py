@@ -23,7 +23,7 @@ def voice(name: str) -> tuple[Floats, ...]:
 
     if name == "librivox":
         return tuple(samples for samples, _ in librivox())
-    files = sorted((ASTERISK / name).resolve().glob("*.wav"))
+    files = sorted(ASTERISK.glob(f"{name}_*_*/*.wav"))
     found: list[Floats] = []
     for place in np.random.default_rng(0).permutation(len(files)):
         samples, rate = read_wav(files[place])
