@@ -129,14 +129,13 @@ def test_a_refresh_says_what_it_took_in_with_counts_that_add_up(tmp_path, capsys
         plan(str(corpus), str(tmp_path / "store"), refresh=True, progress=Progress(), **options)
         return next(line for line in capsys.readouterr().err.splitlines() if line.startswith("refreshed"))
 
-    nothing = "0 new clips in 0 planned videos by new spans; metadata of 0 rows changed"
-    assert refresh() == f"refreshed: 4 videos listed = 0 as before + 4 new + 0 changed; 0 gone; {nothing}"
+    assert refresh() == "refreshed: 4 videos listed = 0 as before + 4 new + 0 changed; 0 gone"
     write_video(corpus / "d.mp4", SyntheticVideo(fps=10, frames=20))
     write_video(corpus / "b.mp4", SyntheticVideo(fps=10, frames=30))
     (corpus / "a.mp4").unlink()
-    assert refresh() == f"refreshed: 4 videos listed = 2 as before + 1 new + 1 changed; 1 gone, rows kept; {nothing}"
-    assert "; 1 gone, rows removed; " in refresh(prune=True)
-    assert refresh(limit=1) == f"refreshed: 1 video listed = 1 as before + 0 new + 0 changed; {nothing}"
+    assert refresh() == "refreshed: 4 videos listed = 2 as before + 1 new + 1 changed; 1 gone, rows kept"
+    assert refresh(prune=True).endswith("; 1 gone, rows removed")
+    assert refresh(limit=1) == "refreshed: 1 video listed = 1 as before + 0 new + 0 changed"
 
 
 def test_a_refresh_counts_spans_and_metadata(store, grow, capsys):

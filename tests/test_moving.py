@@ -96,8 +96,8 @@ def test_files_that_are_not_the_same_or_not_there_are_told(moved, capsys):
     (new / "deep" / "b.mp4").unlink()
     assert main(["move", store.url, str(old), str(new)]) == 0
     err = capsys.readouterr().err
-    assert "1 video of them: no such file" in err
-    assert "1 video of them: another size there" in err
+    assert "1 of 2 videos: no such file at the new place" in err
+    assert "1 of 2 videos: another size at the new place; extract --refresh" in err
     assert len(find_changes(store, list_corpus(str(new))).changed) == 1
 
 
@@ -106,3 +106,16 @@ def test_a_prefix_of_whole_steps_that_no_video_has_is_refused(moved):
     for wrong in (str(old)[:-1], str(old / "nowhere")):
         with pytest.raises(UsageError, match=f"no video of it is under .*; its videos are as {old}/a.mp4"):
             vidray.move(store.url, wrong, str(new))
+
+
+def test_a_place_that_has_none_of_the_files_is_refused_unless_it_is_meant(moved, capsys):
+    store, old, new = moved
+    before = uris(store, "clips")
+    assert main(["move", store.url, str(old), str(new / "mistyped")]) == 2
+    error = capsys.readouterr().err
+    assert f"none of 2 videos is at the new place, the first would be {new}/mistyped/a.mp4; nothing was moved" in error
+    assert uris(store, "clips") == before
+    assert store.intents.renaming() is None
+    assert main(["move", store.url, str(old), "/elsewhere", "--unseen"]) == 0
+    assert "2 of 2 videos: no such file at the new place" in capsys.readouterr().err
+    assert uris(store, "clips") == {"/elsewhere/a.mp4", "/elsewhere/deep/b.mp4"}

@@ -117,7 +117,7 @@ def test_a_whole_number_of_numpy_is_one(store):
 
 def test_a_move_takes_paths(store):
     old = Path(vidray.search(indexed(store), clip="clip00001", k=1).hits[0].uri).parent
-    moved = vidray.move(store, old, old.with_name("elsewhere"))
+    moved = vidray.move(store, old, old.with_name("elsewhere"), unseen=True)
     assert moved.videos > 0
     assert moved.indexes == (TABLE,)
 

@@ -256,3 +256,9 @@ def test_wrong_usage_is_one_line_and_status_2(store, capsys, arguments, reason):
     assert reason in error
     assert error.count("\n") == 1
     assert store.tables("labels") == []
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_text_without_a_word_is_refused(store, capsys, text):
+    assert main(["search", store.url, "--text", text]) == 2
+    assert capsys.readouterr().err == "vidray: a text to look for must have a word in it, got none\n"

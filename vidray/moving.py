@@ -6,7 +6,7 @@ Videos and clips keep their ids, so that labels and heads stay right. A move tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
@@ -22,6 +22,7 @@ from vidray.store import KINDS, Store
 from vidray.store.changes import current_parts, keep_current
 from vidray.store.layout import PROBE_TABLE, index_of
 from vidray.store.lease import OF_LABELS, Lease
+from vidray.wording import counted
 
 LOOKUPS_AT_ONCE = 32
 
@@ -48,6 +49,7 @@ def move(
     old: str | PathLike[str],
     new: str | PathLike[str],
     *,
+    unseen: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> MoveSummary:
     """Have a store know its videos under another prefix, with all that was made of them.
@@ -56,10 +58,11 @@ def move(
         store: fsspec URL of a store.
         old: The folder, or prefix of whole steps, under which the videos were.
         new: Where they are now, at the same places below.
+        unseen: Move them although none of the files can be seen there from here.
         say: Called with a line where another run holds the store.
 
     Raises:
-        UsageError: There is no store, or it has no video under the old prefix.
+        UsageError: There is no store, it has no video under the old prefix, or none is under the new one.
         StoreError: The store cannot be read, or is being written by another run.
     """
     held = Store(store)
@@ -71,6 +74,8 @@ def move(
         if not any(_is_under(uri, before) for uri in uris):
             example = f"; its videos are as {uris[0]}" if uris else ""
             raise UsageError(f"{held.url}: no video of it is under {before}{example}")
+        if not unseen:
+            _check_seen(held, uris, before, after)
         current = {table: list(parts) for table, parts in current_parts(held)}
         held.intents.write_renaming(before, after, current)
         lease.check()
@@ -78,6 +83,19 @@ def move(
         finish_renaming(held)
         lease.check()
         return _settle_fingerprints(held, after, indexes)
+
+
+def _check_seen(store: Store, uris: Sequence[str], old: str, new: str) -> None:
+    """Refuse a place that has none of the files: it is mistyped, or not to be reached."""
+    moved = [_renamed(uri, old, new) for uri in uris if _is_under(uri, old)]
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
+        for first in range(0, len(moved), LOOKUPS_AT_ONCE):
+            if any(found != UNSEEN for _, found in pool.map(look_up, moved[first : first + LOOKUPS_AT_ONCE])):
+                return
+    raise UsageError(
+        f"{store.url}: none of {counted(len(moved), 'video')} is at the new place, the first would be {moved[0]}; "
+        "nothing was moved, --unseen moves all the same"
+    )
 
 
 def finish_renaming(store: Store) -> None:

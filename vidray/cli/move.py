@@ -15,17 +15,19 @@ def add(commands: Any) -> None:
     parser.add_argument("store", metavar="STORE")
     parser.add_argument("old", metavar="OLD", help="the folder or prefix under which the videos were")
     parser.add_argument("new", metavar="NEW", help="where they are now, at the same places below")
+    parser.add_argument("--unseen", action="store_true", help="although none of the files can be seen there from here")
     add_json(parser)
 
 
 def run_move(arguments: argparse.Namespace) -> int:
     from vidray.moving import move
 
-    summary = move(arguments.store, arguments.old, arguments.new, say=say)
+    summary = move(arguments.store, arguments.old, arguments.new, unseen=arguments.unseen, say=say)
     if summary.missing:
-        say(f"{counted(summary.missing, 'video')} of them: no such file at the new place")
+        say(f"{summary.missing:,} of {counted(summary.videos, 'video')}: no such file at the new place")
     if summary.changed:
-        say(f"{counted(summary.changed, 'video')} of them: another size there; extract --refresh takes these in anew")
+        other = f"{summary.changed:,} of {counted(summary.videos, 'video')}: another size at the new place"
+        say(f"{other}; extract --refresh takes what is there in anew")
     for name in summary.indexes:
         say(f"index/{name} named the old place and is removed: run {typed('index', arguments.store, '-x', name)}")
     if arguments.json:

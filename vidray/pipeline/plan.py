@@ -64,6 +64,7 @@ class Settled:
         changed: Planned as other files, and to be planned anew.
         again: That could not be read when they were planned, and are tried again.
         gone: Planned, and listed no more; None where the listing is not of all that the corpus has.
+        says_more: Whether the listing has spans or metadata, as manifests do.
     """
 
     listed: int
@@ -71,6 +72,7 @@ class Settled:
     changed: int
     again: int
     gone: int | None
+    says_more: bool
 
     def told(self, growth: Growth, *, pruned: bool) -> str:
         """What a refresh took in, with counts that add up."""
@@ -80,10 +82,8 @@ class Settled:
         rows = "removed" if pruned else "kept"
         gone = "" if self.gone is None else f"; {self.gone:,} gone{f', rows {rows}' if self.gone else ''}"
         spans = f"{counted(growth.clips, 'new clip')} in {counted(growth.videos, 'planned video')} by new spans"
-        return (
-            f"refreshed: {counted(self.listed, 'video')} listed = {files}{gone}; {spans}; metadata of "
-            f"{counted(growth.rows, 'row')} changed"
-        )
+        more = f"; {spans}; metadata of {counted(growth.rows, 'row')} changed" if self.says_more else ""
+        return f"refreshed: {counted(self.listed, 'video')} listed = {files}{gone}{more}"
 
 
 def plan(
@@ -217,6 +217,7 @@ def settle_changes(
         changed=len(changes.changed) if refresh else 0,
         again=len(changes.failed - (changes.changed if refresh else frozenset())) if retry_failed else 0,
         gone=len(changes.deleted) if listing.is_whole else None,
+        says_more=any(video.spans or video.metadata for video in listing.videos),
     )
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (

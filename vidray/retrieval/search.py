@@ -154,6 +154,8 @@ class Searcher:
         check_extractor(extractor=extractor)
         check_whole(k=k)
         check_text_or_none(clip=clip, text=text, where=where)
+        if text is not None and not text.strip():
+            raise UsageError("a text to look for must have a word in it, got none")
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}")
         for name in PLACES & given.keys():
