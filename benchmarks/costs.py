@@ -1,10 +1,12 @@
-"""What each extractor of audio costs: CPU-seconds an hour of media, and its process's peak memory.
+"""What each extractor of audio or of what is said costs: CPU-seconds an hour of media, and its process's peak memory.
 
     benchmarks/costs.py RECORDING.wav ... [--whisper FOLDER] [--only NAME,...]
 
 Each extractor runs in a process of its own, on one thread and on the recordings as one clip. Loading is left out of the
 CPU-seconds and is in the memory. An hour is one in which somebody speaks all the time: speech to text and voices cost
-less where there are pauses. Recordings are mono WAV at 16 kHz. The last line is one JSON object.
+less where there are pauses. Extractors of texts are given what moonshine hears in the recordings, and `speakers` what
+`voices` does, over and over until it is an hour; `spoken` five minutes of it. Steps are measured by themselves.
+Recordings are mono WAV at 16 kHz. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ import numpy as np
 RATE = 16_000
 HOUR_S = 3600
 AUDIO = ("voice_activity", "moonshine", "whisper", "voices", "speech_quality", "yamnet", "audio_events")
+STEPS = ("denoise", "loudness")
+TABLES = ("sentiment", "text_embedding", "summary", "spoken", "speakers")
+ALL = (*AUDIO, *(f"audio={step}" for step in STEPS), *TABLES)
 
 
 def main() -> None:
@@ -30,38 +35,101 @@ def main() -> None:
     parser.add_argument("recordings", nargs="+", metavar="RECORDING.wav")
     parser.add_argument("--whisper", metavar="FOLDER", help="a model in CTranslate2's format")
     parser.add_argument("--only", metavar="NAME,...", help="of the extractors")
-    parser.add_argument("--child", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--cost", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--row", metavar="NAME", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child is not None:
-        print(json.dumps(measured(arguments.child, arguments)))
+    if arguments.row is not None:
+        print(json.dumps(row_of(arguments.row, sound_of(arguments)), default=np.ndarray.tolist))
         return
-    wanted = arguments.only.split(",") if arguments.only else AUDIO
+    if arguments.cost is not None:
+        print(json.dumps(measured(arguments.cost, arguments)))
+        return
+    wanted = arguments.only.split(",") if arguments.only else ALL
     found: dict[str, Any] = {}
-    for name in [one for one in AUDIO if one in wanted and (one != "whisper" or arguments.whisper)]:
-        command = [sys.executable, __file__, *sys.argv[1:], "--child", name]
-        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found[name] = json.loads(run.stdout.splitlines()[-1])
+    for name in [one for one in ALL if one in wanted and (one != "whisper" or arguments.whisper)]:
+        found[name] = by_a_child("--cost", name)
         print(f"{name:16} {found[name]['cpu_s_an_hour']:8.1f} CPU-s an hour {found[name]['peak_mb']:6} MB", flush=True)
-    length_s = sum(len(read(path)) for path in arguments.recordings) / RATE
+    length_s = len(sound_of(arguments)) / RATE
     print(json.dumps({"audio_s": round(length_s, 1), "extractors": found}))
 
 
+def by_a_child(asked: str, name: str) -> Any:
+    """What a process of its own says: its memory is that of one extractor alone."""
+    command = [sys.executable, __file__, *sys.argv[1:], asked, name]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def sound_of(arguments: argparse.Namespace) -> np.ndarray:
+    return np.concatenate([read(path) for path in arguments.recordings])
+
+
 def measured(name: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """The figures of one extractor."""
+    """The figures of one extractor, or of one step."""
     import torch
 
-    from vidray.extractors import resolve
-
     torch.set_num_threads(1)
-    samples = np.concatenate([read(path) for path in arguments.recordings])
-    extractor = resolve(f"whisper?size={arguments.whisper}&compute_type=int8" if name == "whisper" else name)
-    extract: Any = extractor.load("cpu")
-    items = [item_of(extractor, samples)]
+    samples = sound_of(arguments)
+    work, given, length_s = prepared(name, samples, arguments.whisper)
     before = time.process_time()
-    extract(items)
+    work(given)
     cpu_s = time.process_time() - before
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"cpu_s_an_hour": round(cpu_s / (len(samples) / RATE) * HOUR_S, 1), "peak_mb": peak_mb}
+    return {"cpu_s_an_hour": round(cpu_s / length_s * HOUR_S, 1), "peak_mb": peak_mb}
+
+
+def prepared(name: str, samples: np.ndarray, whisper: str | None) -> tuple[Any, Any, float]:
+    """What is measured, what it is given, and of how many seconds that is."""
+    from vidray.extractors import resolve
+    from vidray.media import Audio, AudioSamples
+    from vidray.steps import steps_of
+    from vidray.steps.protocol import AUDIO_RATE
+    from vidray.steps.resampling import resampled
+
+    length_s = len(samples) / RATE
+    if name.startswith("audio="):
+        (step,) = steps_of("audio", name.removeprefix("audio="))
+        audio = AudioSamples(samples=samples, sample_rate=RATE)
+        return step.load(), resampled(audio, Audio(AUDIO_RATE).request(0.0, length_s)), length_s
+    extractor = resolve(f"whisper?size={whisper}&compute_type=int8" if name == "whisper" else name)
+    extract: Any = extractor.load("cpu")
+    if name in AUDIO:
+        return extract, [item_of(extractor, samples)], length_s
+    row = by_a_child("--row", "voices" if name == "speakers" else "moonshine")
+    long_s = HOUR_S / 12 if name == "spoken" else HOUR_S
+    return extract, table_items(extractor, row, length_s, long_s), long_s
+
+
+def row_of(name: str, samples: np.ndarray) -> dict[str, Any]:
+    """What an extractor of audio says of the recordings, as one clip."""
+    from vidray.extractors import resolve
+
+    extractor = resolve(name)
+    answer: Any = extractor.load("cpu")([item_of(extractor, samples)])
+    columns = answer[0] if isinstance(answer, tuple) else answer
+    return {column: values[0] for column, values in columns.items()}
+
+
+def table_items(extractor: Any, row: dict[str, Any], length_s: float, long_s: float) -> list[Any]:
+    """The row of one clip again and again, each time later, as the input of an extractor of tables."""
+    from vidray.media import Clip, ClipInput
+
+    (name,) = extractor.inputs
+    items = []
+    for number in range(round(long_s / length_s)):
+        start_s = number * length_s
+        clip = Clip(
+            clip_id=str(number), video_id="v", uri="u", clip_index=number, start_s=start_s, end_s=start_s + length_s
+        )
+        items.append(ClipInput(clip=clip, values={name: {key: later(value, start_s) for key, value in row.items()}}))
+    return items
+
+
+def later(value: Any, by_s: float) -> Any:
+    """A column's value with its times moved."""
+    if not isinstance(value, list):
+        return value
+    return [{**one, **{key: one[key] + by_s for key in ("start_s", "end_s")}} for one in value]
 
 
 def item_of(extractor: Any, samples: np.ndarray) -> Any:

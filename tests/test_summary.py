@@ -13,7 +13,7 @@ import pytest
 from talks import OTHER_TALKS, TALKS, talk
 
 from vidray.errors import UsageError
-from vidray.extractors import resolve
+from vidray.extractors import describe, resolve, restore
 from vidray.extractors.text.chapters import chapter_starts
 from vidray.extractors.text.summary import Summary, condensed
 from vidray.media import Clip, ClipInput
@@ -93,7 +93,10 @@ def test_a_model_writes_the_summaries_of_a_video_and_of_its_chapters(tmp_path: P
     folder = (t5_folder if kind == "t5" else writer_folder)(tmp_path / "model", seed=1)
     said = [*talk(5), *talk(2)]
     clips, _ = spoken(said)
-    extract: Any = Summary(model=folder, prompt="Sum up: {text}", tokens=12).load("cpu")
+    summary = Summary(model=folder, prompt="Sum up: {text}", tokens=12)
+    assert restore(describe(summary)) == summary
+    assert summary.memory_bytes > Summary().memory_bytes
+    extract: Any = summary.load("cpu")
     rows, video = extract(clips)
     plain_rows, plain_video = Summary().load("cpu")(clips)  # type: ignore[misc]
     assert rows == plain_rows
