@@ -71,6 +71,18 @@ def test_status_says_what_there_is_what_is_missing_and_who_writes(store, capsys)
     assert vidray.status(store.url).held_by == ()
 
 
+def test_who_died_while_writing_is_not_said_to_write(store, capsys):
+    held = Lease(store.folder, say=print)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    content = {**json.loads(held._content()), "pid": gone.pid, "process_started": "1", "token": "another"}
+    store.folder.write_bytes("_lease.json", json.dumps(content).encode())
+    assert vidray.status(store.url).held_by == ()
+    content["machine"] = "elsewhere"
+    store.folder.write_bytes("_lease.json", json.dumps(content).encode())
+    assert f"the store: process {gone.pid} on " in vidray.status(store.url).held_by[0]
+
+
 def test_status_follows_the_index(store):
     vidray.build_index(store.url, extractor=TABLE)
     assert vidray.status(store.url).tables[0].index == "current"

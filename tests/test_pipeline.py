@@ -152,7 +152,7 @@ def test_two_extractors_of_one_name_are_refused(mixed, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_a_run_that_ends_before_publishing_goes_on_from_what_is_staged(mixed, filled, tmp_path, monkeypatch):
+def test_a_run_that_ends_before_publishing_goes_on_from_what_is_staged(mixed, filled, tmp_path, monkeypatch, capsys):
     store = tmp_path / "store"
     options = {"extractors": [MeanColour(), Loudness()], "planner": FixedStride(2.0)}
     with monkeypatch.context() as broken:
@@ -166,9 +166,12 @@ def test_a_run_that_ends_before_publishing_goes_on_from_what_is_staged(mixed, fi
     assert len(staged) == 2 * len(of_audio) == 4
     for path in of_audio:
         path.unlink()
-    summary = extract(str(mixed), str(store), **options)
+    summary = extract(str(mixed), str(store), **options, progress=Progress())
     clips = 2 * len(MIXED)
     assert (summary.done, summary.skipped) == (clips, clips)
+    said = capsys.readouterr().err
+    assert f"{clips} of {2 * clips} clips x extractors are done already, and not done again" in said
+    assert f"extracting {clips} clips x extractors" in said
     assert files(store) == files(filled)
 
 

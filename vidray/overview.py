@@ -15,7 +15,7 @@ from vidray.storage import STAGING, find
 from vidray.store import Store
 from vidray.store.changes import derived_tables, outdated
 from vidray.store.layout import PROBE_TABLE, duplicates_of, errors_of, features_of, index_of, labels_of
-from vidray.store.lease import FILE, OF_LABELS
+from vidray.store.lease import FILE, OF_LABELS, is_left_behind
 from vidray.store.remedies import corpora_of
 
 
@@ -145,6 +145,9 @@ def _time(info: Mapping[str, Any]) -> datetime.datetime | None:
 
 
 def _holder(store: Store, of: str) -> str | None:
+    """Who holds a lease; nobody where a process of this machine has died with it, which the next run takes over."""
+    if is_left_behind(store.folder, of=of):
+        return None
     try:
         held = json.loads(store.folder.read_bytes(f"_{of}{FILE}" if of else FILE))
         what = "the labels" if of else "the store"

@@ -256,7 +256,10 @@ class _Filling:
         }
         total = sum(count * self.store.count("clips", parts) for count, parts in lacking.items())
         units = ("clip",) if len(self.extractors) == 1 else ("clip x extractor", "clips x extractors")
-        self.progress.phase("extracting", total, *units)
+        left = total - self._staged_clips(missing, staged)
+        if left < total:
+            self.progress.say(f"{total - left:,} of {counted(total, *units)} are done already, and not done again")
+        self.progress.phase("extracting", left, *units)
         works = (
             part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
             for part, tables in missing.items()
@@ -276,6 +279,16 @@ class _Filling:
                 self._unstage_unreachable(publisher)
                 raise
             publisher.wait()
+
+    def _staged_clips(self, missing: Mapping[int, Sequence[str]], staged: Mapping[str, set[SliceKey]]) -> int:
+        """How many clips of the parts that are missing are staged, a clip in two tables counting twice."""
+        count = 0
+        for part in sorted({key.part for keys in staged.values() for key in keys} & missing.keys()):
+            tables = missing[part]
+            work = part_work(self.store, part, {table: self.extractors[table] for table in tables}, staged)
+            lacking = sum(item.stop - item.first for block in work.blocks for item in block.slices)
+            count += len(tables) * self.store.count("clips", [part]) - lacking
+        return count
 
     def _run_wave(self, wave: Sequence[PartWork], placement: Placement, publisher: Publisher) -> None:
         for work in wave:
