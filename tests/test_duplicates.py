@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import vidray
 from vidray.cli import main
 from vidray.duplicates import alignment
 from vidray.duplicates.alignment import Pictures, align
-from vidray.duplicates.groups import Group, Match, Member, Quality, grouped
+from vidray.duplicates.groups import Group, Match, Member, Quality, grouped, united_s
 from vidray.duplicates.table import redundant_clips
 from vidray.errors import UsageError
 from vidray.extractors.vision.phash import PHash
@@ -183,6 +184,70 @@ def test_of_all_copies_of_a_moment_one_is_kept() -> None:
         gone = redundant_clips(clips, groups)
         assert not {"b", "c"} <= set(gone), "the last second of b and c is nowhere else"
         assert "c" in gone or "b" in gone
+
+
+def test_a_clip_with_some_of_what_is_kept_stays() -> None:
+    """Most of it repeats another clip; its first seconds are what a group keeps, and its copies go."""
+    groups = [
+        Group(keep="a", span_s=(0, 1.8), members=(member("c", (0, 1.8), (0, 1.8)),), why="longest"),
+        Group(keep="b", span_s=(0, 60), members=(member("a", (1.8, 10), (5, 13.2)),), why="longest"),
+    ]
+    clips = [{"clip_id": v, "video_id": v, "start_s": 0.0, "end_s": end_s} for v, end_s in (("a", 10.0), ("c", 2.0))]
+    assert redundant_clips(clips, groups) == {"c"}
+
+
+def member(video: str, span_s: tuple[float, float], of_s: tuple[float, float]) -> Member:
+    return Member(video_id=video, span_s=span_s, of_s=of_s, score=0.9)
+
+
+@pytest.mark.parametrize("shortest_s", [1.0, 0.1])
+def test_whatever_matches_there_are_all_are_told_and_no_moment_is_lost(shortest_s: float) -> None:
+    for seed in range(150):
+        chance = random.Random(seed)
+        lengths = {name: chance.randint(5, 60) for name in "abcdef"[: chance.randint(2, 6)]}
+        qualities = {name: quality(name, s, pixels=chance.choice((100, 110, 200))) for name, s in lengths.items()}
+        matches = []
+        for _ in range(chance.randint(1, 12)):
+            one, other = chance.sample(sorted(lengths), 2)
+            length_s = chance.uniform(shortest_s, min(lengths[one], lengths[other], chance.choice((3, 20, 60))))
+            first_s, second_s = (chance.uniform(0, lengths[name] - length_s) for name in (one, other))
+            matches.append(match(one, (first_s, first_s + length_s), other, (second_s, second_s + length_s)))
+        groups = grouped(matches, qualities)
+        assert len({(group.keep, group.span_s) for group in groups}) == len(groups)
+        assert all(any(_tells(group, one) for group in groups) for one in matches if _length_s(one.first_s) >= 1)
+        assert _lost_s(groups, lengths) < 1, f"seed {seed}"
+
+
+def _length_s(span_s: tuple[float, float]) -> float:
+    return span_s[1] - span_s[0]
+
+
+def _tells(group: Any, one: Match) -> bool:
+    def lacks_s(video: str, span_s: tuple[float, float]) -> float:
+        some = [(group.keep, group.span_s), *((member.video_id, member.span_s) for member in group.members)]
+        shared = [(max(span_s[0], told_s[0]), min(span_s[1], told_s[1])) for name, told_s in some if name == video]
+        return _length_s(span_s) - united_s(shared)
+
+    return lacks_s(one.first, one.first_s) < 1 and lacks_s(one.second, one.second_s) < 1
+
+
+def _lost_s(groups: list[Any], lengths: dict[str, int]) -> float:
+    """The most that any group loses when the redundant clips, of two to ten seconds, are left out of all videos."""
+    clips = [
+        {"clip_id": f"{name} {start}", "video_id": name, "start_s": float(start), "end_s": float(min(start + step, s))}
+        for step, (name, s) in zip((2, 5, 10, 10, 5, 2), lengths.items(), strict=False) for start in range(0, s, step)
+    ]  # fmt: skip
+    gone = redundant_clips(clips, groups)
+    kept = {name: [c for c in clips if c["video_id"] == name and c["clip_id"] not in gone] for name in lengths}
+    most_s = 0.0
+    for group in groups:
+        there = [(group.keep, group.span_s, group.span_s)] + [(m.video_id, m.span_s, m.of_s) for m in group.members]
+        pieces = [
+            (max(clip["start_s"], span_s[0]) + of_s[0] - span_s[0], min(clip["end_s"], span_s[1]) + of_s[0] - span_s[0])
+            for name, span_s, of_s in there for clip in kept[name]
+        ]  # fmt: skip
+        most_s = max(most_s, _length_s(group.span_s) - united_s([piece for piece in pieces if _length_s(piece) > 0]))
+    return most_s
 
 
 def test_nothing_alike_is_no_group() -> None:

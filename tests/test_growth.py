@@ -81,6 +81,18 @@ def rows(store, table, *columns):
     return [tuple(Path(row[c]).name if c == "uri" else row.get(c) for c in columns) for row in found]
 
 
+def test_a_column_that_is_text_stays_text(media, tmp_path):
+    """Who runs again, as a remedy says, need not say again that a column of digits is text."""
+    store, manifest = str(tmp_path / "store"), tmp_path / "codes.csv"
+    manifest.write_text(f"uri,code,rank\n{media}/a.mp4,17,1\n")
+    plan(str(manifest), store, text_columns=["code"])
+    manifest.write_text(f"uri,code,rank\n{media}/a.mp4,17,1\n{media}/b.mp4,1.50,2\n")
+    for options in ({}, {"refresh": True}):
+        plan(str(manifest), store, **options)
+        assert rows(store, "videos", "code", "rank") == [("17", 1), ("1.50", 2)]
+    assert Store(store).metadata().names == ["code", "rank"]
+
+
 def texts(store, table="features/first"):
     return {str(row) for row in rows(store, table, "clip_id", "embedding")}
 

@@ -80,11 +80,12 @@ def list_corpus(
     limit: int | None = None,
     known: frozenset[str] = frozenset(),
     text_columns: Collection[str] = (),
+    held_texts: Collection[str] = (),
 ) -> Listing:
     """List the videos of a corpus, sorted by URI; at most `limit` of them.
 
     URIs in `known` are listed without asking the storage about them. A manifest's `text_columns` are text, whatever
-    they look like.
+    they look like; so are those in `held_texts`, which it need not have: the store has them as text.
 
     Raises:
         UsageError: There is no such corpus, its manifest is malformed, or it holds no media.
@@ -108,7 +109,7 @@ def list_corpus(
         left_out = tuple(f"{store}: a vidray store in the corpus, which is left out" for store in stores)
         return replace(listing, warnings=(*listing.warnings, *left_out))
     if suffix_of(path) in SUFFIXES:
-        table = read_manifest(fs, path, corpus, text_columns=text_columns)
+        table = read_manifest(fs, path, corpus, text_columns=text_columns, held_texts=held_texts)
         return _of_manifest(table, fs, path, corpus, limit, known)
     if text_columns:
         raise UsageError(f"{corpus}: no manifest, so that it has no column '{min(text_columns)}' to be text")

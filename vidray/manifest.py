@@ -37,7 +37,9 @@ COMMENT = re.compile(rb"^#(?: .*)?$")
 CHUNK_BYTES = 1 << 20
 
 
-def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[str] = ()) -> pa.Table:
+def read_manifest(
+    fs: Any, path: str, corpus: str, *, text_columns: Collection[str] = (), held_texts: Collection[str] = ()
+) -> pa.Table:
     """The rows of a manifest, the columns of `RESERVED` under these names whatever their case.
 
     Args:
@@ -45,6 +47,7 @@ def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[s
         path: There.
         corpus: Its name for messages.
         text_columns: Columns that are text, whatever they look like.
+        held_texts: Columns that a store has as text, where a file of text has them: digits stay what they are there.
 
     Raises:
         UsageError: It is malformed, not UTF-8, has no column `uri` or not those of `text_columns`.
@@ -56,7 +59,7 @@ def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[s
                 table = pq.read_table(file)
             else:
                 data = _checked_text(_unpacked(file.read(), path), corpus)
-                table = _of_lines(data) if suffix == ".txt" else _of_text(data, suffix, text_columns)
+                table = _of_lines(data) if suffix == ".txt" else _of_text(data, suffix, {*text_columns, *held_texts})
     except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
         raise UsageError(f"{corpus}: cannot be read as a {suffix} manifest: {one_line(e)}") from e
     table = _named(table)
@@ -64,7 +67,11 @@ def read_manifest(fs: Any, path: str, corpus: str, *, text_columns: Collection[s
         raise UsageError(f"{corpus}: a manifest needs a column 'uri', found {', '.join(table.column_names)}")
     if absent := set(text_columns) - set(table.column_names):
         raise UsageError(f"{corpus}: no column '{min(absent)}', found {', '.join(table.column_names)}")
-    return table.cast(pa.schema([(f.name, _kept_type(f, text_columns)) for f in table.schema]), safe=False)
+    texts = {
+        *text_columns,
+        *(() if suffix == ".parquet" else (f.name for f in table.schema if _is_held(f, held_texts))),
+    }
+    return table.cast(pa.schema([(f.name, _kept_type(f, texts)) for f in table.schema]), safe=False)
 
 
 def suffix_of(path: str) -> str:
@@ -106,6 +113,10 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([(kind.field(i).name, plain_type(kind.field(i).type)) for i in range(kind.num_fields)])
     return kind
+
+
+def _is_held(field: pa.Field, held_texts: Collection[str]) -> bool:
+    return field.name in held_texts and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
 
 
 def _kept_type(field: pa.Field, text_columns: Collection[str]) -> pa.DataType:

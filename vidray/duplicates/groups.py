@@ -242,7 +242,8 @@ def _through(members: Sequence[Member], match: Match) -> Iterator[Member]:
     """What a match's second stretch repeats of the kept one, by what is told of its first."""
     for one in members:
         start_s, end_s = _shared(one.span_s, match.first_s)
-        if end_s - start_s >= max(LEAST_SHARED_S, COVERED * _length(match.first_s)):
+        length_s = _length(match.first_s)
+        if end_s - start_s >= max(min(LEAST_SHARED_S, length_s), COVERED * length_s):
             on, back = match.second_s[0] - match.first_s[0], one.of_s[0] - one.span_s[0]
             yield Member(
                 video_id=match.second,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidray.duplicates.groups import Group, Member, Span, united_s
+from vidray.duplicates.groups import LEAST_UNTOLD_S, Group, Member, Span, united_s
 from vidray.duplicates.pictures import Video
 from vidray.store import DUPLICATES, Store
 from vidray.store.layout import duplicates_of
@@ -139,7 +139,7 @@ def _rows(group: Group, member: Member, video: Video, kept: Video) -> Iterator[d
 
 
 def redundant_clips(clips: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Collection[str]:
-    """The clips, rows of the plan, of which most repeats what is kept.
+    """The clips, rows of the plan, of which most repeats what is kept, and that themselves have nothing which is kept.
 
     What one group keeps is not gone because another tells it: of all copies of a moment one stays.
     """
@@ -153,8 +153,9 @@ def redundant_clips(clips: Sequence[Mapping[str, Any]], groups: Sequence[Group])
     for row in clips:
         video, clip_s = row["video_id"], (row["start_s"], row["end_s"])
         stays = _pieces(clip_s, kept.get(video, ()))
-        repeated_s = united_s([*_pieces(clip_s, told.get(video, ())), *stays]) - united_s(stays)
-        if repeated_s >= REDUNDANT * (clip_s[1] - clip_s[0]):
+        stays_s = united_s(stays)
+        repeated_s = united_s([*_pieces(clip_s, told.get(video, ())), *stays]) - stays_s
+        if stays_s < LEAST_UNTOLD_S and repeated_s >= REDUNDANT * (clip_s[1] - clip_s[0]):
             gone.add(row["clip_id"])
     return gone
 

@@ -33,7 +33,7 @@ from vidray.pipeline.witness import UNREACHABLE
 from vidray.pipeline.worker import Receipt, receipt_of
 from vidray.planning import Planner
 from vidray.storage import place_of
-from vidray.store import SliceKey, Store
+from vidray.store import SliceKey, Store, metadata
 from vidray.store.changes import begin_outdated, take_back
 from vidray.store.layout import features_of
 from vidray.store.lease import Lease
@@ -92,7 +92,8 @@ def extract(
     run = RunRecord(target, corpus=corpus, tables=bindings.extractors, planner=planner)
     stale = check_store(target, bindings, planner, refresh=refresh)
     known = frozenset[str]() if refresh else known_uris(target, retry_failed=retry_failed)
-    listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns)
+    texts = metadata.texts_of(target.metadata())
+    listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns, held_texts=texts)
     if ray_address is None and "RAY_ADDRESS" not in os.environ:
         planned = known_uris(target) if refresh else known
         _settle(target, bindings.extractors, has_more=any(video.uri not in planned for video in listing.videos))

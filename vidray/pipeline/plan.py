@@ -104,7 +104,8 @@ def plan(
     planner = chosen_planner(planner, target)
     target.check_plan(planner.config)
     known = frozenset[str]() if refresh else known_uris(target)
-    listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns)
+    texts = metadata.texts_of(target.metadata())
+    listing = list_corpus(corpus, limit=limit, known=known, text_columns=text_columns, held_texts=texts)
     with (
         Lease(target.folder, say=progress.say) as lease,
         cluster(ray_address, progress.say) as connection,

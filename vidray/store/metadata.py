@@ -50,6 +50,11 @@ def joined(known: pa.Schema, found: pa.Schema) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
+def texts_of(columns: pa.Schema) -> frozenset[str]:
+    """The columns that are text as their manifest has it."""
+    return frozenset(field.name for field in columns if pa.types.is_string(field.type) and not _is_json(field))
+
+
 def column(field: pa.Field, rows: Sequence[Mapping[str, object]]) -> pa.Array:
     """The values of one column of the store, from rows of a manifest; null where they do not fit it."""
     values = [row.get(field.name, row.get(_source(field))) for row in rows]
