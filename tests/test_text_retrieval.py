@@ -146,7 +146,7 @@ def test_a_manifests_score_is_not_the_hits(store):
 
 
 def test_what_cannot_be_asked_is_said(store, tmp_path):
-    with pytest.raises(UsageError, match="not empty"):
+    with pytest.raises(UsageError, match="must have a word"):
         vidray.search(store.url, text=" ")
     with pytest.raises(UsageError, match="k must be at least 1"):
         vidray.search(store.url, text="a dog", k=0)
