@@ -487,3 +487,11 @@ def test_an_embedding_that_is_no_number_is_a_failure():
     arrays, failures = _without_nan(inputs, {"embedding": embedding}, [None] * 3)
     assert [str(one) if one else None for one in failures] == [None, *["/v.mp4: its embedding is not finite"] * 2]
     assert arrays["embedding"].to_pylist() == [[1.0, 2.0], None, None]
+
+
+def test_two_extractors_of_one_name_are_told_what_the_command_line_takes(tmp_path, capsys):
+    twice = ["extract", str(tmp_path), str(tmp_path / "store"), "-x", "quality", "-x", "quality"]
+    assert main(twice) == 2
+    error = capsys.readouterr().err
+    assert "give one a name of its own, as in -x 'quality?name=NAME'" in error
+    assert "--as" not in error

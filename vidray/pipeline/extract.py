@@ -186,8 +186,8 @@ def name_tables(
         table = slug(table_of(extractor) or resolved.name)
         if table in tables:
             raise UsageError(
-                f"two extractors would write the same table, {table}; give one a name of its own with --as NAME, or "
-                f"with -x '{resolved.name}?name=NAME'"
+                f"two extractors would write the same table, {table}; give one a name of its own, "
+                f"as in -x '{resolved.name}?name=NAME'"
             )
         tables[table] = resolved
     return tables
