@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -80,30 +81,19 @@ class Quality:
         fps: Frames a second; runs of frames are measured to one such step.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in (*FRAME_COLUMNS, *AUDIO_COLUMNS)])
+
     fps: float = 2.0
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Sampling]:
         """Frames and audio of one decode pass."""
         return {"frames": FrameRate(fps=self.fps, resize=RESIZE), "audio": Audio(sample_rate=SAMPLE_RATE)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([(name, pa.float32()) for name in (*FRAME_COLUMNS, *AUDIO_COLUMNS)])
 
     def load(self, device: str) -> ExtractFn:
         """The function; the same on all devices, on the CPU."""

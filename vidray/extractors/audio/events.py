@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -56,31 +56,17 @@ class AudioEvents:
         min_score: What a step's score must be at least.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    inputs: ClassVar[Mapping[str, Audio]] = {"audio": Audio(yamnet.SAMPLE_RATE, before_s=BEFORE_S, after_s=AFTER_S)}
+    """Audio as the network wants it, with what its first and last steps need."""
+    schema: ClassVar[pa.Schema] = pa.schema([("events", EVENTS_TYPE), *((name, pa.float32()) for name in SHARES)])
+
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0 < self.min_score < 1:
             raise UsageError(f"min_score must be in (0, 1), got {self.min_score}")
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
-    def inputs(self) -> Mapping[str, Audio]:
-        """Audio as the network wants it, with what its first and last steps need."""
-        return {"audio": Audio(yamnet.SAMPLE_RATE, before_s=BEFORE_S, after_s=AFTER_S)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("events", EVENTS_TYPE), *((name, pa.float32()) for name in SHARES)])
 
     @property
     def weights_record(self) -> Mapping[str, str]:

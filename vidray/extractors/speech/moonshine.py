@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,32 +30,13 @@ class MoonshineText:
             wheel `moonshine-voice`.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "2"
+    brings: ClassVar[tuple[str, ...]] = ("transcript",)
+    inputs: ClassVar[Mapping[str, Audio]] = INPUTS
+    schema: ClassVar[pa.Schema] = SCHEMA
+
     folder: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
-
-    @property
-    def brings(self) -> tuple[str, ...]:
-        """What is extracted with it."""
-        return ("transcript",)
-
-    @property
-    def inputs(self) -> Mapping[str, Audio]:
-        """The clip's audio, and as much around it as decides on its segments."""
-        return INPUTS
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return SCHEMA
 
     @property
     def weights_record(self) -> Mapping[str, Any]:

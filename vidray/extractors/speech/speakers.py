@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -51,9 +51,16 @@ class Speakers:
         count: How many speakers each video has; None for as many as differ.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("turns", TURNS_TYPE), ("words", WORDS_TYPE)])
+    """The columns that it adds; `words` is null where no table of texts is named."""
+    video_schema: ClassVar[pa.Schema] = pa.schema([("speaker_count", pa.int32()), ("speakers", SPEAKERS_TYPE)])
+    """The columns of a video: how many speak, and how long each."""
+
     of: str | None = None
     count: int | None = None
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:
@@ -65,30 +72,10 @@ class Speakers:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """Vectors of voices, and the words that are given speakers."""
         voices = {"voices": Columns(None, [VOICES], default=VOICES)}
         return voices if self.of is None else {**voices, "text": texts_of(self.of)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds; `words` is null where no table of texts is named."""
-        return pa.schema([("turns", TURNS_TYPE), ("words", WORDS_TYPE)])
-
-    @property
-    def video_schema(self) -> pa.Schema:
-        """The columns of a video: how many speak, and how long each."""
-        return pa.schema([("speaker_count", pa.int32()), ("speakers", SPEAKERS_TYPE)])
 
     def load(self, device: str) -> ExtractFn:
         """Nothing to load. Raises MissingExtraError."""

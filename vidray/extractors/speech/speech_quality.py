@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -27,25 +28,11 @@ class SpeechQuality:
     which these are.
     """
 
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
-    def inputs(self) -> Mapping[str, Sampling]:
-        """All of a clip's audio."""
-        return {"audio": Audio(sample_rate=dnsmos.SAMPLE_RATE)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([(name, pa.float32()) for name in COLUMNS])
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    inputs: ClassVar[Mapping[str, Sampling]] = {"audio": Audio(sample_rate=dnsmos.SAMPLE_RATE)}
+    """All of a clip's audio."""
+    schema: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in COLUMNS])
 
     @property
     def weights_record(self) -> Mapping[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -32,8 +32,12 @@ class Transcript:
         of: The table of speech to text; None for the only one.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("text", pa.string()), ("words", WORDS_TYPE), ("language", pa.string())])
+
     of: str | None = None
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     @property
     def name(self) -> str:
@@ -41,24 +45,9 @@ class Transcript:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """What speech to text gives."""
         return {"speech": Columns(self.of, ["segments", "words", "language"], default=DEFAULT)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("text", pa.string()), ("words", WORDS_TYPE), ("language", pa.string())])
 
     def load(self, device: str) -> ExtractFn:
         """Nothing to load."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -25,25 +26,10 @@ class VoiceActivity:
     stand in `vidray.models.speech_spans`.
     """
 
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
-    def inputs(self) -> Mapping[str, Audio]:
-        """The clip's audio, and as much around it as decides on its segments."""
-        return {"audio": Audio(silero.SAMPLE_RATE, before_s=BEFORE_S, after_s=AFTER_S)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("segments", SPANS_TYPE), ("speech_share", pa.float32())])
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    inputs: ClassVar[Mapping[str, Audio]] = {"audio": Audio(silero.SAMPLE_RATE, before_s=BEFORE_S, after_s=AFTER_S)}
+    schema: ClassVar[pa.Schema] = pa.schema([("segments", SPANS_TYPE), ("speech_share", pa.float32())])
 
     @property
     def weights_record(self) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,25 +40,10 @@ class Voices:
     do not depend on how a video is cut. A segment that is shorter than a window is one by itself.
     """
 
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
-    def inputs(self) -> Mapping[str, Audio]:
-        """The clip's audio, and as much around it as decides on its segments."""
-        return INPUTS
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("voices", VOICES_TYPE)])
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    inputs: ClassVar[Mapping[str, Audio]] = INPUTS
+    schema: ClassVar[pa.Schema] = pa.schema([("voices", VOICES_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,9 @@ class TextEmbedding:
         model: A folder of sentence-transformers with an encoder of BERT's kind; None for all-MiniLM-L6-v2: English.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+
     of: str | None = None
     model: str | None = None
 
@@ -37,16 +41,6 @@ class TextEmbedding:
     def name(self) -> str:
         """The table's name."""
         return NAME if self.of is None else f"{NAME}-{self.of}"
-
-    @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
 
     @property
     def inputs(self) -> Mapping[str, Columns]:

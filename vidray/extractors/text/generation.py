@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -29,6 +30,11 @@ class Generate:
         memory_bytes: What a worker reserves: enough for a network of a billion weights.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("generated", pa.string())])
+    """The column that it adds; not called `text`, since it is not what is said or written."""
+
     of: str | None = None
     model: str | None = None
     prompt: str = "{text}"
@@ -44,24 +50,9 @@ class Generate:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """Texts."""
         return {"text": Columns(self.of, ["text"])}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The column that it adds; not called `text`, since it is not what is said or written."""
-        return pa.schema([("generated", pa.string())])
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:

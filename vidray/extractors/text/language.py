@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -26,6 +26,11 @@ class Language:
         of: The table with the texts; None for the only one.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("language", pa.string()), ("language_score", pa.float32())])
+    """The columns that it adds; null where there is too little text to tell."""
+
     of: str | None = None
 
     @property
@@ -34,24 +39,9 @@ class Language:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """Texts."""
         return {"text": Columns(self.of, ["text"])}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds; null where there is too little text to tell."""
-        return pa.schema([("language", pa.string()), ("language_score", pa.float32())])
 
     def load(self, device: str) -> ExtractFn:
         """Load the model. Raises MissingExtraError."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,10 @@ class Ocr:
         keyframes: Whether keyframes alone are read.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("text", pa.string()), ("lines", LINES_TYPE)])
+
     fps: float = 1.0
     min_score: float = 0.5
     keyframes: bool = False
@@ -86,24 +90,9 @@ class Ocr:
             raise UsageError(f"min_score must be >= 0 and <= 1, got {self.min_score:g}")
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, FrameRate]:
         """Frames of 1280x720 at most."""
         return {"frames": FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("text", pa.string()), ("lines", LINES_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,9 +99,16 @@ class Sentiment:
         model: A text classifier of `transformers`, as a folder or by its name on a hub; None for VADER.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([*COLUMNS, ("segments", SEGMENTS_TYPE)])
+    """The columns that it adds. `sentiment_score` is in [-1, 1]; null where a model's labels have no known side."""
+    video_schema: ClassVar[pa.Schema] = pa.schema([*COLUMNS, ("course", COURSE_TYPE)])
+    """The columns of a video: the same over all of it, and its course by the minute."""
+
     of: str | None = None
     model: str | None = None
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     @property
     def name(self) -> str:
@@ -109,29 +116,9 @@ class Sentiment:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """Texts."""
         return {"text": texts_of(self.of)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds. `sentiment_score` is in [-1, 1]; null where a model's labels have no known side."""
-        return pa.schema([*COLUMNS, ("segments", SEGMENTS_TYPE)])
-
-    @property
-    def video_schema(self) -> pa.Schema:
-        """The columns of a video: the same over all of it, and its course by the minute."""
-        return pa.schema([*COLUMNS, ("course", COURSE_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:

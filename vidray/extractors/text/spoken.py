@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -27,6 +27,11 @@ class Spoken:
         language: What it is read in; hibari reads English alone.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("audio", pa.binary()), ("duration_s", pa.float64())])
+    """The columns that it adds: a file of Ogg Opus, and how long it lasts."""
+
     of: str | None = None
     engine: str | None = None
     language: str = "en"
@@ -41,24 +46,9 @@ class Spoken:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """Texts."""
         return {"text": Columns(self.of, ["text"], optional=("language",))}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds: a file of Ogg Opus, and how long it lasts."""
-        return pa.schema([("audio", pa.binary()), ("duration_s", pa.float64())])
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:

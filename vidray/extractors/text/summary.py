@@ -9,9 +9,9 @@ repeats a chosen sentence is passed over (Carbonell and Goldstein 1998).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,12 +73,22 @@ class Summary:
         tokens: How many it writes at most.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "3"
+    schema: ClassVar[pa.Schema] = pa.schema([("key_sentences", SENTENCES_TYPE)])
+    """The columns that it adds: the chosen sentences that begin in the clip."""
+    video_schema: ClassVar[pa.Schema] = pa.schema(
+        [("summary", pa.string()), ("key_sentences", SENTENCES_TYPE), ("chapters", CHAPTERS_TYPE)]
+    )
+    """The columns of a video: its sentences as one text, null where nothing is said, and with their times; and its
+    chapters, each with its own most central sentence."""
+
     of: str | None = None
     sentences: int = 3
     model: str | None = None
     prompt: str = "{text}"
     tokens: int = 150
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     def __post_init__(self) -> None:
         if self.sentences < 1:
@@ -91,16 +101,6 @@ class Summary:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "3"
-
-    @property
     def memory_bytes(self) -> int:
         """What a worker reserves."""
         return RESERVED_BYTES if self.model is None else MODEL_BYTES
@@ -109,17 +109,6 @@ class Summary:
     def inputs(self) -> Mapping[str, Columns]:
         """Texts."""
         return {"text": texts_of(self.of)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds: the chosen sentences that begin in the clip."""
-        return pa.schema([("key_sentences", SENTENCES_TYPE)])
-
-    @property
-    def video_schema(self) -> pa.Schema:
-        """The columns of a video: its sentences as one text, null where nothing is said, and with their times; and its
-        chapters, each with its own most central sentence."""
-        return pa.schema([("summary", pa.string()), ("key_sentences", SENTENCES_TYPE), ("chapters", CHAPTERS_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:

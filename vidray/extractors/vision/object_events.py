@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -52,8 +52,12 @@ class ObjectEvents:
         of: The table of tracks; None for the only one.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema([("events", EVENTS_TYPE), *((name, pa.int32()) for name in COLUMNS)])
+
     of: str | None = None
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     @property
     def name(self) -> str:
@@ -61,24 +65,9 @@ class ObjectEvents:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """What the tracker gives."""
         return {"tracks": Columns(self.of, ["tracks"], default=DEFAULT)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("events", EVENTS_TYPE), *((name, pa.int32()) for name in COLUMNS)])
 
     def load(self, device: str) -> ExtractFn:
         """Nothing to load."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,8 @@ class OpenClip:
         weights: Path or URL of a state dict, None for those of the tag, which are downloaded.
     """
 
+    version: ClassVar[str] = "1"
+
     model: str
     fps: float = 2.0
     keyframes: bool = False
@@ -72,11 +74,6 @@ class OpenClip:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.model
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
 
     @property
     def inputs(self) -> Mapping[str, FrameRate]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,9 @@ class PersonMask:
         weights: Path or URL of another such network (`.tflite`), None for the package's.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+
     fps: float = 2.0
     keyframes: bool = False
     masks: bool = False
@@ -71,16 +75,6 @@ class PersonMask:
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
 
     @property
     def inputs(self) -> Mapping[str, FrameRate]:

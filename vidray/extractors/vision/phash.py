@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,37 +63,27 @@ class PHash:
         per_second: Pictures a second.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("hash_times_s", pa.list_(pa.float64())),
+            ("hashes", pa.list_(pa.uint64())),
+            ("lumas", pa.list_(pa.binary(SIDE * SIDE))),
+            ("content", pa.list_(pa.float32(), 4)),
+        ]
+    )
+    """A list of each, as long as there are pictures; and the content's place, which is one for a clip."""
+
     per_second: float = 4.0
 
     def __post_init__(self) -> None:
         check_fps(self.per_second, "per_second")
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, FrameRate]:
         """Small frames at a constant rate, several to a picture."""
         return {"frames": FrameRate(fps=SAMPLES * self.per_second, resize=RESIZE)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """A list of each, as long as there are pictures; and the content's place, which is one for a clip."""
-        return pa.schema(
-            [
-                ("hash_times_s", pa.list_(pa.float64())),
-                ("hashes", pa.list_(pa.uint64())),
-                ("lumas", pa.list_(pa.binary(SIDE * SIDE))),
-                ("content", pa.list_(pa.float32(), 4)),
-            ]
-        )
 
     def load(self, device: str) -> ExtractFn:
         """The function; the same on all devices, on the CPU."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import floor
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,22 +36,15 @@ class RegionsOverTime:
         of: The table with masks; None for the only one.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+
     of: str | None = None
 
     @property
     def name(self) -> str:
         """The table's name."""
         return NAME if self.of is None else f"{NAME}-{self.of}"
-
-    @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
 
     @property
     def inputs(self) -> Mapping[str, Columns]:

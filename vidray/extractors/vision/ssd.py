@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,12 @@ class Ssd:
             for the package's.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [("detections", DETECTIONS_TYPE), ("labels", LABELS_TYPE), ("counts", COUNTS_TYPE)]
+    )
+
     fps: float = 2.0
     keyframes: bool = False
     min_score: float = 0.5
@@ -69,24 +76,9 @@ class Ssd:
             raise UsageError(f"min_score must be in [0, 1), got {self.min_score}")
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, FrameRate]:
         """Frames as the network wants them."""
         return {"frames": FrameRate(fps=self.fps, resize=RESIZE, keyframes=self.keyframes)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema([("detections", DETECTIONS_TYPE), ("labels", LABELS_TYPE), ("counts", COUNTS_TYPE)])
 
     @property
     def weights_record(self) -> Mapping[str, str]:

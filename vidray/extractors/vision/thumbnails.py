@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,20 @@ class Thumbnails:
         quality: Of WebP, 1 to 100.
     """
 
+    name: ClassVar[str] = NAME
+    version: ClassVar[str] = "1"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("poster", pa.binary()),
+            ("storyboard", pa.binary()),
+            ("tile_times_s", pa.list_(pa.float64())),
+            ("tile_width", pa.int32()),
+            ("tile_height", pa.int32()),
+            ("columns", pa.int32()),
+        ]
+    )
+    """`poster` and `storyboard` as WebP, and what it takes to find a tile: its size, the columns, and the times."""
+
     fps: float = 1.0
     quality: int = 60
 
@@ -54,34 +68,10 @@ class Thumbnails:
             raise UsageError(f"quality must be in 1 to 100, got {self.quality}")
 
     @property
-    def name(self) -> str:
-        """The table's name."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
     def inputs(self) -> Mapping[str, FrameSpread]:
         """Frames of the poster's size, spread over the clip."""
         resize = Resize(size=POSTER_SIDE, longest=POSTER_SIDE)
         return {"frames": FrameSpread(fps=self.fps, most=MOST_TILES, resize=resize)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """`poster` and `storyboard` as WebP, and what it takes to find a tile: its size, the columns, and the times."""
-        return pa.schema(
-            [
-                ("poster", pa.binary()),
-                ("storyboard", pa.binary()),
-                ("tile_times_s", pa.list_(pa.float64())),
-                ("tile_width", pa.int32()),
-                ("tile_height", pa.int32()),
-                ("columns", pa.int32()),
-            ]
-        )
 
     def load(self, device: str) -> ExtractFn:
         """The function; the same on all devices, on the CPU."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -61,6 +61,8 @@ class TorchvisionFrames:
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
+    version: ClassVar[str] = "2"
+
     model: str
     fps: float = 2.0
     keyframes: bool = False
@@ -76,11 +78,6 @@ class TorchvisionFrames:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.model
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
 
     @property
     def memory_bytes(self) -> int:
@@ -138,6 +135,8 @@ class TorchvisionVideo:
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
+    version: ClassVar[str] = "2"
+
     model: str
     precision: str = "float32"
     weights: str | None = None
@@ -149,11 +148,6 @@ class TorchvisionVideo:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.model
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
 
     @property
     def memory_bytes(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,8 @@ class TorchvisionDetector:
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
+    version: ClassVar[str] = "1"
+
     model: str
     fps: float = 2.0
     keyframes: bool = False
@@ -104,11 +106,6 @@ class TorchvisionDetector:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.model
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
 
     @property
     def memory_bytes(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,10 @@ class TorchvisionSegmenter:
         weights: Path or URL of a state dict, None for torchvision's DEFAULT ones.
     """
 
+    version: ClassVar[str] = "1"
+    memory_bytes: ClassVar[int] = 1 << 30
+    """Of a worker: up to 0.6 GB for wide frames."""
+
     model: str
     fps: float = 2.0
     keyframes: bool = False
@@ -73,16 +77,6 @@ class TorchvisionSegmenter:
     def name(self) -> str:
         """The table's name."""
         return PREFIX + self.model
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "1"
-
-    @property
-    def memory_bytes(self) -> int:
-        """Of a worker: up to 0.6 GB for wide frames."""
-        return 1 << 30
 
     @property
     def inputs(self) -> Mapping[str, FrameRate]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -64,13 +64,28 @@ class Tracks:
         region: Corners of a region that is entered, likewise.
     """
 
+    family: ClassVar[str] = NAME
+    version: ClassVar[str] = "2"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("tracks", TRACKS_TYPE),
+            ("counts", COUNTS_TYPE),
+            ("crowd_mean", pa.float32()),
+            ("crowd_most", pa.int32()),
+            ("crowd_densest", pa.int32()),
+            ("crowd_grid", pa.list_(pa.float32())),
+            ("crowd_over_time", OVER_TIME_TYPE),
+            *((flow, pa.int32()) for flow in FLOWS),
+        ]
+    )
+
     of: str | None = None
     start_score: float = 0.5
     min_boxes: int = 2
     crowd: str = "person"
     line: str | None = None
     region: str | None = None
-    scope: Literal["video"] = field(default="video", init=False)
+    scope: ClassVar[Literal["video"]] = "video"
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_score <= 1:
@@ -87,35 +102,9 @@ class Tracks:
         return NAME if self.of is None else f"{NAME}-{self.of}"
 
     @property
-    def family(self) -> str:
-        """The name that `-x` takes."""
-        return NAME
-
-    @property
-    def version(self) -> str:
-        """Raised when the answers change."""
-        return "2"
-
-    @property
     def inputs(self) -> Mapping[str, Columns]:
         """What any detector gives."""
         return {"seen": Columns(self.of, ["detections"], default=DEFAULT)}
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that it adds."""
-        return pa.schema(
-            [
-                ("tracks", TRACKS_TYPE),
-                ("counts", COUNTS_TYPE),
-                ("crowd_mean", pa.float32()),
-                ("crowd_most", pa.int32()),
-                ("crowd_densest", pa.int32()),
-                ("crowd_grid", pa.list_(pa.float32())),
-                ("crowd_over_time", OVER_TIME_TYPE),
-                *((flow, pa.int32()) for flow in FLOWS),
-            ]
-        )
 
     @property
     def video_schema(self) -> pa.Schema:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,10 @@ class Denoise:
             less on all noise is taken away.
     """
 
+    name: ClassVar[str] = "denoise"
+    modality: ClassVar[Literal["audio"]] = "audio"
+    version: ClassVar[str] = "2"
+
     limit_db: float = 100.0
     clean_db: float = 18.0
 
@@ -62,18 +66,6 @@ class Denoise:
             raise UsageError(f"denoise: clean_db must be finite, got {self.clean_db:g}")
         if not 0 < self.limit_db < math.inf:
             raise UsageError(f"denoise: limit_db must be > 0 and finite, got {self.limit_db:g}")
-
-    @property
-    def name(self) -> str:
-        return "denoise"
-
-    @property
-    def modality(self) -> Literal["audio"]:
-        return "audio"
-
-    @property
-    def version(self) -> str:
-        return "2"
 
     @property
     def weights_record(self) -> Mapping[str, str]:

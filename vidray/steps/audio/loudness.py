@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -30,23 +30,15 @@ class Loudness:
         lufs: The target, from -70 to 0.
     """
 
+    name: ClassVar[str] = "loudness"
+    modality: ClassVar[Literal["audio"]] = "audio"
+    version: ClassVar[str] = "1"
+
     lufs: float = TARGET_LUFS
 
     def __post_init__(self) -> None:
         if not LOUDNESS_GATE_LUFS < self.lufs <= 0:
             raise UsageError(f"loudness: lufs must be > {LOUDNESS_GATE_LUFS:g} and <= 0, got {self.lufs:g}")
-
-    @property
-    def name(self) -> str:
-        return "loudness"
-
-    @property
-    def modality(self) -> Literal["audio"]:
-        return "audio"
-
-    @property
-    def version(self) -> str:
-        return "1"
 
     def load(self) -> AudioFn:
         def levelled(audio: AudioSamples) -> AudioSamples:

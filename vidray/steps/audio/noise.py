@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,10 @@ class Noise:
         seed: Another one gives other noise.
     """
 
+    name: ClassVar[str] = "noise"
+    modality: ClassVar[Literal["audio"]] = "audio"
+    version: ClassVar[str] = "1"
+
     db: float = 20.0
     color: Literal["pink", "white"] = "pink"
     seed: int = 0
@@ -36,18 +40,6 @@ class Noise:
     def __post_init__(self) -> None:
         if not MOST_DB[0] <= self.db <= MOST_DB[1]:
             raise UsageError(f"noise: db must be >= {MOST_DB[0]:g} and <= {MOST_DB[1]:g}, got {self.db:g}")
-
-    @property
-    def name(self) -> str:
-        return "noise"
-
-    @property
-    def modality(self) -> Literal["audio"]:
-        return "audio"
-
-    @property
-    def version(self) -> str:
-        return "1"
 
     def load(self) -> AudioFn:
         def noisy(audio: AudioSamples) -> AudioSamples:

@@ -7,7 +7,7 @@ much as in bright ones. In OpenCV's own variant for color, by Lab, it stays in t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -38,23 +38,15 @@ class Denoise:
         sigma: Standard deviation of the noise in each color, of 255; None to measure it.
     """
 
+    name: ClassVar[str] = "denoise"
+    modality: ClassVar[Literal["frames"]] = "frames"
+    version: ClassVar[str] = "1"
+
     sigma: float | None = None
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not 0 < self.sigma <= 255:
             raise UsageError(f"denoise: sigma must be > 0 and <= 255, got {self.sigma:g}")
-
-    @property
-    def name(self) -> str:
-        return "denoise"
-
-    @property
-    def modality(self) -> Literal["frames"]:
-        return "frames"
-
-    @property
-    def version(self) -> str:
-        return "1"
 
     def settle(self) -> None:
         settle(EXTRA_WHAT.format("denoise"))

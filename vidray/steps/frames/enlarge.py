@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vidray.models import realesrgan
 from vidray.steps.protocol import FrameFn
@@ -17,17 +17,9 @@ class Enlarge:
     For people who look at frames, and for extractors that take frames as displayed.
     """
 
-    @property
-    def name(self) -> str:
-        return "enlarge"
-
-    @property
-    def modality(self) -> Literal["frames"]:
-        return "frames"
-
-    @property
-    def version(self) -> str:
-        return "1"
+    name: ClassVar[str] = "enlarge"
+    modality: ClassVar[Literal["frames"]] = "frames"
+    version: ClassVar[str] = "1"
 
     @property
     def scale(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,23 +37,15 @@ class Light:
         target: Mean luma, in (0, 1).
     """
 
+    name: ClassVar[str] = "light"
+    modality: ClassVar[Literal["frames"]] = "frames"
+    version: ClassVar[str] = "1"
+
     target: float = TARGET
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
             raise UsageError(f"light: target must be > 0 and < 1, got {self.target:g}")
-
-    @property
-    def name(self) -> str:
-        return "light"
-
-    @property
-    def modality(self) -> Literal["frames"]:
-        return "frames"
-
-    @property
-    def version(self) -> str:
-        return "1"
 
     def settle(self) -> None:
         settle(EXTRA_WHAT.format("light"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -21,24 +21,16 @@ class Noise:
         seed: Another one gives other noise.
     """
 
+    name: ClassVar[str] = "noise"
+    modality: ClassVar[Literal["frames"]] = "frames"
+    version: ClassVar[str] = "1"
+
     sigma: float = 25.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma <= 255:
             raise UsageError(f"noise: sigma must be >= 0 and <= 255, got {self.sigma:g}")
-
-    @property
-    def name(self) -> str:
-        return "noise"
-
-    @property
-    def modality(self) -> Literal["frames"]:
-        return "frames"
-
-    @property
-    def version(self) -> str:
-        return "1"
 
     def load(self) -> FrameFn:
         def noisy(frame: Frame) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Sharpen:
         radius: Standard deviation of the blur, in pixels.
     """
 
+    name: ClassVar[str] = "sharpen"
+    modality: ClassVar[Literal["frames"]] = "frames"
+    version: ClassVar[str] = "1"
+
     amount: float = 0.5
     radius: float = 1.0
 
@@ -35,18 +39,6 @@ class Sharpen:
             raise UsageError(f"sharpen: amount must be >= 0 and <= {MOST_AMOUNT:g}, got {self.amount:g}")
         if not 0 < self.radius <= MOST_RADIUS:
             raise UsageError(f"sharpen: radius must be > 0 and <= {MOST_RADIUS:g}, got {self.radius:g}")
-
-    @property
-    def name(self) -> str:
-        return "sharpen"
-
-    @property
-    def modality(self) -> Literal["frames"]:
-        return "frames"
-
-    @property
-    def version(self) -> str:
-        return "1"
 
     def settle(self) -> None:
         settle(EXTRA_WHAT.format("sharpen"))

@@ -6,7 +6,7 @@ Finlayson and Trezzi 2004, "Shades of Gray and Colour Constancy".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -22,17 +22,9 @@ GAINS = (0.5, 2.0)
 class WhiteBalance:
     """Gives each color one factor, so that the frame as a whole is gray; mean luma stays about as it is."""
 
-    @property
-    def name(self) -> str:
-        return "white_balance"
-
-    @property
-    def modality(self) -> Literal["frames"]:
-        return "frames"
-
-    @property
-    def version(self) -> str:
-        return "1"
+    name: ClassVar[str] = "white_balance"
+    modality: ClassVar[Literal["frames"]] = "frames"
+    version: ClassVar[str] = "1"
 
     def load(self) -> FrameFn:
         def balanced(frame: Frame) -> Frame:
