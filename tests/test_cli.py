@@ -106,6 +106,12 @@ def test_debug_shows_where_an_error_comes_from():
         main(["verify", "nowhere", "--debug"])
 
 
+def test_python_runs_it_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "vidray", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("vidray ")
+
+
 def test_models_lists_every_family(capsys):
     assert main(["models", "--json"]) == 0
     models = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
