@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,23 @@ def rows(store, table, *columns):
     source = Store(str(store))
     found = [row for part in source.parts(table) for row in source.read(table, part).to_pylist()]
     return [tuple(Path(row[c]).name if c == "uri" else row.get(c) for c in columns) for row in found]
+
+
+def test_what_another_run_planned_while_this_one_listed_is_not_planned_again(media, tmp_path, monkeypatch):
+    store = str(tmp_path / "store")
+    planning = importlib.import_module("vidray.pipeline.plan")
+    listed = planning.list_corpus
+
+    def slowly(*arguments, **options):
+        monkeypatch.setattr(planning, "list_corpus", listed)
+        plan(str(media), store)
+        return listed(*arguments, **options)
+
+    plan(str(media / "a.mp4"), store)
+    monkeypatch.setattr(planning, "list_corpus", slowly)
+    plan(str(media), store)
+    assert sorted(rows(store, "videos", "uri")) == [("a.mp4",), ("b.mp4",), ("c.mp4",)]
+    assert verify(store).is_whole
 
 
 def test_a_column_that_is_text_stays_text(media, tmp_path):

@@ -186,6 +186,7 @@ def take_in(
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring a store's plan to what a listing shows, as far as was asked for, and say what was taken in."""
+    store.look_again()
     settled = settle_changes(store, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
     growth = plan_listing(listing, store, planner, lease=lease, cluster=cluster, progress=progress, meanwhile=meanwhile)
     for line in (settled.told(growth, pruned=prune),) if refresh else growth.lines():
