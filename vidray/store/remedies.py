@@ -92,6 +92,16 @@ def _labeler(kind: str, table: str, settings: Mapping[str, Any]) -> list[str] | 
     return [] if kind == "head" else of if kind in ("classes", "events") else None
 
 
+def duplicates_command(store: Store, name: str) -> str:
+    """The command that finds duplicates of a name anew, by what they were found by as far as that can be read."""
+    options: list[str] = []
+    with contextlib.suppress(StoreError):
+        spec = store.duplicates_spec(name) or {}
+        for option, key in (("-x", "embeddings"), ("--threshold", "threshold")):
+            options += [option, str(spec[key])] if spec.get(key) is not None else []
+    return typed("duplicates", store.url, *options, "--name", name)
+
+
 def train_command(store: str, name: str) -> str:
     """The command that trains a head from people's labels."""
     return typed("train", store, "LABELS.csv", "--name", name)
