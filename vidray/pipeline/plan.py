@@ -252,7 +252,8 @@ def _tell_labels(store: Store, retired: Collection[str], gone: Collection[str], 
     for video_ids, remedy in ((set(retired) - set(gone), "; import what is true of the new ones"), (gone, "")):
         labels = human_labels_of(store, video_ids)
         if labels:
-            told = f"{counted(labels, 'label')} that people gave {counted(len(video_ids), 'video')}"
+            # not every one of these videos has some
+            told = f"of {counted(len(video_ids), 'video')}, {counted(labels, 'label')} that people gave"
             progress.say(f"{told} {'is' if labels == 1 else 'are'} removed with the rows{remedy}")
 
 
