@@ -168,6 +168,20 @@ def test_a_refresh_says_what_it_took_in_with_counts_that_add_up(tmp_path, capsys
     assert refresh(limit=1) == "refreshed: 1 video listed = 1 as before + 0 new + 0 changed"
 
 
+def test_a_refresh_says_which_files_of_a_manifest_are_not_there(tmp_path, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, SyntheticVideo(fps=10, frames=20))
+    (tmp_path / "m.txt").write_text("a.mp4\nb.mp4\nnever.mp4\n")
+    said = []
+    for _ in range(2):
+        plan(str(tmp_path / "m.txt"), str(tmp_path / "store"), refresh=True, progress=Progress())
+        said.append(next(line for line in capsys.readouterr().err.splitlines() if line.startswith("refreshed")))
+        (tmp_path / "b.mp4").unlink(missing_ok=True)
+    assert "3 videos listed = 0 as before + 3 new + 0 changed; 0 gone" in said[0]
+    assert "3 videos listed = 3 as before (1 not to be seen now, rows kept) + 0 new + 0 changed; 0 gone" in said[1]
+    assert len(rows(tmp_path / "store", "clips", "uri")) == 2
+
+
 def test_a_refresh_counts_spans_and_metadata(store, grow, capsys):
     grow([*GROWN, "b.mp4,3,4,newest,4"], refresh=True, progress=Progress())
     said = capsys.readouterr().err
