@@ -127,7 +127,7 @@ def test_labels_of_retired_videos_are_counted(store, tmp_path):
     said = io.StringIO()
     settle_changes(store, listing, Progress(said), refresh=True)
     assert said.getvalue().splitlines() == [
-        "2 labels that people gave 1 video are removed with the rows; import what is true of the new ones",
+        "of 1 video, 2 labels that people gave are removed with the rows; import what is true of the new ones",
     ]
 
 

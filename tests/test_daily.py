@@ -250,7 +250,7 @@ def test_what_is_pruned_is_said_written_down_and_never_found(store, capsys):
     vidray.import_labels(store.url, labels, name="mine")
     settle_changes(store, listing_of(0, 2), Progress(), prune=True)
     said = capsys.readouterr().err
-    assert "1 label that people gave 1 video is removed with the rows\n" in said
+    assert "of 1 video, 1 label that people gave is removed with the rows\n" in said
     assert "removed all rows of 1 video: /media/1.mp4" in said
     assert f"vidray index {store.url} -x {TABLE}" in said.replace("\n", " ")
     found = vidray.search(store.url, clip=kept, k=20).hits

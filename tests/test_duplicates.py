@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 from filling import filled
+from labeled_stores import TABLE, write_store
 
 import vidray
 from vidray.cli import main
 from vidray.duplicates import alignment
 from vidray.duplicates.alignment import Pictures, align
 from vidray.duplicates.groups import Group, Match, Member, Quality, grouped, united_s
-from vidray.duplicates.table import redundant_clips
+from vidray.duplicates.pictures import Video
+from vidray.duplicates.table import redundant_clips, write_groups
 from vidray.errors import UsageError
 from vidray.extractors.vision.phash import PHash
 from vidray.planning import FixedStride
-from vidray.store import Store, part_file
+from vidray.store import ERRORS, Store, part_file
 from vidray.store.changes import retire
 
 
@@ -334,6 +336,37 @@ def check_table(store: Store) -> None:
     vidray.find_duplicates(store.url)
     assert vidray.drop(store.url, "duplicates/copies").folders == ("duplicates/copies",)
     assert vidray.verify(store.url).is_whole
+
+
+def test_a_clip_that_repeats_two_stretches_has_a_row_of_each_and_a_copy_in_the_kept_video_is_not_kept(tmp_path) -> None:
+    made = write_store(tmp_path / "a store", np.eye(4, 6, dtype=np.float32), clips_a_video=2)
+    made.write(f"errors/{TABLE}", 0, ERRORS.empty_table(), ERRORS)
+    clips = made.read("clips", 0).to_pylist()
+    videos = [
+        Video(
+            video_id=name, uri=f"/media/{name[1]}.mp4", part=0, start_s=0, step_s=0.25, content=1.0,
+            clip_ids=tuple(row["clip_id"] for row in clips if row["video_id"] == name),
+            spans_s=np.array([(row["start_s"], row["end_s"]) for row in clips if row["video_id"] == name]),
+            clips=np.empty(0, np.int64), hashes=np.empty(0, np.uint64), taken=np.empty(0, np.int64),
+        )
+        for name in ("v0", "v1")
+    ]  # fmt: skip
+    members = (
+        member("v0", (12, 15), (0, 3)),
+        member("v1", (2, 12), (0, 10)),
+        member("v1", (9, 14), (5, 10)),
+    )
+    write_groups(made, "copies", [Group(keep="v0", span_s=(0, 10), members=members, why="longest")], videos)
+    parts = {"0": made.content_hash(TABLE, 0)}
+    spec = {"features": TABLE, "embeddings": TABLE, "threshold": 0.8, "parts": parts}
+    made.write_duplicates_spec("copies", spec)
+    rows = made.read("duplicates/copies", 0).to_pylist()
+    assert [(row["clip_id"], row["start_s"]) for row in rows if row["keep"]] == [("clip00000", 0.0)]
+    assert [row["of_start_s"] for row in rows if (row["clip_id"], row["start_s"]) == ("clip00003", 10.0)] == [8.0, 6.0]
+    assert not vidray.verify(made.url).duplicated
+    made.write_duplicates_spec("copies", {**spec, "parts": {}})
+    (note,) = [note for note in vidray.verify(made.url).notes if note.startswith("duplicates/copies:")]
+    assert note.endswith(f"run vidray duplicates '{made.url}' -x {TABLE} --threshold 0.8 --name copies")
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:

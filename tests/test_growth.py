@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,23 @@ def rows(store, table, *columns):
     return [tuple(Path(row[c]).name if c == "uri" else row.get(c) for c in columns) for row in found]
 
 
+def test_what_another_run_planned_while_this_one_listed_is_not_planned_again(media, tmp_path, monkeypatch):
+    store = str(tmp_path / "store")
+    planning = importlib.import_module("vidray.pipeline.plan")
+    listed = planning.list_corpus
+
+    def slowly(*arguments, **options):
+        monkeypatch.setattr(planning, "list_corpus", listed)
+        plan(str(media), store)
+        return listed(*arguments, **options)
+
+    plan(str(media / "a.mp4"), store)
+    monkeypatch.setattr(planning, "list_corpus", slowly)
+    plan(str(media), store)
+    assert sorted(rows(store, "videos", "uri")) == [("a.mp4",), ("b.mp4",), ("c.mp4",)]
+    assert verify(store).is_whole
+
+
 def test_a_column_that_is_text_stays_text(media, tmp_path):
     """Who runs again, as a remedy says, need not say again that a column of digits is text."""
     store, manifest = str(tmp_path / "store"), tmp_path / "codes.csv"
@@ -148,6 +166,20 @@ def test_a_refresh_says_what_it_took_in_with_counts_that_add_up(tmp_path, capsys
     assert refresh() == "refreshed: 4 videos listed = 2 as before + 1 new + 1 changed; 1 gone, rows kept"
     assert refresh(prune=True).endswith("; 1 gone, rows removed")
     assert refresh(limit=1) == "refreshed: 1 video listed = 1 as before + 0 new + 0 changed"
+
+
+def test_a_refresh_says_which_files_of_a_manifest_are_not_there(tmp_path, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, SyntheticVideo(fps=10, frames=20))
+    (tmp_path / "m.txt").write_text("a.mp4\nb.mp4\nnever.mp4\n")
+    said = []
+    for _ in range(2):
+        plan(str(tmp_path / "m.txt"), str(tmp_path / "store"), refresh=True, progress=Progress())
+        said.append(next(line for line in capsys.readouterr().err.splitlines() if line.startswith("refreshed")))
+        (tmp_path / "b.mp4").unlink(missing_ok=True)
+    assert "3 videos listed = 0 as before + 3 new + 0 changed; 0 gone" in said[0]
+    assert "3 videos listed = 3 as before (1 not to be seen now, rows kept) + 0 new + 0 changed; 0 gone" in said[1]
+    assert len(rows(tmp_path / "store", "clips", "uri")) == 2
 
 
 def test_a_refresh_counts_spans_and_metadata(store, grow, capsys):

@@ -208,3 +208,14 @@ def test_the_one_of_a_process_that_is_being_started_is_no_second_one():
     run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
     assert (run.returncode, run.stderr.strip()) == (130, KEPT)
     assert time.monotonic() - began > interrupts.ENDS_WITHIN_S
+
+
+def test_a_stream_that_is_closed_stands_for_no_other_file():
+    """What is listed and closed by then, as the listing itself, is no place where something could come out."""
+    code = (
+        "import os; from vidray.cli import interrupts; os.close(1); interrupts._silence(); "
+        "there = [fd for fd in range(3, 64) if interrupts._place(fd) == interrupts._place(1)]; "
+        "raise SystemExit(len(there))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")

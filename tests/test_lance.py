@@ -60,5 +60,5 @@ def test_what_cannot_be_exported_is_refused(store, tmp_path):
     with pytest.raises(UsageError, match="something is there already"):
         export.export_to_lance(store, "net", str(tmp_path / "there"))
     write_table(Path(store) / "features" / "net", clustered(4, DIM, seed=2), first=2)
-    with pytest.raises(UsageError, match="lags behind its table; run vidray index STORE -x net first"):
+    with pytest.raises(UsageError, match=f"lags behind its table; run vidray index {store} -x net first"):
         export.export_to_lance(store, "net", str(tmp_path / "x.lance"))

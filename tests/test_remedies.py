@@ -19,8 +19,8 @@ import vidray
 from vidray.cli import build_parser, main
 from vidray.cli.extract import run_extract
 from vidray.pipeline.record import Summary
-from vidray.store import CLIPS, Store
-from vidray.store.remedies import extract_command, label_command, plan_command
+from vidray.store import CLIPS, VIDEOS, Store
+from vidray.store.remedies import extract_command, label_command, plan_command, retry_command
 from vidray.store.verification import verify
 
 PACKAGE = Path(vidray.__file__).parent
@@ -128,6 +128,29 @@ def test_status_ends_a_line_with_what_to_run(store, capsys):
     fill, index = map(parsed, commands.split(" && "))
     assert (fill.store, fill.extractor) == (store.url, [TABLE])
     assert (index.store, index.extractor) == (store.url, TABLE)
+
+
+def test_what_cannot_be_read_is_tried_again_in_each_corpus_that_has_such(store):
+    def are_failed(*parts: int) -> list[str]:
+        for part in range(2):
+            rows = store.read("videos", part)
+            status = pa.array(["failed" if part in parts else "ok"] * len(rows), pa.string())
+            store.write("videos", part, rows.set_column(rows.column_names.index("status"), "status", status), VIDEOS)
+        command = retry_command(store.url, [])
+        assert command is not None
+        return [parsed(one).corpus for one in command.split("; ")]
+
+    assert are_failed() == [CORPORA[0]]
+    assert are_failed(1) == [CORPORA[1]]
+    assert are_failed(0, 1) == [*CORPORA]
+
+
+def test_status_names_what_is_staged_to_go_on_with(store, capsys):
+    """Also where no table lacks a clip: what has no features yet is no table."""
+    store.folder.write_bytes("_staging/quality/part-00000/block-0000.s0of1.parquet", b"")
+    assert main(["status", store.url]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("staged: 1 slice")]
+    assert parsed(line.partition("to go on run ")[2]).extractor == ["quality"]
 
 
 def test_a_report_without_images_says_how_it_gets_some(store, tmp_path, capsys):

@@ -128,6 +128,22 @@ def test_more_than_a_model_takes_is_summed_up_part_by_part():
     assert condensed(["a b c", "d e f"], Writer(write=lambda text: text, takes=model.takes)) == "a b c d e f"
 
 
+@pytest.mark.parametrize(("texts", "room"), [(0, 5), (1, 5), (7, 1), (1000, 7), (1000, 64), (1000, 2000)])
+def test_as_many_texts_as_a_model_takes_are_read_at_once_and_few_tries_find_out(texts: int, room: int):
+    read: list[int] = []
+
+    def takes(text: str) -> bool:
+        read.append(len(text.split()))
+        return read[-1] <= room
+
+    asked: list[str] = []
+    condensed(
+        [str(number) for number in range(texts)], Writer(write=lambda text: asked.append(text) or "", takes=takes)
+    )  # type: ignore[func-returns-value]
+    assert [len(text.split()) for text in asked] == [min(room, texts - first) for first in range(0, texts, room)]
+    assert sum(read) <= 15 * texts
+
+
 def test_what_is_said_twice_is_in_it_once_and_silence_has_none():
     extract: Any = Summary(sentences=5).load("cpu")
     again = ["The bridge is closed for repairs.", "Cats sleep most of the day."] * 4

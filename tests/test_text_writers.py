@@ -125,6 +125,18 @@ def test_what_is_generated_is_the_librarys_own(tmp_path: Path):
     assert long == librarys_writing(folder, prompt.replace("{text}", ("rain " * 100)[:room]), 20)
 
 
+def test_a_prompt_may_have_braces_and_say_the_text_twice(tmp_path: Path):
+    folder = writer_folder(tmp_path / "model")
+    prompt = "{a} {text} {} again {text} |"
+    extract: Any = Generate(model=folder, prompt=prompt, tokens=20).load("cpu")
+    found = extract(clips({"text": "a {text} rain"}, {"text": "rain " * 100}))["generated"]
+    room = (LONGEST - 20 - len("<{a}  {} again  |")) // 2
+    assert found == [
+        librarys_writing(folder, "{a} " + text + " {} again " + text + " |", 20)
+        for text in ("a {text} rain", ("rain " * 100)[:room])
+    ]
+
+
 def test_a_conversation_has_the_models_own_form(tmp_path: Path):
     template = "{% for one in messages %}<{{ one.role }}>{{ one.content }}{% endfor %}|"
     folder = writer_folder(tmp_path / "model", template=template)
@@ -199,5 +211,7 @@ def test_options_that_lack_or_make_no_sense_are_refused(tmp_path: Path):
         resolve("generate?model=x&prompt=hello")
     with pytest.raises(UsageError, match="tokens must be less than the 128"):
         Generate(model=writer_folder(tmp_path / "model"), tokens=500).load("cpu")
+    with pytest.raises(UsageError, match=r"generate: the prompt takes 201 of the 118 tokens that .* reads"):
+        Generate(model=str(tmp_path / "model"), prompt="why " * 50 + "{text}", tokens=10).load("cpu")
     with pytest.raises(WeightsError, match=r"translation: the model .* cannot be loaded"):
         Translation(to="de", model=str(tmp_path / "model")).load("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,12 @@ from vidray.extractors.speech.moonshine import MoonshineText
 from vidray.extractors.speech.transcribing import SCHEMA
 from vidray.extractors.text.ocr import LINES_TYPE, Ocr
 from vidray.index.spoken import passages
-from vidray.index.words import Words
+from vidray.index.words import Words, known_words
 from vidray.media import Audio, ClipInput
 from vidray.planning import FixedStride
 from vidray.retrieval.indexing import index_words
 from vidray.retrieval.search import search
-from vidray.retrieval.verification import check_indexes
+from vidray.retrieval.verification import check_indexes, lagging
 from vidray.store import Store
 
 SAID = {
@@ -247,3 +248,15 @@ def test_what_is_damaged_is_not_opened(store: Store, tmp_path: Path):
     assert Words(store, "said").rows
     with pytest.raises(UsageError, match="no index of the words"):
         Words(store, "written2")
+
+
+def test_an_extraction_names_an_index_of_words_that_lags_without_reading_it(store: Store, tmp_path: Path):
+    changed = Store(str(shutil.copytree(store.url, tmp_path / "store")))
+    assert not list(lagging(changed, changed.tables("index")))
+    (Path(changed.url) / "index" / "said" / known_words(changed, "said")[0].file).unlink()
+    assert not list(lagging(changed, ["said"]))
+    rows = changed.read("features/said", 0)
+    changed.write("features/said", 0, rows.slice(1), rows.schema)
+    (one,) = lagging(changed, changed.tables("index"))
+    assert one.where == "index/said"
+    assert one.line.endswith(f"; run vidray index {changed.url} -x said")

@@ -117,7 +117,8 @@ def _tell() -> None:
 def _silence() -> None:
     """Have nothing more come out, also from what has kept a copy of a stream and will put it back."""
     with contextlib.suppress(OSError):
-        places = {_place(descriptor) for descriptor in (1, 2, _terminal)}
+        # one that is closed is no place: its number may be another file's by now
+        places = {_place(descriptor) for descriptor in (1, 2, _terminal)} - {None}
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in [int(name) for name in os.listdir("/proc/self/fd")]:
             if descriptor > 0 and _place(descriptor) in places:

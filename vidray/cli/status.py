@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
 
 def run_status(arguments: argparse.Namespace) -> int:
     from vidray.overview import status
+    from vidray.storage import STAGING
     from vidray.store import Store
     from vidray.store.remedies import extract_command
 
@@ -36,7 +37,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     for name, rows in found.duplicates.items():
         tell(f"duplicates/{name}: {counted(rows, 'row')}")
     if found.staged:
-        again = extract_command(held, [table.name for table in found.tables if table.missing])
+        again = extract_command(held, [name for name in held.tables(STAGING) if held.staging.slices(name)])
         told = f"{counted(found.staged, 'slice')} of a run that is going on, or was interrupted"
         tell(f"staged: {told}; to go on run {again}")
     for line in found.held_by:

@@ -126,6 +126,8 @@ def write_groups(store: Store, name: str, groups: Sequence[Group], videos: Seque
 def _rows(group: Group, member: Member, video: Video, kept: Video) -> Iterator[dict[str, Any]]:
     group_id = hashlib.sha256(f"{group.keep} {group.span_s}".encode()).hexdigest()[:16]
     on = member.of_s[0] - member.span_s[0]
+    # the kept video may repeat itself elsewhere
+    is_kept = video is kept and member.span_s == group.span_s
     for clip_id, clip_s in zip(video.clip_ids, video.spans_s.tolist(), strict=True):
         piece = _within(clip_s, member.span_s)
         if piece is not None:
@@ -134,7 +136,7 @@ def _rows(group: Group, member: Member, video: Video, kept: Video) -> Iterator[d
                 "group_id": group_id, "clip_id": clip_id, "video_id": video.video_id, "uri": video.uri,
                 "start_s": piece[0], "end_s": piece[1], "of_clip_id": _clip_of(kept, of_s),
                 "of_video_id": kept.video_id, "of_uri": kept.uri, "of_start_s": of_s[0], "of_end_s": of_s[1],
-                "score": member.score, "keep": video is kept, "why": group.why if video is kept else None,
+                "score": member.score, "keep": is_kept, "why": group.why if is_kept else None,
             }  # fmt: skip
 
 

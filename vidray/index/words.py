@@ -250,7 +250,16 @@ def check_words(store: Store, table: str) -> tuple[WordsInfo, bool]:
 
     Raises IndexFileError where it is damaged.
     """
-    info, _ = _fetched(store, table)
+    _fetched(store, table)
+    return known_words(store, table)
+
+
+def known_words(store: Store, table: str) -> tuple[WordsInfo, bool]:
+    """What is written down of an index of words, and whether its table has changed since; its bytes are not read.
+
+    Raises IndexFileError where that cannot be read.
+    """
+    info = _read_info(Folder(f"{store.url}/{index_of(table)}"))
     return info, info.source != _source(store, table)
 
 

@@ -98,17 +98,21 @@ def writer(model: str, prompt: str, most: int, *, what: str, device: str) -> Wri
         raise UsageError(
             f"{what}: tokens must be less than the {network.longest} that '{model}' takes at once, got {most}"
         )
-    around = len(tokenizer(_asked(tokenizer, prompt, ""))["input_ids"])
-
-    def tokens_of(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    around = len(tokenizer(_asked(tokenizer, prompt, ""), verbose=False)["input_ids"])
+    # a prompt may say the text more than once
+    most_of_text = (room - around) // prompt.count("{text}")
+    if most_of_text < 1:
+        raise UsageError(
+            f"{what}: the prompt takes {around} of the {room} tokens that '{model}' reads, which leaves none for a text"
+        )
 
     def takes(text: str) -> bool:
-        return around + len(tokens_of(text)) <= room
+        return len(tokenizer(_asked(tokenizer, prompt, text), verbose=False)["input_ids"]) <= room
 
     def write(text: str) -> str:
         if not takes(text):
-            text = str(tokenizer.decode(tokens_of(text)[: max(0, room - around)]))
+            tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            text = str(tokenizer.decode(tokens[:most_of_text]))
         asked = tokenizer(_asked(tokenizer, prompt, text), truncation=True, max_length=room)["input_ids"]
         return network.written(asked, most)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from vidray.arguments import check_has
 from vidray.corpus import Listing, list_corpus
+from vidray.media import UNSEEN
 from vidray.moving import finish_renaming
 from vidray.pipeline.cluster import Cluster, cluster
 from vidray.pipeline.growth import TAKEN, Growth, finish_move, take_in_growth, told_of_cut
@@ -63,6 +64,7 @@ class Settled:
         new: Not planned before.
         changed: Planned as other files, and to be planned anew.
         again: That could not be read when they were planned, and are tried again.
+        unseen: Listed and planned as before, whose files are not to be seen now, as a manifest may name such.
         gone: Planned, and listed no more; None where the listing is not of all that the corpus has.
         says_more: Whether the listing has spans or metadata, as manifests do.
     """
@@ -71,6 +73,7 @@ class Settled:
     new: int
     changed: int
     again: int
+    unseen: int
     gone: int | None
     says_more: bool
 
@@ -78,7 +81,8 @@ class Settled:
         """What a refresh took in, with counts that add up."""
         before = self.listed - self.new - self.changed - self.again
         again = f" + {self.again:,} tried again" if self.again else ""
-        files = f"{before:,} as before + {self.new:,} new + {self.changed:,} changed{again}"
+        unseen = f" ({self.unseen:,} not to be seen now, rows kept)" if self.unseen else ""
+        files = f"{before:,} as before{unseen} + {self.new:,} new + {self.changed:,} changed{again}"
         rows = "removed" if pruned else "kept"
         gone = "" if self.gone is None else f"; {self.gone:,} gone{f', rows {rows}' if self.gone else ''}"
         spans = f"{counted(growth.clips, 'new clip')} in {counted(growth.videos, 'planned video')} by new spans"
@@ -186,6 +190,7 @@ def take_in(
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring a store's plan to what a listing shows, as far as was asked for, and say what was taken in."""
+    store.look_again()
     settled = settle_changes(store, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
     growth = plan_listing(listing, store, planner, lease=lease, cluster=cluster, progress=progress, meanwhile=meanwhile)
     for line in (settled.told(growth, pruned=prune),) if refresh else growth.lines():
@@ -211,12 +216,15 @@ def settle_changes(
             finish_move(store)
             finish_retirement(store)
     changes = find_changes(store, listing)
-    planned = set(store.listed_videos()["uri"].to_pylist())
+    planned = {
+        row["uri"]: row["status"] == "ok" and row["fingerprint"] != UNSEEN for row in store.listed_videos().to_pylist()
+    }
     settled = Settled(
         listed=len(listing.videos),
         new=sum(video.uri not in planned for video in listing.videos),
         changed=len(changes.changed) if refresh else 0,
         again=len(changes.failed - (changes.changed if refresh else frozenset())) if retry_failed else 0,
+        unseen=sum(not video.is_seen and planned.get(video.uri, False) for video in listing.videos),
         gone=len(changes.deleted) if listing.is_whole else None,
         says_more=any(video.spans or video.metadata for video in listing.videos),
     )
@@ -251,7 +259,8 @@ def _tell_labels(store: Store, retired: Collection[str], gone: Collection[str], 
     for video_ids, remedy in ((set(retired) - set(gone), "; import what is true of the new ones"), (gone, "")):
         labels = human_labels_of(store, video_ids)
         if labels:
-            told = f"{counted(labels, 'label')} that people gave {counted(len(video_ids), 'video')}"
+            # not every one of these videos has some
+            told = f"of {counted(len(video_ids), 'video')}, {counted(labels, 'label')} that people gave"
             progress.say(f"{told} {'is' if labels == 1 else 'are'} removed with the rows{remedy}")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 
 from vidray.errors import IndexFileError, StoreError, one_line
 from vidray.index import Index, open_index
 from vidray.index.files import REBUILD, Manifest, current, read_manifest
 from vidray.index.following import lags, newer_clips
-from vidray.index.words import check_words, is_file_of_words, word_tables
+from vidray.index.words import WordsInfo, check_words, is_file_of_words, known_words, word_tables
 from vidray.retrieval.indexed import indexed
 from vidray.storage import Folder
 from vidray.store import Store, verification
@@ -62,12 +62,14 @@ def check_indexes(store: Store, full: bool) -> Iterator[Finding]:
             yield Finding(where=where, what=changed, remedy=remedy, counts={"stale": 1})
 
 
-def _check_words(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
+def _check_words(
+    store: Store, tables: Sequence[str], look: Callable[[Store, str], tuple[WordsInfo, bool]] = check_words
+) -> Iterator[Finding]:
     """Each index of words as it would be opened, and whether its table has changed since."""
     for table in tables:
         where, remedy = index_of(table), f"run {index_command(store.url, table)}"
         try:
-            info, is_stale = check_words(store, table)
+            info, is_stale = look(store, table)
         except (IndexFileError, StoreError, OSError) as e:
             yield Finding(where=where, what=one_line(e), remedy=remedy, counts={"damaged": 1})
             continue
@@ -83,7 +85,8 @@ def lagging(store: Store, tables: Sequence[str]) -> Iterator[Finding]:
     """
     named = set(indexed(store))
     of_words = set(word_tables(store))
-    yield from (one for one in _check_words(store, sorted(of_words & set(tables))) if one.counts.get("stale"))
+    words = _check_words(store, sorted(of_words & set(tables)), known_words)
+    yield from (one for one in words if one.counts.get("stale"))
     for table in tables:
         if table not in named or table in of_words:
             continue

@@ -8,6 +8,8 @@ from os import PathLike
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow.compute as pc
+
 from vidray.errors import SpecMismatchError, StoreError, UsageError, VidrayError
 from vidray.extractors.protocol import Extractor
 from vidray.extractors.registry import resolve, slug
@@ -29,12 +31,15 @@ UNTYPED = object()
 """What no option has."""
 
 
-def corpora_of(store: Store) -> list[str]:
-    """What was planned into a store, as far as its parts can be read."""
+def corpora_of(store: Store, *, unreadable: bool = False) -> list[str]:
+    """What was planned into a store, as far as its parts can be read; `unreadable`: what has videos that cannot be."""
     found: dict[str, None] = {}
     for part in store.parts("clips"):
         with contextlib.suppress(StoreError):
-            found |= dict.fromkeys(store.read("videos", part, ["corpus"])["corpus"].unique().to_pylist())
+            videos = store.read("videos", part, ["corpus", "status"])
+            if unreadable:
+                videos = videos.filter(pc.equal(videos["status"], "failed"))
+            found |= dict.fromkeys(videos["corpus"].unique().to_pylist())
     return [corpus for corpus in found if corpus]
 
 
@@ -87,13 +92,24 @@ def _labeler(kind: str, table: str, settings: Mapping[str, Any]) -> list[str] | 
     return [] if kind == "head" else of if kind in ("classes", "events") else None
 
 
+def duplicates_command(store: Store, name: str) -> str:
+    """The command that finds duplicates of a name anew, by what they were found by as far as that can be read."""
+    options: list[str] = []
+    with contextlib.suppress(StoreError):
+        spec = store.duplicates_spec(name) or {}
+        for option, key in (("-x", "embeddings"), ("--threshold", "threshold")):
+            options += [option, str(spec[key])] if spec.get(key) is not None else []
+    return typed("duplicates", store.url, *options, "--name", name)
+
+
 def train_command(store: str, name: str) -> str:
     """The command that trains a head from people's labels."""
     return typed("train", store, "LABELS.csv", "--name", name)
 
 
 def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | None:
-    """The command that tries again what failed in some tables, as a shell takes it.
+    """The command that tries again what failed in some tables, as a shell takes it: one a corpus that has videos which
+    cannot be read, since these are tried where they are listed.
 
     An extractor stands in it with all that made its table and can be typed, NAME where there is no table yet. None
     where nothing is known of a corpus.
@@ -104,7 +120,8 @@ def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | No
         return None
     # a video that cannot be read lacks in all tables
     asked = _asked(held, tables or held.tables("features")) or ["-x", "NAME"]
-    return typed("extract", corpora[0], store, *asked, "--retry-failed")
+    again = corpora_of(held, unreadable=True) or corpora[:1]
+    return "; ".join(typed("extract", corpus, store, *asked, "--retry-failed") for corpus in again)
 
 
 def _asked(store: Store, tables: Sequence[str]) -> list[str]:

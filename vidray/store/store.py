@@ -262,12 +262,17 @@ class Store:
             return dict(zip(asked, pool.map(lambda part: self.rows(table, part), asked), strict=True))
 
     def listed_videos(self) -> pa.Table:
-        """What tells the planned videos apart: `LISTED` of `videos`. Read once, until this object changes them."""
+        """What tells the planned videos apart: `LISTED` of `videos`. Read once, until this object changes them or looks
+        again."""
         if self._listed is None:
             with ThreadPoolExecutor(READS_AT_ONCE) as pool:
                 read = pool.map(lambda part: self.read("videos", part, LISTED.names), self.parts("clips"))
                 self._listed = pa.concat_tables([LISTED.empty_table(), *read], promote_options="permissive")
         return self._listed
+
+    def look_again(self) -> None:
+        """Forget which videos are planned: until the lease is held, another run may plan some."""
+        self._listed = None
 
     def columns(self, table: str, part: int) -> list[str]:
         """The names of a part's columns, from its footer."""

@@ -162,13 +162,25 @@ def condensed(texts: Sequence[str], model: Writer) -> str:
 def _joined(texts: Sequence[str], model: Writer) -> list[str]:
     """Texts that follow each other as one, as many as the model takes; one that is too long stands by itself."""
     found: list[str] = []
-    for text in filter(None, texts):
-        both = f"{found[-1]} {text}" if found else text
-        if found and model.takes(both):
-            found[-1] = both
-        else:
-            found.append(text)
+    left = [text for text in texts if text]
+    while left:
+        count = _taken(left, model)
+        found.append(" ".join(left[:count]))
+        left = left[count:]
     return found
+
+
+def _taken(texts: Sequence[str], model: Writer) -> int:
+    """How many of the first texts the model takes as one, or one: by twice as many and by halves, as each try reads all
+    of them."""
+    least, too_many = 1, 2
+    while too_many <= len(texts) and model.takes(" ".join(texts[:too_many])):
+        least, too_many = too_many, 2 * too_many
+    too_many = min(too_many, len(texts) + 1)
+    while too_many - least > 1:
+        middle = (least + too_many) // 2
+        least, too_many = (middle, too_many) if model.takes(" ".join(texts[:middle])) else (least, middle)
+    return least
 
 
 def in_vectors(said: Sequence[Part], embed: Callable[[Sequence[str]], Floats]) -> tuple[list[Part], Floats]:

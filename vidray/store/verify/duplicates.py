@@ -15,6 +15,8 @@ from vidray.store.verify.inventory import Inventory
 from vidray.store.verify.plan import PlannedPart
 from vidray.store.verify.reading import PartReader, beyond_the_first, joined, unknown
 
+ONE_ROW = ("group_id", "clip_id", "start_s", "end_s", "of_start_s")
+"""What a row is about: some of a clip may repeat two stretches of what is kept."""
 SEPARATOR = "\x1f"
 """Between what `joined` puts together."""
 
@@ -31,7 +33,7 @@ def check_duplicates(
     found: Counter[str] = Counter()
     if is_there:
         reader.check_columns([(column.name, str(column.type)) for column in DUPLICATES])
-        rows = reader.rows(["group_id", "clip_id", "video_id", "uri", "start_s"])
+        rows = reader.rows([*ONE_ROW, "video_id", "uri"])
         if rows is not None:
             clips = pc.list_element(pc.split_pattern(planned.clips, SEPARATOR), 0)
             of_nobody = max(
@@ -39,7 +41,7 @@ def check_duplicates(
                 unknown(joined(rows, ("video_id", "uri")), planned.videos),
             )
             found["orphaned"] = of_nobody if planned.is_read else 0
-            found["duplicated"] = beyond_the_first(joined(rows, ("group_id", "clip_id", "start_s")))
+            found["duplicated"] = beyond_the_first(joined(rows, ONE_ROW))
     yield from reader.findings
     yield from counted(f"{table} part {part}", found, reader.remedy)
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vidray.store.remedies import extract_command, label_command, plan_command
+from vidray.store.remedies import duplicates_command, extract_command, label_command, plan_command
 from vidray.store.store import Store
-from vidray.wording import typed
 
 WRONG = ("missing", "duplicated", "orphaned", "damaged", "stale")
 """What makes a store less than whole."""
@@ -86,4 +85,4 @@ def label_anew(store: Store, name: str, part: int) -> str:
 
 def find_again(store: Store, name: str) -> str:
     """How duplicates are found anew."""
-    return f"run {typed('duplicates', store.url, '--name', name)}"
+    return f"run {duplicates_command(store, name)}"
