@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -147,12 +147,16 @@ def write_video(path: Path, picture: Image.Image, samples: Floats | None) -> Non
             container.mux(audio.encode())
 
 
+def ramp() -> Image.Image:
+    """From dark to light: what is seen where something is heard."""
+    return Image.fromarray(np.tile(np.linspace(60, 190, SIZE[0]).astype(np.uint8), (SIZE[1], 1)))
+
+
 def make(folder: Path, pictures: Path | None) -> None:
     """All videos; those of photographs whose file is not there are left out."""
     folder.mkdir(parents=True, exist_ok=True)
-    ramp = Image.fromarray(np.tile(np.linspace(60, 190, SIZE[0]).astype(np.uint8), (SIZE[1], 1)))
     for name, samples in sounds().items():
-        write_video(folder / f"{name}.mp4", ramp, samples)
+        write_video(folder / f"{name}.mp4", ramp(), samples)
     photographs = {Path(name).stem: None if pictures is None else pictures / name for name in PICTURES}
     for name in ("china", "flower"):
         located = distribution("scikit-learn").locate_file(f"sklearn/datasets/images/{name}.jpg")
@@ -164,13 +168,13 @@ def make(folder: Path, pictures: Path | None) -> None:
         shutil.copy(packaged(f"{name}.mp4"), folder)
 
 
-def ask(store: str, there: set[str]) -> dict[str, object]:
+def ask(store: str, there: set[str], queries: Mapping[str, set[str]] = QUERIES) -> dict[str, object]:
     """Type the queries; print what each found."""
     from vidray.retrieval.search import open_search
 
     searcher = open_search(store)
     usable, asked, known_absent, absent = 0, 0, 0, 0
-    for text, right in QUERIES.items():
+    for text, right in queries.items():
         result = searcher.search(text=text, k=3)
         found = [(Path(str(hit.uri)).stem, hit.modality, round(hit.score, 2)) for hit in result.hits]
         unlikely = any("no clip is likely" in note for note in result.notes)
