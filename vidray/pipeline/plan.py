@@ -226,7 +226,7 @@ def settle_changes(
         again=len(changes.failed - (changes.changed if refresh else frozenset())) if retry_failed else 0,
         unseen=sum(not video.is_seen and planned.get(video.uri, False) for video in listing.videos),
         gone=len(changes.deleted) if listing.is_whole else None,
-        says_more=any(video.spans or video.metadata for video in listing.videos),
+        says_more=any(video.spans or any(video.metadata) for video in listing.videos),
     )
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (
