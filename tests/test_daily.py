@@ -71,6 +71,20 @@ def test_status_says_what_there_is_what_is_missing_and_who_writes(store, capsys)
     assert vidray.status(store.url).held_by == ()
 
 
+def test_status_lists_heads(store, capsys):
+    store.folder.write_bytes("heads/pets/card.json", b"{}")
+    assert vidray.status(store.url).heads == ("pets",)
+    assert main(["status", store.url]) == 0
+    assert "\nheads/pets\n" in capsys.readouterr().out
+
+
+def test_what_is_made_of_texts_names_what_gives_texts(tmp_path, capsys):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert main(["extract", str(tmp_path), str(tmp_path / "store"), "-x", "sentiment"]) == 2
+    told = capsys.readouterr().err
+    assert "extract one first, such as -x moonshine or -x whisper or -x ocr" in told
+
+
 def test_who_died_while_writing_is_not_said_to_write(store, capsys):
     held = Lease(store.folder, say=print)
     gone = subprocess.Popen([sys.executable, "-c", ""])

@@ -57,6 +57,7 @@ class Status:
         tables: Of features.
         labels: The rows of each set of labels.
         duplicates: The rows of each set of duplicates.
+        heads: The names of the heads that were trained.
         staged: Files of slices that a run has done, and not published.
         held_by: Who is writing the store or its labels, one line each.
     """
@@ -71,6 +72,7 @@ class Status:
     tables: tuple[TableStatus, ...]
     labels: Mapping[str, int]
     duplicates: Mapping[str, int]
+    heads: tuple[str, ...]
     staged: int
     held_by: tuple[str, ...]
 
@@ -98,6 +100,7 @@ def status(store: str | PathLike[str]) -> Status:
         tables=tuple(_table(held, name, planned) for name in held.tables("features")),
         labels={name: _rows(held, labels_of(name)) for name in held.tables("labels")},
         duplicates={name: _rows(held, duplicates_of(name)) for name in held.tables("duplicates")},
+        heads=tuple(held.tables("heads")),
         staged=sum(len(held.staging.slices(name)) for name in held.tables(STAGING)),
         held_by=tuple(line for of in ("", OF_LABELS) if (line := _holder(held, of)) is not None),
     )

@@ -36,6 +36,8 @@ def run_status(arguments: argparse.Namespace) -> int:
         tell(f"labels/{name}: {counted(rows, 'label')}")
     for name, rows in found.duplicates.items():
         tell(f"duplicates/{name}: {counted(rows, 'row')}")
+    for name in found.heads:
+        tell(f"heads/{name}")
     if found.staged:
         again = extract_command(held, [name for name in held.tables(STAGING) if held.staging.slices(name)])
         told = f"{counted(found.staged, 'slice')} of a run that is going on, or was interrupted"

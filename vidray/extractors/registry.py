@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
 
-from vidray.errors import UsageError
+from vidray.errors import UsageError, VidrayError
 from vidray.extractors import inventory
 from vidray.extractors.inputs import samplings_of, scope_of
 from vidray.extractors.protocol import Extractor
@@ -83,6 +84,19 @@ def slug(name: str) -> str:
     if not safe or safe[0] in "._":
         raise UsageError(f"an extractor's name must start with a letter or a digit, got '{name}'")
     return safe
+
+
+def giving(columns: Collection[str]) -> list[str]:
+    """The plain built-in names whose extractors give all of some columns, from frames or audio."""
+    found = []
+    for name in inventory.names():
+        if "/" in name:
+            continue
+        with contextlib.suppress(VidrayError):
+            extractor = resolve(name)
+            if samplings_of(extractor) and set(columns) <= set(extractor.schema.names):
+                found.append(name)
+    return found
 
 
 def is_built_in(extractor: Extractor) -> bool:

@@ -12,6 +12,7 @@ from vidray.errors import UsageError
 from vidray.extractors import describe, inventory, resolve, slug
 from vidray.extractors.inputs import Bound, columns_of, fitting, levels
 from vidray.extractors.protocol import Extractor
+from vidray.extractors.registry import giving
 from vidray.extractors.spec import bound_in, column_names, current, restore
 from vidray.extractors.with_steps import itself
 from vidray.media import Columns
@@ -166,8 +167,10 @@ def _check_named(store: Store, table: str, wanted: Columns) -> None:
 def _added(extractor: Extractor, wanted: Columns) -> tuple[str, Extractor]:
     name = wanted.table or wanted.default
     if name is None:
+        able = " or ".join(f"-x {giver}" for giver in giving(wanted.columns))
         raise UsageError(
             f"{extractor.name} takes {', '.join(wanted.columns)} of another table, and none has it; extract one first"
+            + (f", such as {able}" if able else "")
         )
     try:
         added = resolve(name)
