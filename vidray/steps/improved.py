@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import accumulate
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,16 +43,20 @@ def improved(sampling: Sampling, steps: tuple[Step, ...]) -> Sampling:
 
 
 @dataclass(frozen=True)
-class _Improved:
-    """A sampling with steps.
+class ImprovedAudio:
+    """Audio that goes through steps at 48 kHz, and is resampled to the sampling's rate then.
 
     Attributes:
-        sampling: Of the frames or the audio.
+        sampling: Of the audio.
         steps: In the order in which they are taken.
     """
 
     sampling: Sampling
     steps: tuple[Step, ...]
+
+    @property
+    def modality(self) -> Literal["audio"]:
+        return "audio"
 
     @property
     def unit_s(self) -> float:
@@ -69,14 +73,7 @@ class _Improved:
     @property
     def record(self) -> dict[str, Any]:
         """As the sampling's own, with the steps."""
-        return {**record_of(self.sampling), "steps": [record_of_step(step) for step in self.steps]}
-
-
-@dataclass(frozen=True)
-class ImprovedAudio(_Improved):
-    """Audio that goes through steps at 48 kHz, and is resampled to the sampling's rate then."""
-
-    modality: ClassVar[Literal["audio"]] = "audio"
+        return _record(self.sampling, self.steps)
 
     def around(self, start_s: float, end_s: float) -> Span:
         """The span that is to be read for the steps to answer right in a span."""
@@ -110,10 +107,16 @@ class ImprovedAudio(_Improved):
 
 
 @dataclass(frozen=True)
-class ImprovedFrames(_Improved):
-    """Frames that go through steps as they are sampled: after they are resized."""
+class ImprovedFrames:
+    """Frames that go through steps as they are sampled: after they are resized.
 
-    modality: ClassVar[Literal["frames"]] = "frames"
+    Attributes:
+        sampling: Of the frames.
+        steps: In the order in which they are taken.
+    """
+
+    sampling: Sampling
+    steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
         asked = self.sampling.request(0.0, self.sampling.unit_s)
@@ -124,6 +127,27 @@ class ImprovedFrames(_Improved):
                 f"frames={named} changes the size of frames, which the extractor itself sets; name it for extractors "
                 "that take frames as displayed, or for `vidray export STORE frames`"
             )
+
+    @property
+    def modality(self) -> Literal["frames"]:
+        return "frames"
+
+    @property
+    def unit_s(self) -> float:
+        return self.sampling.unit_s
+
+    @property
+    def before_s(self) -> float:
+        return context_of(self.sampling)[0]
+
+    @property
+    def after_s(self) -> float:
+        return context_of(self.sampling)[1]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As the sampling's own, with the steps."""
+        return _record(self.sampling, self.steps)
 
     def request(self, start_s: float, end_s: float) -> Any:
         return self.sampling.request(start_s, end_s)
