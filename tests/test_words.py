@@ -22,6 +22,7 @@ from vidray.extractors.text.ocr import LINES_TYPE, Ocr
 from vidray.index.spoken import passages
 from vidray.index.words import Words, known_words
 from vidray.media import Audio, ClipInput
+from vidray.overview import index_state
 from vidray.planning import FixedStride
 from vidray.retrieval.indexing import index_words
 from vidray.retrieval.search import search
@@ -260,3 +261,13 @@ def test_an_extraction_names_an_index_of_words_that_lags_without_reading_it(stor
     (one,) = lagging(changed, changed.tables("index"))
     assert one.where == "index/said"
     assert one.line.endswith(f"; run vidray index {changed.url} -x said")
+
+
+def test_status_knows_an_index_of_words(store: Store, tmp_path: Path):
+    changed = Store(str(shutil.copytree(store.url, tmp_path / "store")))
+    assert index_state(changed, "said") == "current"
+    rows = changed.read("features/said", 0)
+    changed.write("features/said", 0, rows.slice(1), rows.schema)
+    assert index_state(changed, "said") == "behind"
+    (Path(changed.url) / "index" / "said" / "words.json").write_bytes(b"{")
+    assert "words.json" in index_state(changed, "said")
