@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from argparse import Namespace
@@ -19,9 +20,9 @@ import vidray
 from vidray.cli import build_parser, main
 from vidray.cli.extract import run_extract
 from vidray.pipeline.record import Summary
+from vidray.retrieval.verification import verify
 from vidray.store import CLIPS, VIDEOS, Store
-from vidray.store.remedies import extract_command, label_command, plan_command, retry_command
-from vidray.store.verification import verify
+from vidray.store.remedies import corpora_of, extract_command, label_command, plan_command, retry_command
 
 PACKAGE = Path(vidray.__file__).parent
 CORPORA = ("/media/it's mine", "/media/other")
@@ -76,6 +77,27 @@ def test_a_command_that_fills_is_of_the_stores_corpus(store):
 def test_a_store_that_knows_no_corpus_says_where_one_belongs(tmp_path):
     made = write_store(tmp_path / "store", np.eye(2, 8, dtype=np.float32))
     assert extract_command(made, [TABLE]) == f"vidray extract CORPUS {made.url} -x {TABLE}"
+
+
+def test_what_runs_extracted_is_the_corpus_of_a_store_that_has_lost_its_videos(store):
+    for part, corpus in enumerate(CORPORA):
+        store.remove("clips", part)
+        store.folder.write_bytes(f"runs/2026-{part}.json", json.dumps({"corpus": corpus}).encode())
+    store.folder.write_bytes("runs/2026-2.json", b"{")
+    store.folder.write_bytes("runs/2026-3.json", b'{"corpus": 3}')
+    # clips alone are gone: the videos say it
+    assert corpora_of(store) == list(CORPORA)
+    for part, _ in enumerate(CORPORA):
+        store.remove("videos", part)
+    assert corpora_of(store) == list(CORPORA)
+    assert corpora_of(store, unreadable=True) == []
+
+
+def test_an_index_that_is_not_there_has_one_remedy(store):
+    vidray.build_index(store.url, extractor=TABLE)
+    store.folder.remove(f"index/{TABLE}/CURRENT")
+    (note,) = [note for note in verify(store.url).notes if note.startswith("index/")]
+    assert note.endswith(f"no index here; run vidray index '{store.url}' -x {TABLE} --rebuild")
 
 
 def test_what_verify_says_can_be_pasted(store):

@@ -351,7 +351,7 @@ def current(folder: Folder) -> tuple[str, str]:
     try:
         text = folder.read_bytes(CURRENT).decode("ascii", "replace")
     except FileNotFoundError as e:
-        raise IndexFileError(f"{folder.url}: no index here; run vidray index") from e
+        raise IndexFileError(f"{folder.url}: no index here; {REBUILD}") from e
     match = _CURRENT.fullmatch(text)
     if match is None:
         raise IndexFileError(f"{folder.url}/{CURRENT} is damaged; {REBUILD}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from vidray.extractors.spec import current
 from vidray.extractors.with_steps import itself
 from vidray.plugins import TABLE_OPTION
 from vidray.steps import step_from, text_of
+from vidray.store.json_files import read_json
 from vidray.store.layout import HUMAN
 from vidray.store.store import Store
 from vidray.wording import typed
@@ -32,15 +33,27 @@ UNTYPED = object()
 
 
 def corpora_of(store: Store, *, unreadable: bool = False) -> list[str]:
-    """What was planned into a store, as far as its parts can be read; `unreadable`: what has videos that cannot be."""
+    """What was planned into a store, as far as its parts can be read; where none can, what runs extracted.
+
+    `unreadable`: what has videos that cannot be read, and nothing else.
+    """
     found: dict[str, None] = {}
-    for part in store.parts("clips"):
+    for part in store.parts("videos"):
         with contextlib.suppress(StoreError):
             videos = store.read("videos", part, ["corpus", "status"])
             if unreadable:
                 videos = videos.filter(pc.equal(videos["status"], "failed"))
             found |= dict.fromkeys(videos["corpus"].unique().to_pylist())
-    return [corpus for corpus in found if corpus]
+    planned = [corpus for corpus in found if corpus]
+    return planned if planned or unreadable else list(dict.fromkeys(_of_runs(store)))
+
+
+def _of_runs(store: Store) -> Iterator[str]:
+    for name in sorted(store.folder.sizes("runs")):
+        with contextlib.suppress(StoreError):
+            corpus = read_json(store.folder, name).get("corpus")
+            if isinstance(corpus, str) and corpus:
+                yield corpus
 
 
 def extract_command(store: Store, tables: Sequence[str], *options: str) -> str:
