@@ -185,29 +185,32 @@ BUSY = """
 import hashlib, os, signal, sys, threading
 from vidray.cli import interrupts
 
+interrupts.ENDS_WITHIN_S, interrupts.ONE_S = map(float, sys.argv[2:4])
 interrupts.watch()
-for after_s in map(float, sys.argv[2:]):
+for after_s in map(float, sys.argv[4:]):
     threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
 # one call that looks at no signal
 hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000_000)
 """
 
 
-def test_a_library_that_looks_at_no_signal_holds_neither_the_line_nor_the_end_up():
+def busy(ends_within_s: float, one_s: float, *after_s: float) -> float:
+    """How long a process took that is interrupted at these times, and ended as it should."""
     began = time.monotonic()
-    command = [sys.executable, "-c", BUSY, "extract", "0.5", "1.0"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
+    command = [sys.executable, "-c", BUSY, "extract", *map(str, (ends_within_s, one_s, *after_s))]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=200)
     assert (run.returncode, run.stderr.strip()) == (130, KEPT)
-    assert time.monotonic() - began < interrupts.ENDS_WITHIN_S
+    return time.monotonic() - began
+
+
+def test_a_library_that_looks_at_no_signal_holds_neither_the_line_nor_the_end_up():
+    # who waits for it to end by itself, waits for longer than this takes; on a busy machine two may come as one
+    busy(1000.0, interrupts.ONE_S, 0.5, 2.0, 4.0, 8.0, 16.0)
 
 
 @pytest.mark.slow
 def test_the_one_of_a_process_that_is_being_started_is_no_second_one():
-    began = time.monotonic()
-    command = [sys.executable, "-c", BUSY, "extract", "0.5", "0.5"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=take_interrupts, timeout=60)
-    assert (run.returncode, run.stderr.strip()) == (130, KEPT)
-    assert time.monotonic() - began > interrupts.ENDS_WITHIN_S
+    assert busy(interrupts.ENDS_WITHIN_S, 1.0, 0.5, 0.6) > interrupts.ENDS_WITHIN_S
 
 
 def test_a_stream_that_is_closed_stands_for_no_other_file():
