@@ -74,7 +74,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with contextlib.closing(Sandbox(QUICK)) as sandbox:
+    with contextlib.closing(Sandbox(PATIENT)) as sandbox:
         yield sandbox
 
 
@@ -171,6 +171,7 @@ def test_what_does_not_happen_again_costs_nothing(how, stub, sandbox, tmp_path, 
 
 
 def test_a_crash_is_tried_twice_and_time_once(stub, sandbox, tmp_path, monkeypatch):
+    sandbox.limits = QUICK
     starts = []
     spawn = process.Child._spawn
     monkeypatch.setattr(process.Child, "_spawn", lambda self, stderr: starts.append(1) or spawn(self, stderr))
