@@ -10,12 +10,12 @@ from os import PathLike
 from typing import Any
 
 from vidray.errors import VidrayError
-from vidray.index.words import is_file_of_words, known_words, word_tables
+from vidray.index import words
 from vidray.retrieval.indexed import open_table
 from vidray.storage import STAGING, find
 from vidray.store import Store
 from vidray.store.changes import derived_tables, outdated
-from vidray.store.layout import PROBE_TABLE, duplicates_of, errors_of, features_of, labels_of
+from vidray.store.layout import PROBE_TABLE, duplicates_of, errors_of, features_of, index_of, labels_of
 from vidray.store.lease import FILE, OF_LABELS, is_left_behind
 from vidray.store.remedies import corpora_of
 
@@ -110,12 +110,13 @@ def status(store: str | PathLike[str]) -> Status:
 def index_state(store: Store, table: str) -> str:
     """How the indexes of a table stand, of vectors and of words: "none", "current", "behind", or why one cannot be
     opened."""
-    files = [file for name, file in store.files("index") if name == table]
+    place = index_of(table)
+    files = [name.removeprefix(f"{place}/") for name in store.folder.sizes(place)]
     behind = []
     try:
-        if table in word_tables(store):
-            behind.append(known_words(store, table)[1])
-        if not all(map(is_file_of_words, files)):
+        if words.CURRENT in files:
+            behind.append(words.known_words(store, table)[1])
+        if not all(map(words.is_file_of_words, files)):
             behind.append(open_table(store, table).stale)
     except VidrayError as e:
         return str(e)

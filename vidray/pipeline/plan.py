@@ -28,7 +28,7 @@ from vidray.planning import (
 )
 from vidray.storage import place_of
 from vidray.store import Store, metadata
-from vidray.store.changes import find_changes, finish_retirement, human_labels_of, retire
+from vidray.store.changes import Changes, find_changes, finish_retirement, human_labels_of, retire
 from vidray.store.layout import PROBE_TABLE
 from vidray.store.lease import OF_LABELS, Lease
 from vidray.store.leftovers import clear_leftovers
@@ -193,7 +193,7 @@ def take_in(
     store.look_again()
     settled = settle_changes(store, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
     growth = plan_listing(listing, store, planner, lease=lease, cluster=cluster, progress=progress, meanwhile=meanwhile)
-    for line in (settled.told(growth, pruned=prune),) if refresh else growth.lines():
+    for line in growth.lines() if settled is None else (settled.told(growth, pruned=prune),):
         progress.say(line)
     if growth.cut:
         progress.say(told_of_cut(growth.cut))
@@ -207,8 +207,11 @@ def settle_changes(
     refresh: bool = False,
     prune: bool = False,
     retry_failed: bool = False,
-) -> Settled:
-    """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are."""
+) -> Settled | None:
+    """Retire the videos that are to be planned again or are gone, and tell of those that stay as they are.
+
+    Of a refresh, how the listing stood to the plan before.
+    """
     clear_leftovers(store)
     if store.intents.moving() is not None or store.intents.renaming() is not None or store.intents.retiring():
         with Lease(store.folder, say=progress.say, of=OF_LABELS):
@@ -216,18 +219,7 @@ def settle_changes(
             finish_move(store)
             finish_retirement(store)
     changes = find_changes(store, listing)
-    planned = {
-        row["uri"]: row["status"] == "ok" and row["fingerprint"] != UNSEEN for row in store.listed_videos().to_pylist()
-    }
-    settled = Settled(
-        listed=len(listing.videos),
-        new=sum(video.uri not in planned for video in listing.videos),
-        changed=len(changes.changed) if refresh else 0,
-        again=len(changes.failed - (changes.changed if refresh else frozenset())) if retry_failed else 0,
-        unseen=sum(not video.is_seen and planned.get(video.uri, False) for video in listing.videos),
-        gone=len(changes.deleted) if listing.is_whole else None,
-        says_more=any(video.spans or any(video.metadata) for video in listing.videos),
-    )
+    settled = _settled(store, listing, changes, retry_failed=retry_failed) if refresh else None
     retired: set[str] = set()
     for video_ids, is_asked, what, option in (
         (changes.changed, refresh, ("has changed", "have changed"), "--refresh takes in what there is now"),
@@ -252,6 +244,20 @@ def settle_changes(
         if prune and changes.deleted:
             _tell_pruned(store, changes.deleted, uris, progress)
     return settled
+
+
+def _settled(store: Store, listing: Listing, changes: Changes, *, retry_failed: bool) -> Settled:
+    columns = (store.listed_videos()[name].to_pylist() for name in ("uri", "status", "fingerprint"))
+    was_seen = {uri: status == "ok" and of != UNSEEN for uri, status, of in zip(*columns, strict=True)}
+    return Settled(
+        listed=len(listing.videos),
+        new=sum(video.uri not in was_seen for video in listing.videos),
+        changed=len(changes.changed),
+        again=len(changes.failed - changes.changed) if retry_failed else 0,
+        unseen=sum(not video.is_seen and was_seen.get(video.uri, False) for video in listing.videos),
+        gone=len(changes.deleted) if listing.is_whole else None,
+        says_more=any(video.spans or any(video.metadata) for video in listing.videos),
+    )
 
 
 def _tell_labels(store: Store, retired: Collection[str], gone: Collection[str], progress: Progress) -> None:
