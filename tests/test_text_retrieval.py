@@ -12,7 +12,10 @@ from vidray.cli import main
 from vidray.errors import UsageError
 from vidray.extractors.columns import LABELS_TYPE
 from vidray.labels.class_names import ClassNames
+from vidray.labels.imagenet import class_names
+from vidray.models.sentences import embed_sentences
 from vidray.planning import FixedStride
+from vidray.retrieval.by_text import best_clips
 from vidray.retrieval.fused import is_about_audio
 from vidray.store import Store, features_schema
 
@@ -51,6 +54,45 @@ def test_the_clips_that_a_text_fits_best_come_first(store):
     assert {(hit.modality, hit.extractor) for hit in result.hits} == {("frames", "frames")}
     assert len(vidray.search(store.url, text="a dog", extractor="frames", k=100).hits) == 7
     assert len(vidray.search(store.url, text="a dog", k=100).hits) == 8
+
+
+def test_the_best_of_many_are_those_of_all_ranked(tmp_path, monkeypatch):
+    """Clips that cannot be among the best are passed over; the others are the same, ties in plan order."""
+    random = np.random.default_rng(0)
+    names = class_names()
+    frames = [dict(zip(random.choice(names, 5), random.random(5) ** 4, strict=True)) for _ in range(300)] + [{}, None]
+    store = write_class_store(tmp_path / "store", frames=frames * 2, sounds=[None] * 604, parts=2)
+    labeler = ClassNames("frames", ("a dog",), "frame")
+    rows = pa.concat_tables([store.read("features/frames", part) for part in store.parts("features/frames")])
+    rows = rows.filter(rows["labels"].is_valid())
+    scores = labeler.ranking_scores(rows)[:, 0]
+    order = np.argsort(-scores, kind="stable")[:20]
+    looked_at = []
+    agreement = ClassNames._agreement
+    monkeypatch.setattr(
+        ClassNames, "_agreement", lambda self, rows: looked_at.append(len(rows)) or agreement(self, rows)
+    )
+    monkeypatch.setattr("vidray.retrieval.by_text.READ_ROWS", 50)
+    found = best_clips(store, labeler, 20, None, together=True)
+    assert found["clip_id"].to_pylist() == rows["clip_id"].take(pa.array(order)).to_pylist()
+    np.testing.assert_array_equal(found["score"].to_numpy(), scores[order])
+    assert sum(looked_at) < len(rows)
+
+
+def test_a_class_name_that_is_not_shipped_is_embedded_once(tmp_path, monkeypatch):
+    frames = [{"folding a napkin": 0.9, "grooming a dog": 0.1 * (i % 9)} for i in range(100)]
+    store = write_class_store(tmp_path / "store", frames=frames, sounds=[None] * 100, parts=2)
+    embedded = []
+
+    def counted(texts):
+        embedded.extend(texts)
+        return embed_sentences(texts)
+
+    monkeypatch.setattr("vidray.labels.name_vectors.embed_sentences", counted)
+    monkeypatch.setattr("vidray.retrieval.by_text.READ_ROWS", 10)
+    found = best_clips(store, ClassNames("frames", ("a dog",), "frame"), 3, None, together=True)
+    assert len(found) == 3
+    assert sorted(embedded) == ["folding a napkin", "grooming a dog"]
 
 
 def test_every_hit_is_found_by_the_modality_that_knows_it_best(store):

@@ -38,7 +38,14 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None, *, 
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k}")
-    found = [_best(batch, k) if where is None else batch for batch in _scored(store, labeler, together)]
+    found: list[pa.Table] = []
+    least = 0.0
+    for known in _with_classes(store, labeler):
+        scores = labeler.ranking_scores(known, least) if together else labeler.scores(known)
+        found.append(known.select(SHOWN).append_column("score", pa.array(scores[:, 0])))
+        if where is None:
+            found = [_best(pa.concat_tables(found), k)]
+            least = found[0]["score"][k - 1].as_py() if len(found[0]) == k else 0.0
     if not found:
         return pa.table({name: [] for name in (*SHOWN, "score")})
     rows = pa.concat_tables(found).combine_chunks()
@@ -49,17 +56,15 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None, *, 
     return _best(rows, k)
 
 
-def _scored(store: Store, labeler: ClassNames, together: bool) -> Iterator[pa.Table]:
-    """The clips that have classes, with their scores."""
+def _with_classes(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
+    """The clips that have classes."""
     table = features_of(labeler.features)
     for part in store.parts(table):
         lacking = set(labeler.columns) - set(store.columns(table, part))
         if lacking:
             raise UsageError(f"{store.url}/{table} has no column {', '.join(lacking)}; name another table with -x")
         for rows in store.stream(table, part, [*SHOWN, *labeler.columns], rows=READ_ROWS):
-            known = rows.filter(rows["labels"].is_valid())
-            scores = pa.array((labeler.ranking_scores if together else labeler.scores)(known)[:, 0])
-            yield known.select(SHOWN).append_column("score", scores)
+            yield rows.filter(rows["labels"].is_valid())
 
 
 def _best(rows: pa.Table, k: int) -> pa.Table:
