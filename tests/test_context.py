@@ -94,7 +94,7 @@ def found(task: Task, media: Path) -> tuple[dict[Any, Any], float]:
         for decoded in decode_task(task, samplings(WANTED), reading):  # type: ignore[arg-type]
             assert decoded.work not in slices
             clips = [shown(of_clip["wanted"]) for of_clip in decoded.samples]
-            slices[decoded.work] = clips, decoded.warnings
+            slices[decoded.work] = clips, decoded.said
     return slices, sum(end_s - start_s for start_s, end_s in reading.spans)
 
 

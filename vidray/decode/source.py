@@ -31,6 +31,7 @@ from vidray.errors import DecodeError
 _MAX_FAULTS = 64
 _TAGS_BYTES = 64 << 10
 _INTERLEAVING_S = 10.0
+_MODALITY: dict[str | None, str] = {"video": "frames", "audio": "audio"}
 
 
 class ApartError(Exception):
@@ -215,7 +216,7 @@ class Source:
                 self._packets = self._chain.demux(self._wanted)
             except (av.FFmpegError, OSError):
                 self._faults += 1
-                self.damage.add(self.read_s)
+                self.damage.add(self.read_s, _MODALITY.get(self._only))
                 self._packets = self._chain.demux(self._wanted)
                 self.ended = self._faults > _MAX_FAULTS
             else:
