@@ -10,7 +10,8 @@ from vidray.errors import IndexFileError, UsageError
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
 from vidray.extractors.spec import column_names, modalities, suitability
-from vidray.index.files import CURRENT, REBUILD
+from vidray.index.files import CURRENT
+from vidray.index.manifest import REBUILD
 from vidray.store import Store, spec_sha256
 from vidray.store.layout import features_of, index_of
 from vidray.store.remedies import index_command, to_extract
