@@ -175,7 +175,9 @@ def test_of_several_indexes_the_one_that_has_the_clip_answers_and_a_file_that_is
     searcher = vidray.open_search(str(tmp_path))
     assert searcher.search(clip="clip000079").extractor == "many"
     with pytest.raises(UsageError, match="few, many can answer this"):
-        searcher.search(clip="clip000001")
+        searcher.search(clip="clip000001", where="start_s > 10")
+    with pytest.raises(UsageError, match="strat_s"):
+        searcher.search(clip="clip000001", where="strat_s > 10")
     for kind in ("video", "image"):
         with pytest.raises(UsageError, match=r"nothing\.mp4: no such file"):
             searcher.search(**{kind: str(tmp_path / "nothing.mp4")})

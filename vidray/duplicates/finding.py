@@ -85,6 +85,7 @@ def find_duplicates(
     if not 0 < threshold <= 1:
         raise UsageError(f"threshold must be in (0, 1], got {threshold}")
     name, held = checked_name(name), Store(store)
+    manifest = None if keep is None else place_of(keep, "keep")
     hashes = features_table(held, "phash")
     table = _embeddings(held, extractor, say)
     parts = {str(part): held.content_hash(hashes, part) for part in held.parts(features_of(hashes))}
@@ -104,10 +105,10 @@ def find_duplicates(
         write_groups(held, name, groups, videos)
         lease.check()
         held.write_duplicates_spec(name, spec)
-    if keep is not None:
-        place = place_of(keep, "keep")
-        clips, kept = _write_manifest(held, place, groups)
-        say(f"{place}: {kept:,} of {counted(clips, 'clip')}; the others repeat these, but for {UNSURE_S:g} s at most")
+    if manifest is not None:
+        clips, kept = _write_manifest(held, manifest, groups)
+        of = counted(clips, "clip")
+        say(f"{manifest}: {kept:,} of {of}; the others repeat these, but for {UNSURE_S:g} s at most")
     copies = tuple(copies_of(groups, videos))
     return Duplicates(name=name, features=table, videos=len(videos), compared=len(candidates), groups=copies)
 

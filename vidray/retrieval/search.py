@@ -213,6 +213,9 @@ class Searcher:
         names = suiting(self.store, "clip" if ask.kind == "vectors" else ask.kind, ask.modality)
         if ask.kind == "clip" and len(names) > 1:
             names = [name for name in names if self._has(name, ask.value)] or names[:1]
+        if ask.where is not None and len(names) > 1:
+            # a filter that is refused is so by each of them
+            self.index(names[0]).filter(ask.where)
         return the_only(self.store, names)
 
     def _has(self, table: str, clip_id: str) -> bool:
