@@ -162,7 +162,7 @@ class _Block:
                 found[name] = shared[0]
             held = self._filling.setdefault(work, self._empty(work))
             held.samples.append(found)
-            asked = [request for (of, _), request in plain.items() if of == work]
+            asked = [plain[work, name] for name in self._wanted[work.table] if (work, name) in plain]
             held.said.append([read.warnings[request] for request in asked if request in read.warnings])
 
     def _empty(self, work: SliceWork) -> DecodedSlice:
