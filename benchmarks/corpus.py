@@ -23,6 +23,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
+from av.stream import Stream
 
 CLIPS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 ENCODERS = {
@@ -75,15 +76,15 @@ def encode(path: Path, name: str, codec: str, height: int, gop_s: float) -> None
 
 
 def splice(source: Path, target: Path, length_s: float) -> None:
-    """The source's packets once and again, up to a length."""
+    """The packets of a source's frames, or of its audio where it has none, once and again, up to a length."""
     with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
-        stream = reading.streams.video[0]
+        stream = (reading.streams.video or reading.streams.audio)[0]
         copied = writing.add_stream_from_template(stream)
         packets = [packet for packet in reading.demux(stream) if packet.dts is not None]
         assert stream.time_base is not None
-        round_ticks = int(Fraction(SOURCE_S) / stream.time_base)
+        round_ticks = packets[-1].dts + packets[-1].duration - packets[0].dts
         last_ticks = math.floor(Fraction(length_s) / stream.time_base)
-        for turn in range(math.ceil(length_s / SOURCE_S)):
+        for turn in range(math.ceil(last_ticks / round_ticks)):
             for packet in packets:
                 assert packet.pts is not None
                 assert packet.dts is not None
@@ -91,7 +92,7 @@ def splice(source: Path, target: Path, length_s: float) -> None:
                     writing.mux(shifted(packet, turn * round_ticks, copied))
 
 
-def shifted(packet: Packet, ticks: int, stream: av.VideoStream) -> Packet:
+def shifted(packet: Packet, ticks: int, stream: Stream) -> Packet:
     again = Packet(bytes(packet))
     again.pts, again.dts, again.duration = packet.pts + ticks, packet.dts + ticks, packet.duration
     again.time_base, again.is_keyframe, again.stream = packet.time_base, packet.is_keyframe, stream

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from pathlib import Path
 
 import av
 import numpy as np
-from corpus import shifted
+from corpus import splice
 from costs import RATE, read
 from processes import run
 
@@ -34,18 +33,6 @@ def encode(samples: np.ndarray, target: Path) -> None:
         frame.sample_rate = RATE
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def repeat(source: Path, target: Path, length_s: float) -> None:
-    """The source's packets again and again, up to a length."""
-    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
-        stream = reading.streams.audio[0]
-        copied = writing.add_stream_from_template(stream)
-        packets = [packet for packet in reading.demux(stream) if packet.dts is not None]
-        ticks = packets[-1].dts + packets[-1].duration - packets[0].dts
-        for turn in range(math.ceil(length_s / float(ticks * stream.time_base))):
-            for packet in packets:
-                writing.mux(shifted(packet, turn * ticks, copied))
 
 
 def main() -> None:
@@ -63,7 +50,7 @@ def main() -> None:
         for hours in map(float, arguments.hours.split(",")):
             corpus = Path(folder, f"{hours:g}")
             corpus.mkdir()
-            repeat(once, corpus / "recording.m4a", 3600 * hours)
+            splice(once, corpus / "recording.m4a", 3600 * hours)
             command = [sys.executable, "-m", "vidray.cli", "extract", str(corpus), str(corpus / "store"), *named]
             cost = run([*command, "--json"])
             found[f"{hours:g} h"] = {

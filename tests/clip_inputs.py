@@ -46,4 +46,4 @@ def read_samples(
     answers = {sampling: decoded.samples[request] for sampling, request in requests.items()}
     is_none = {sampling: answer is None or isinstance(answer, MediaError) for sampling, answer in answers.items()}
     samples = {s: a if is_none[s] else s.collect(a, start_s, end_s) for s, a in answers.items()}
-    return Samples(samples, decoded.warning)
+    return Samples(samples, "; ".join(dict.fromkeys(decoded.warnings.values())) or None)

@@ -173,7 +173,7 @@ def main(descriptor: int, lifeline: int, owner: int) -> None:
                     header = odd
                 elif request["ask"] == "decode":
                     wanted = wire.unpack_requests(request["requests"], times)
-                    decoded = Decoded({one: black(one) for one in wanted}, None)
+                    decoded = Decoded({one: black(one) for one in wanted})
                     header, payload = wire.pack_decoded(decoded, wanted)
                 if how == "remembers":
                     header = {"error": ["corrupt", str(os.getpid()), None]}

@@ -140,7 +140,8 @@ class Seen:
 def seen(reader: VideoReader, samplings: Sequence[Sampling], clip: Span) -> Seen:
     requests = {sampling: sampling.request(*clip) for sampling in samplings}
     decoded = reader.read(list(requests.values()), *clip)
-    return Seen({s: collected(s, decoded.samples[requests[s]], clip) for s in samplings}, decoded.warning)
+    samples = {s: collected(s, decoded.samples[requests[s]], clip) for s in samplings}
+    return Seen(samples, "; ".join(dict.fromkeys(decoded.warnings.values())) or None)
 
 
 def collected(sampling: Sampling, answer: Any, clip: Span) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -94,7 +95,7 @@ def found(task: Task, media: Path) -> tuple[dict[Any, Any], float]:
         for decoded in decode_task(task, samplings(WANTED), reading):  # type: ignore[arg-type]
             assert decoded.work not in slices
             clips = [shown(of_clip["wanted"]) for of_clip in decoded.samples]
-            slices[decoded.work] = clips, decoded.warnings
+            slices[decoded.work] = clips, decoded.said
     return slices, sum(end_s - start_s for start_s, end_s in reading.spans)
 
 
@@ -128,3 +129,16 @@ def test_what_a_block_is_given_does_not_depend_on_its_task(name: str, planner: P
     some = [replace(block, slices=block.slices[number % 2 :]) for number, block in enumerate(task) if number != 1]
     left = tuple(block for block in some if block.slices)
     assert found(left, media)[0] == {work: apart[work] for block in left for work in block.slices}
+
+
+@pytest.mark.parametrize(("stream", "table"), [("video", "seen"), ("audio", "heard")])
+def test_a_table_is_warned_of_what_it_reads_alone(stream: str, table: str, tmp_path: Path) -> None:
+    media = write(tmp_path / "whole.mp4")
+    content = bytearray(media.read_bytes())
+    with av.open(str(media)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(**{stream: 0}) if p.pos is not None and p.size]
+    for pos, size in packets[len(packets) // 2 :][:3]:
+        content[pos : pos + size] = np.random.default_rng(0).bytes(size)
+    media.write_bytes(content)
+    slices, _ = found(task_of(tmp_path / "store", media, FixedStride(10.0)), media)
+    assert {work.table for work, (_, said) in slices.items() if any(said)} == {table}

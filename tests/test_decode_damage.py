@@ -6,6 +6,7 @@ import io
 import itertools
 import pickle
 import socket
+import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,12 +33,7 @@ from synthetic_media import (
 
 from vidray.decode import VideoReader, probe, read_image
 from vidray.errors import DecodeError, ProbeError
-from vidray.media import (
-    AudioSamples,
-    FrameRate,
-    Frames,
-    Windows,
-)
+from vidray.media import Audio, AudioSamples, FrameRate, Frames, Sampling, Windows
 from vidray.testing import Sweep
 
 
@@ -65,7 +61,7 @@ def test_a_bad_packet_costs_its_own_frame(folder: Path) -> None:
     first, second = (numbers(d.samples[FrameRate(fps=25)]) for d in decoded)
     assert first == list(range(25))
     assert second == [*range(25, 30), 29, 29, *range(32, 50)]
-    assert [d.warning for d in decoded] == [None, "2 packets could not be decoded, first at 1.200 s"]
+    assert [d.warning for d in decoded] == [None, "2 packets of its frames could not be decoded, first at 1.200 s"]
 
 
 def test_after_a_bad_packet_the_next_keyframe_is_whole(folder: Path) -> None:
@@ -94,6 +90,39 @@ def test_a_clip_whose_frames_are_all_bad_fails_and_its_audio_does_not(folder: Pa
     assert isinstance(decoded.samples[DENSE], Frames)
 
 
+@pytest.mark.parametrize(("stream", "damaged"), [("video", DENSE), ("audio", AUDIO)])
+def test_damage_is_said_of_what_it_is_of_whatever_is_read_with_it(folder: Path, stream: str, damaged: Sampling) -> None:
+    path = written(folder, "png-sound.mov", synthetic(codec="png", pix_fmt="rgb24", b_frames=0, audio=Sweep()))
+    file, span = spoilt(path, stream, range(28, 33)), (0.5, 1.5)
+    requests = [sampling.request(*span) for sampling in (DENSE, AUDIO)]
+    with VideoReader(file, "v") as reader:
+        together = reader.read(requests, *span)
+    assert list(together.warnings) == [damaged.request(*span)]
+    for sampling in (DENSE, AUDIO):
+        (alone,) = read(file, [sampling], [span])
+        assert alone.warning == together.warnings.get(sampling.request(*span))
+
+
+def test_damaged_frames_are_no_error_of_a_clip_after_the_last_sound(folder: Path) -> None:
+    short = synthetic(codec="png", pix_fmt="rgb24", b_frames=0, audio=Sweep(length_s=1.0))
+    file = spoilt(written(folder, "short-sound.mov", short), "video", [30])
+    (decoded,) = read(file, [DENSE, AUDIO], [(1.1, 1.9)])
+    assert decoded.samples[AUDIO] is None
+
+
+def test_a_mix_that_loses_a_channel_is_said_to_who_hears_the_mix(folder: Path) -> None:
+    request = Audio(16_000, channels="all").request(0.0, 1.0)
+    mix = Audio(16_000).request(0.0, 1.0)
+    samples = np.random.default_rng(0).normal(0, 0.1, 32_000).clip(-1, 1)
+    path = folder / "opposite.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((np.stack([samples, -samples], axis=1) * 32_767).astype("<i2").tobytes())
+    with path.open("rb") as opened, VideoReader(opened, "a") as reader:
+        warnings = reader.read([request, mix], 0.0, 1.0).warnings
+    assert list(warnings) == [mix]
+
+
 @pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.flv"])
 def test_a_file_that_is_cut_off(folder: Path, name: str) -> None:
     video = synthetic(
@@ -116,6 +145,9 @@ def test_a_file_that_is_cut_off(folder: Path, name: str) -> None:
             assert "the file ends at 3." in error.message
     assert decoded[3].warning is not None
     assert "the file ends at 3." in decoded[3].warning
+    for sampling in (DENSE, AUDIO):
+        (alone,) = read(file, [sampling], [clips[3]])
+        assert "the file ends at 3." in str(alone.warning)
     backwards = read(file, [DENSE], clips[::-1])[::-1]
     assert [str(d.samples[DENSE]) if d.samples[DENSE] is None else type(d.samples[DENSE]) for d in backwards] == [
         Frames,

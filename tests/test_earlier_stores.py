@@ -137,5 +137,5 @@ def test_it_is_filled_and_grows_and_what_was_there_stays_byte_for_byte(moved):
     summary = vidray.extract(moved.corpus, moved.store.url, extractors=tables, planner=FixedStride(3.0))
     assert (summary.done, summary.failed, summary.skipped) == (6, 0, 6)
     assert moved.sums() == before
-    assert len(list_corpus(str(moved.corpus)).videos) == moved.store.listed_videos().num_rows == 2
+    assert len(list_corpus(str(moved.corpus)).videos) == moved.store.listed.rows().num_rows == 2
     assert main(["verify", moved.store.url]) == 0

@@ -19,7 +19,7 @@ from vidray.errors import UsageError
 from vidray.index import build as build_module
 from vidray.index import build_index, following, open_index
 from vidray.index.build import MOST_SEGMENTS, compaction
-from vidray.index.files import Run, Segment
+from vidray.index.manifest import Run, Segment
 
 ROWS, DIM, PARTS = 3000, 24, 6
 FACTORIES = ("SQfp16", "IVF40,SQfp16", "IVF40,RaBitQ")

@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 
 import vidray
+from vidray import moving
 from vidray.cli import main
 from vidray.corpus import list_corpus
 from vidray.errors import UsageError
+from vidray.media import UNSEEN
 from vidray.pipeline import plan
 from vidray.pipeline.plan import known_uris
 from vidray.planning import FixedStride
@@ -103,12 +105,14 @@ def test_files_that_are_not_the_same_or_not_there_are_told(moved, capsys):
 
 def test_a_prefix_of_whole_steps_that_no_video_has_is_refused(moved):
     store, old, new = moved
+    with pytest.raises(UsageError, match="is the old place and the new one"):
+        vidray.move(store.url, f"{old}/", str(old))
     for wrong in (str(old)[:-1], str(old / "nowhere")):
         with pytest.raises(UsageError, match=f"no video of it is under .*; its videos are as {old}/a.mp4"):
             vidray.move(store.url, wrong, str(new))
 
 
-def test_a_place_that_has_none_of_the_files_is_refused_unless_it_is_meant(moved, capsys):
+def test_a_place_that_has_none_of_the_files_is_refused_unless_it_is_meant(moved, capsys, monkeypatch):
     store, old, new = moved
     before = uris(store, "clips")
     assert main(["move", store.url, str(old), str(new / "mistyped")]) == 2
@@ -116,6 +120,13 @@ def test_a_place_that_has_none_of_the_files_is_refused_unless_it_is_meant(moved,
     assert f"none of 2 videos is at the new place, the first would be {new}/mistyped/a.mp4; nothing was moved" in error
     assert uris(store, "clips") == before
     assert store.intents.renaming() is None
+    with monkeypatch.context() as patch:
+        looked_at: list[str] = []
+        patch.setattr(moving, "LOOKED_AT", 1)
+        patch.setattr(moving, "look_up", lambda uri: looked_at.append(uri) or (None, UNSEEN))
+        with pytest.raises(UsageError, match="none of 1 of 2 videos is at the new place"):
+            vidray.move(store.url, str(old), str(new / "mistyped"))
+    assert looked_at == [f"{new}/mistyped/a.mp4"]
     assert main(["move", store.url, str(old), "/elsewhere", "--unseen"]) == 0
     assert "2 of 2 videos: no such file at the new place" in capsys.readouterr().err
     assert uris(store, "clips") == {"/elsewhere/a.mp4", "/elsewhere/deep/b.mp4"}

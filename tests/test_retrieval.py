@@ -187,7 +187,9 @@ def test_queries_that_cannot_be_meant(store, tmp_path):
     with pytest.raises(UsageError, match="goes with a video"):
         search(store, clip=clip, at=(0, 1))
     with pytest.raises(UsageError, match="efficientnet_lite0, yamnet can answer this"):
-        search(store, clip=clip)
+        search(store, clip=clip_of(store, BUNNY, 0.0))
+    # which has no audio
+    assert search(store, clip=clip).extractor == FRAMES
     with pytest.raises(
         UsageError, match="no index of 'resnet', there are efficientnet_lite0, yamnet; run vidray index"
     ):

@@ -407,7 +407,7 @@ def test_another_decoder_is_another_value_of_one_name(tmp_path, monkeypatch):
             grey = np.full((1, 4, 6, 3), 128, np.uint8)
             is_over = np.zeros(len(times_s), bool)
             raw = RawFrames(times_s=times_s, frames=grey, places=places, is_over=is_over)
-            return Decoded({wanted: raw}, "grey")
+            return Decoded({wanted: raw}, {wanted: "grey"})
 
         def close(self) -> None:
             self.closed = True
@@ -427,7 +427,7 @@ def test_another_decoder_is_another_value_of_one_name(tmp_path, monkeypatch):
         answer, parts = server.answer(read, memoryview(b"".join(times)))
         server.close()
     decoded = wire.unpack_decoded(answer, memoryview(b"".join(parts)), [request], str(path))
-    assert decoded.warning == "grey"
+    assert decoded.warnings == {request: "grey"}
     assert set(decoded.samples[request].frames.ravel()) == {128}
 
 

@@ -29,14 +29,14 @@ GOOD = {s: AudioSamples(samples=np.zeros(8000, np.float32), sample_rate=8000) fo
 
 
 def packed() -> tuple[dict, memoryview]:
-    header, parts = wire.pack_decoded(Decoded(GOOD, None), (AUDIO, FRAMES))
+    header, parts = wire.pack_decoded(Decoded(GOOD), (AUDIO, FRAMES))
     return json.loads(json.dumps(header)), memoryview(b"".join(parts))
 
 
 def test_an_answer_survives_the_wire():
     header, payload = packed()
     decoded = wire.unpack_decoded(header, payload, (AUDIO, FRAMES), "uri")
-    assert decoded.warning is None
+    assert decoded.warnings == {}
     np.testing.assert_array_equal(decoded.samples[FRAMES].times_s, [0.0, 0.5])
     np.testing.assert_array_equal(decoded.samples[FRAMES].is_over, [False, True])
 
@@ -44,7 +44,7 @@ def test_an_answer_survives_the_wire():
 @pytest.mark.parametrize("places", [[0, 2], [-2, 0], [-1, -1]])
 def test_places_of_frames_that_are_not_there_are_nonsense(places):
     odd = GOOD | {FRAMES: replace(GOOD[FRAMES], places=np.array(places))}
-    header, parts = wire.pack_decoded(Decoded(odd, None), (AUDIO, FRAMES))
+    header, parts = wire.pack_decoded(Decoded(odd), (AUDIO, FRAMES))
     with pytest.raises(wire.WireError):
         wire.unpack_decoded(header, memoryview(b"".join(parts)), (AUDIO, FRAMES), "uri")
 

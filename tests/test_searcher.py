@@ -155,11 +155,32 @@ def test_a_modality_chooses_among_indexes(tmp_path):
     searcher = vidray.open_search(str(tmp_path))
     with pytest.raises(UsageError, match="heard, seen can answer this; say which, with -x NAME"):
         searcher.search(clip="clip000001")
+    # what cannot be answered by any of them is said before it is asked which
+    with pytest.raises(UsageError, match="no clip 'nobody' here"):
+        searcher.search(clip="nobody")
     for modality, name in (("frames", "seen"), ("audio", "heard")):
         assert searcher.search(clip="clip000001", modality=modality).extractor == name
     shutil.rmtree(tmp_path / "index" / "heard")
     with pytest.raises(UsageError, match="no index of audio, there are seen"):
         searcher.search(clip="clip000001", modality="audio")
+
+
+def test_of_several_indexes_the_one_that_has_the_clip_answers_and_a_file_that_is_not_there_is_said_first(tmp_path):
+    frames = {"frames": {"kind": "FrameRate", "modality": "frames"}}
+    for name, rows in (("few", 40), ("many", 80)):
+        write_table(tmp_path / "features" / name, clustered(rows, 4))
+        spec = {"name": name, "extractor": name, "inputs": frames, "columns": [["embedding", "list"]]}
+        (tmp_path / "features" / name / "_spec.json").write_text(json.dumps(spec))
+        vidray.build_index(str(tmp_path), extractor=name)
+    searcher = vidray.open_search(str(tmp_path))
+    assert searcher.search(clip="clip000079").extractor == "many"
+    with pytest.raises(UsageError, match="few, many can answer this"):
+        searcher.search(clip="clip000001", where="start_s > 10")
+    with pytest.raises(UsageError, match="strat_s"):
+        searcher.search(clip="clip000001", where="strat_s > 10")
+    for kind in ("video", "image"):
+        with pytest.raises(UsageError, match=r"nothing\.mp4: no such file"):
+            searcher.search(**{kind: str(tmp_path / "nothing.mp4")})
 
 
 def test_the_command_line_builds_finds_and_explains(store, capsys):

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from vidray.errors import SpecMismatchError, StoreError
-from vidray.store import CLIPS, ERRORS, SliceKey, Store, features_schema, part_file, staged_schema
+from vidray.storage import Folder
+from vidray.store import CLIPS, ERRORS, VIDEOS, SliceKey, Store, features_schema, part_file, staged_schema
 from vidray.store.differences import differences
 from vidray.store.layout import seal_file
 
@@ -38,6 +39,41 @@ def store(request, tmp_path):
     clips = [dict.fromkeys(CLIPS.names) | {"clip_id": f"c{n}"} for n in range(6)]
     store.write("clips", 0, pa.Table.from_pylist(clips, CLIPS), CLIPS)
     return store
+
+
+def test_planned_videos_are_read_once_until_their_files_change(tmp_path, monkeypatch):
+    url = str(tmp_path / "store")
+    other = Store(url)
+    reads = []
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda self, *arguments: reads.append(arguments) or read(self, *arguments))
+    planned = Store(url)
+
+    def plan_one(uri: str, part: int) -> None:
+        rows = pa.Table.from_pylist([dict.fromkeys(VIDEOS.names) | {"uri": uri}], VIDEOS)
+        other.write("videos", part, rows, VIDEOS)
+        other.write("clips", part, CLIPS.empty_table(), CLIPS)
+
+    plan_one("a", 0)
+    for _ in range(2):
+        assert planned.listed.rows()["uri"].to_pylist() == ["a"]
+        planned.listed.look_again()
+    assert len(reads) == 1
+    plan_one("b", 1)
+    assert planned.listed.rows()["uri"].to_pylist() == ["a"]
+    planned.listed.look_again()
+    assert planned.listed.rows()["uri"].to_pylist() == ["a", "b"]
+    plan_one("c", 0)
+    planned.listed.look_again()
+    assert planned.listed.rows()["uri"].to_pylist() == ["c", "b"]
+    # a storage that does not say when a file was written
+    monkeypatch.setattr(Folder, "seen", lambda self, prefix: {f"{prefix}/part-00000.parquet": (1, "")})
+    planned.listed.look_again()
+    reads.clear()
+    planned.listed.rows()
+    planned.listed.look_again()
+    planned.listed.rows()
+    assert len(reads) == 2
 
 
 def stage_part(store: Store) -> list[SliceKey]:

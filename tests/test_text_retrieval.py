@@ -1,6 +1,8 @@
 """Texts against the classes of a whole store: exact, filtered, and from the command line. No media is there at all."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from vidray.errors import UsageError
 from vidray.extractors.columns import LABELS_TYPE
 from vidray.labels.class_names import ClassNames
 from vidray.labels.imagenet import class_names
+from vidray.labels.labeling import zero_shot_labeler
 from vidray.models.sentences import embed_sentences
 from vidray.planning import FixedStride
 from vidray.retrieval.by_text import best_clips
@@ -298,6 +301,14 @@ def test_wrong_usage_is_one_line_and_status_2(store, capsys, arguments, reason):
     assert reason in error
     assert error.count("\n") == 1
     assert store.tables("labels") == []
+
+
+def test_prompts_that_say_nothing_are_refused_before_it_is_asked_which_table(store):
+    shutil.copytree(Path(store.url) / "features" / "frames", Path(store.url) / "features" / "others")
+    with pytest.raises(UsageError, match="say which"):
+        zero_shot_labeler(store.url, ["a dog"])
+    with pytest.raises(UsageError, match="prompts must be"):
+        zero_shot_labeler(store.url, [""])
 
 
 @pytest.mark.parametrize("text", ["", "  "])

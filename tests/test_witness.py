@@ -24,7 +24,7 @@ class FromDisk:
     def read(self, uri: str, *rest: object) -> Decoded:
         self.reads += 1
         found = None if Path(uri).exists() else DecodeError("not_found", "no such file", uri)
-        return Decoded(samples={SAMPLING: found}, warning=None)
+        return Decoded(samples={SAMPLING: found})
 
     def start(self) -> None: ...
 

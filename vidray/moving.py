@@ -26,6 +26,9 @@ from vidray.wording import counted
 
 LOOKUPS_AT_ONCE = 32
 
+LOOKED_AT = 512
+"""So many videos, evenly of all, say that a place has none of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MoveSummary:
@@ -62,12 +65,14 @@ def move(
         say: Called with a line where another run holds the store.
 
     Raises:
-        UsageError: There is no store, it has no video under the old prefix, or none is under the new one.
+        UsageError: There is no store, it has no video under the old prefix, none is under the new one, or both are one.
         StoreError: The store cannot be read, or is being written by another run.
     """
     held = Store(store)
     held.check_planned()
     before, after = _prefix(place_of(old, "old")), _prefix(place_of(new, "new"))
+    if before == after:
+        raise UsageError(f"{before} is the old place and the new one; give the folder where the videos are now")
     with Lease(held.folder, say=say) as lease, Lease(held.folder, say=say, of=OF_LABELS):
         finish_renaming(held)
         uris = [uri for part in held.parts("clips") for uri in held.read("videos", part, ["uri"])["uri"].to_pylist()]
@@ -86,15 +91,17 @@ def move(
 
 
 def _check_seen(store: Store, uris: Sequence[str], old: str, new: str) -> None:
-    """Refuse a place that has none of the files: it is mistyped, or not to be reached."""
-    moved = [_renamed(uri, old, new) for uri in uris if _is_under(uri, old)]
+    """Refuse a place that has none of the files, of many videos of some: it is mistyped, or not to be reached."""
+    under = [uri for uri in uris if _is_under(uri, old)]
+    moved = [_renamed(uri, old, new) for uri in under[:: -(-len(under) // LOOKED_AT)]]
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
         for first in range(0, len(moved), LOOKUPS_AT_ONCE):
             if any(found != UNSEEN for _, found in pool.map(look_up, moved[first : first + LOOKUPS_AT_ONCE])):
                 return
+    some = "" if len(moved) == len(under) else f"{len(moved):,} of "
     raise UsageError(
-        f"{store.url}: none of {counted(len(moved), 'video')} is at the new place, the first would be {moved[0]}; "
-        "nothing was moved, --unseen moves all the same"
+        f"{store.url}: none of {some}{counted(len(under), 'video')} is at the new place, the first would be {moved[0]}"
+        "; nothing was moved, --unseen moves all the same"
     )
 
 

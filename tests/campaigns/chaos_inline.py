@@ -105,7 +105,7 @@ class _Sandbox:
                 self._file = open(uri, "rb")  # noqa: SIM115
             except FileNotFoundError:
                 error = DecodeError("not_found", "no such file", uri, start_s)
-                return Decoded(samples=dict.fromkeys(requests, error), warning=None)
+                return Decoded(samples=dict.fromkeys(requests, error))
             self._reader = VideoReader(self._file, uri)
             self._uri = uri
         return self._reader.read(requests, start_s, end_s)

@@ -220,8 +220,8 @@ def compare(
         what = None if isinstance(answer, DecodeError) else check(truth, request, answer, tally)
         if isinstance(answer, DecodeError):
             tally.explained[f"{path.name}: {answer.message}"] += 1
-        elif what is not None and answers.warning is not None:
-            tally.explained[f"{path.name}: {answers.warning}"] += 1
+        elif what is not None and request in answers.warnings:
+            tally.explained[f"{path.name}: {answers.warnings[request]}"] += 1
         elif what is not None:
             tally.broken.append(f"{path.name} [{span[0]:.3f}, {span[1]:.3f}): {what}")
 

@@ -84,7 +84,7 @@ class _Asked:
         self._labels = LabelWriter(store.url)
         read = [store.read("clips", part, ["clip_id", "uri"]) for part in store.parts("clips")]
         self._uris = {row["clip_id"]: row["uri"] for rows in read for row in rows.to_pylist()}
-        videos = store.listed_videos()
+        videos = store.listed.rows()
         opened = videos.filter(pc.equal(videos["status"], "ok"))
         self._opened = frozenset(opened["uri"].to_pylist())
 

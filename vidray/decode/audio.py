@@ -204,7 +204,8 @@ class AudioTrack:
             return [(frame, planes_of(frame)) for frame in decoder.decode(packet) if frame.samples]
         except (av.FFmpegError, ValueError):
             if count_damage:
-                self._source.damage.add(self._source.read_s if packet is None else self._start_s(packet))
+                at_s = self._source.read_s if packet is None else self._start_s(packet)
+                self._source.damage.add(at_s, "audio")
             return []
 
     def _placed(self, start_s: float, end_s: float, *, mix: bool) -> list[_Chunk]:

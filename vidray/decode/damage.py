@@ -7,20 +7,21 @@ _MOST_TIMES = 10_000
 
 
 class Damage:
-    """When packets were found that cannot be read or decoded, on the clock."""
+    """When packets of "frames" and of "audio" were found that cannot be read or decoded, on the clock."""
 
     def __init__(self) -> None:
-        self._times_s: set[float] = set()
+        self._times_s: dict[str, set[float]] = {"frames": set(), "audio": set()}
 
-    def add(self, at_s: float) -> None:
-        """Remember one; decoding it again changes nothing."""
-        if len(self._times_s) < _MOST_TIMES:
-            self._times_s.add(at_s)
+    def add(self, at_s: float, modality: str | None = None) -> None:
+        """Remember one, of both where it is not known of which; decoding it again changes nothing."""
+        for times_s in self._times_s.values() if modality is None else (self._times_s[modality],):
+            if len(times_s) < _MOST_TIMES:
+                times_s.add(at_s)
 
     def shift(self, seconds: float) -> None:
         """The clock's zero has moved by this much."""
-        self._times_s = {at_s - seconds for at_s in self._times_s}
+        self._times_s = {modality: {at_s - seconds for at_s in times_s} for modality, times_s in self._times_s.items()}
 
-    def within(self, start_s: float, end_s: float) -> list[float]:
-        """Those of a span, in order: the same whichever clips were read before."""
-        return sorted(at_s for at_s in self._times_s if start_s <= at_s < end_s)
+    def within(self, modality: str, start_s: float, end_s: float) -> list[float]:
+        """Those of a span, in order: the same whichever clips were read before, and whatever else was read of them."""
+        return sorted(at_s for at_s in self._times_s[modality] if start_s <= at_s < end_s)

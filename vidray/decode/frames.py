@@ -246,7 +246,7 @@ class FrameTrack:
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.FFmpegError:
-            self._source.damage.add(self._packet_s(packet) if packet else self._source.read_s)
+            self._source.damage.add(self._packet_s(packet) if packet else self._source.read_s, "frames")
             return
         for raw in frames:
             self.decoded += 1
@@ -258,7 +258,7 @@ class FrameTrack:
         if self._clean_from_s is not None and start_s < self._clean_from_s - TIME_SLACK_S and not self._counted:
             return
         if raw.is_corrupt:
-            self._source.damage.add(start_s)
+            self._source.damage.add(start_s, "frames")
         if self._current is not None and start_s <= self._current.start_s:
             return
         place = bisect_right([p.start_s for p in self._ready], start_s)

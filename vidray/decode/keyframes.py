@@ -57,7 +57,7 @@ def read_keyframes(
         if id(packet) not in decoded:
             decoded[id(packet)] = _decoded(tracks, packet)
     tracks.stand_before(start_s)
-    if decoded and not any(decoded.values()) and not tracks.source.damage.within(start_s, end_s):
+    if decoded and not any(decoded.values()) and not tracks.source.damage.within("frames", start_s, end_s):
         message = "its keyframes are no frames by themselves: sample it without --keyframes"
         raise DecodeError("unsupported", message, tracks.source.uri, start_s)
     return {
@@ -84,11 +84,11 @@ def _decoded(tracks: Tracks, packet: Packet[Any]) -> Frame | None:
         raw = next(iter([*context.decode(packet), *context.decode(None)]), None)
     except av.FFmpegError:
         raw = None
-        source.damage.add(at_s)
+        source.damage.add(at_s, "frames")
     context.flush_buffers()
     # where a recovery goes over several frames, the one that it begins with is marked as a keyframe too
     if raw is None or raw.pict_type not in STAND_ALONE:
         return None
     if raw.is_corrupt:
-        source.damage.add(at_s)
+        source.damage.add(at_s, "frames")
     return Frame(raw, at_s if raw.pts is None else source.seconds(stream, raw.pts))

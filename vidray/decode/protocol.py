@@ -15,7 +15,7 @@ class Decoder(Protocol):
         """The answers to some requests, which are of the span [start_s, end_s), of what is shown and heard there.
 
         A clip may be asked for in any order, and its answers are the same whichever were read before. Never raises for
-        what is wrong with the media: an answer is a DecodeError then, and damage in the span is in the warning.
+        what is wrong with the media: an answer is a DecodeError then, and damage in the span is in its warning.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -57,10 +57,8 @@ class VideoReader:
 
     def read(self, requests: Sequence[Request], start_s: float, end_s: float) -> Decoded:
         """The answers to some requests, which are of the span [start_s, end_s). Never raises for what is wrong with the
-        media; damage in the span is in the warning."""
-        self._cut_off_s: float | None = None
-        self._lost_db: float | None = None
-        self._said: list[str] = []
+        media; damage in the span is in the warnings."""
+        self._said: dict[Request, list[str]] = {request: [] for request in requests}
         try:
             if self._lost:
                 self._tracks.restart()
@@ -69,14 +67,17 @@ class VideoReader:
                 answers = self._read_all(requests, start_s, end_s)
             except ApartError:
                 self._tracks.part()
-                self._said = []
+                self._said = {request: [] for request in requests}
                 answers = self._read_all(requests, start_s, end_s)
         except DecodeError as e:
             self._lost = True
             answers = dict.fromkeys(requests, e)
-        if self._has_own_colours and any(isinstance(request, FrameRequest) for request in requests):
-            self._said.append(OWN_COLOURS)
-        return Decoded({request: answers[request] for request in requests}, self._warning(start_s, end_s))
+        warnings = {request: self._warning(request, start_s, end_s) for request in requests}
+        return Decoded({r: answers[r] for r in requests}, {r: text for r, text in warnings.items() if text})
+
+    def _say(self, requests: Iterable[Request], text: str) -> None:
+        for request in requests:
+            self._said[request].append(text)
 
     def _read_all(self, requests: Sequence[Request], start_s: float, end_s: float) -> dict[Request, Answer]:
         frames = [request for request in requests if isinstance(request, FrameRequest)]
@@ -97,7 +98,7 @@ class VideoReader:
             return dict.fromkeys(requests, e)
         answers: dict[Request, Answer] = {}
         for request, frames in found.items():
-            if not frames and self._tracks.source.damage.within(start_s, end_s):
+            if not frames and self._tracks.source.damage.within("frames", start_s, end_s):
                 answers[request] = DecodeError("corrupt", "no keyframe can be decoded", self._uri, start_s)
                 continue
             pixels = [self._scaler.frame(self._rgb(self._scaler, frame), request.resize) for frame in frames]
@@ -114,8 +115,8 @@ class VideoReader:
                 needed.setdefault(time_s, set()).add(request.resize)
         shown = self._shown(needed, start_s)
         if (stands_until_s := frames.stands_until_s()) is not None:
-            self._said.append(f"no frame from the last of this clip until {stands_until_s:.3f} s")
-        lost = self._lost_frames(start_s, max(needed))
+            self._say(requests, f"no frame from the last of this clip until {stands_until_s:.3f} s")
+        lost = self._lost_frames(requests, start_s, max(needed))
         return {request: _answer(request, shown) or lost for request in requests}
 
     def _shown(self, needed: Mapping[float, set[Resize | None]], start_s: float) -> dict[float, Shown]:
@@ -152,7 +153,7 @@ class VideoReader:
             message = f"frames of {pixels_of(frame.raw)} cannot be converted to RGB"
             raise DecodeError("unsupported", message, self._uri, frame.start_s) from e
 
-    def _lost_frames(self, start_s: float, last_s: float) -> DecodeError | None:
+    def _lost_frames(self, requests: Sequence[FrameRequest], start_s: float, last_s: float) -> DecodeError | None:
         """Why a clip without a frame should have had one; None where the frame is simply over."""
         frames = self._tracks.frames
         assert frames is not None
@@ -161,7 +162,8 @@ class VideoReader:
         assert frames.end_s is not None
         if not self._tracks.cut_off(frames.stream, frames.end_s, start_s):
             return None
-        self._cut_off_s = frames.end_s
+        if start_s < frames.end_s:
+            self._say(requests, f"the file ends at {frames.end_s:.3f} s, before the end of this clip")
         message = f"the file ends at {frames.end_s:.3f} s, before this clip"
         return DecodeError("corrupt", message, self._uri, start_s)
 
@@ -179,13 +181,18 @@ class VideoReader:
                 answers |= dict.fromkeys(here, e)
                 continue
             heard = audio.read(*span, [_wanted(request) for request in here])
-            self._lost_db = audio.lost_db if any(request.channels == MONO for request in here) else self._lost_db
+            if (lost_db := audio.lost_db) is not None:
+                text = f"its audio channels mixed are {lost_db:.0f} dB quieter than the loudest of them"
+                self._say([request for request in here if request.channels == MONO], text)
             answers |= {request: self._heard(request, heard[_wanted(request)], audio) for request in here}
         return answers
 
     def _heard(self, request: AudioRequest, planes: Planes | None, audio: AudioMix) -> Answer:
         if planes is None:
             return self._lost_audio(audio, *request.span)
+        end_s = audio.end_s
+        if end_s is not None and end_s < request.end_s and self._tracks.cut_off(audio.stream, end_s, request.start_s):
+            self._say([request], f"the file ends at {end_s:.3f} s, before the end of this clip")
         samples = planes[0] if request.channels == MONO else planes
         return AudioSamples(
             samples=samples, sample_rate=request.sample_rate, start_s=request.first / request.sample_rate
@@ -193,7 +200,7 @@ class VideoReader:
 
     def _lost_audio(self, audio: AudioMix, start_s: float, end_s: float) -> DecodeError | None:
         source = self._tracks.source
-        if source.damage.within(start_s, end_s):
+        if source.damage.within("audio", start_s, end_s):
             return DecodeError("corrupt", "no audio of this clip can be decoded", self._uri, start_s)
         if audio.end_s is None or start_s < audio.end_s:
             return None
@@ -202,16 +209,18 @@ class VideoReader:
         message = f"the file ends at {audio.end_s:.3f} s, before this clip"
         return DecodeError("corrupt", message, self._uri, start_s)
 
-    def _warning(self, start_s: float, end_s: float) -> str | None:
-        said = [*self._said, *self._tracks.source.notes_within(start_s, end_s)]
-        if self._cut_off_s is not None and start_s < self._cut_off_s:
-            said.append(f"the file ends at {self._cut_off_s:.3f} s, before the end of this clip")
-        if damaged := self._tracks.source.damage.within(start_s, end_s):
+    def _warning(self, request: Request, start_s: float, end_s: float) -> str:
+        """What is to be said of what a request reads of a span, whatever else was read with it."""
+        is_audio = isinstance(request, AudioRequest)
+        span = request.span if is_audio else (start_s, end_s)
+        said = [*self._said[request], *self._tracks.source.notes_within(*span)]
+        if self._has_own_colours and not is_audio:
+            said.append(OWN_COLOURS)
+        what = "audio" if is_audio else "frames"
+        if damaged := self._tracks.source.damage.within(what, *span):
             noun = "packet" if len(damaged) == 1 else "packets"
-            said.append(f"{len(damaged)} {noun} could not be decoded, first at {damaged[0]:.3f} s")
-        if self._lost_db is not None:
-            said.append(f"its audio channels mixed are {self._lost_db:.0f} dB quieter than the loudest of them")
-        return "; ".join(said) or None
+            said.append(f"{len(damaged)} {noun} of its {what} could not be decoded, first at {damaged[0]:.3f} s")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True)

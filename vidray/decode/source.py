@@ -23,14 +23,14 @@ from av.stream import Discard, Stream
 from vidray.decode.chain import Chain, chained
 from vidray.decode.choice import AUTO, best_video, chosen_audio, is_attached
 from vidray.decode.damage import Damage
-from vidray.decode.formats import GUESSED_FORMATS, ONE_DURATION, RAW_FORMATS, SIGNATURES, VIDEO_FORMATS
-from vidray.decode.input import Input
+from vidray.decode.formats import GUESSED_FORMATS, ONE_DURATION, RAW_FORMATS, VIDEO_FORMATS
+from vidray.decode.head import HEAD_BYTES, counts_frames, unopened
 from vidray.decode.joins import Piece, begins_of
 from vidray.errors import DecodeError
 
 _MAX_FAULTS = 64
-_TAGS_BYTES = 64 << 10
 _INTERLEAVING_S = 10.0
+_MODALITY: dict[str | None, str] = {"video": "frames", "audio": "audio"}
 
 
 class ApartError(Exception):
@@ -60,7 +60,7 @@ class Source:
         self._chain = Chain(file, formats, (Piece(0, None),))
         self.size_bytes = self._chain.input.seek(0, 2)
         self._chain.input.seek(0)
-        self.head = self._chain.input.read(4096)
+        self.head = self._chain.input.read(HEAD_BYTES)
         self.check_storage()
         if not self.head:
             raise DecodeError("empty", "the file has no content", uri)
@@ -100,7 +100,7 @@ class Source:
             self.container = self._chain.open()
         except (av.FFmpegError, OSError) as e:
             self.check_storage()
-            raise self._unopened(e) from e
+            raise unopened(self.head, e, self.uri) from e
         self.format = self.container.format.name.split(",")[0]
         self.video = best_video(self.container)
         self.audios = self._chosen_audio()
@@ -215,7 +215,7 @@ class Source:
                 self._packets = self._chain.demux(self._wanted)
             except (av.FFmpegError, OSError):
                 self._faults += 1
-                self.damage.add(self.read_s)
+                self.damage.add(self.read_s, _MODALITY.get(self._only))
                 self._packets = self._chain.demux(self._wanted)
                 self.ended = self._faults > _MAX_FAULTS
             else:
@@ -286,23 +286,8 @@ class Source:
     @cached_property
     def is_guessed(self) -> bool:
         """Whether no header says how long the file is, so that its packets are to be counted."""
-        return self.format in GUESSED_FORMATS and not (self.format == "mp3" and self._counts_frames())
-
-    def _counts_frames(self) -> bool:
-        """Whether an MP3's first frame counts the others (Xing, Info), and the bytes of this file are those of them.
-
-        Where files were joined, it counts the first one's.
-        """
-        data, begin = Input(self._file), 0
-        if self.head.startswith(b"ID3"):
-            begin = 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(self.head[6:10])))
-        data.seek(begin)
-        first = data.read(4096)
-        at = max(first.find(b"Xing"), first.find(b"Info"))
-        if at < 0 or len(first) < at + 16 or first[at + 7] & 3 != 3:
-            return False
-        counted = int.from_bytes(first[at + 12 : at + 16], "big")
-        return abs(self.size_bytes - begin - counted) <= max(_TAGS_BYTES, counted // 100)
+        is_counted = self.format == "mp3" and counts_frames(self.head, self._file, self.size_bytes)
+        return self.format in GUESSED_FORMATS and not is_counted
 
     @property
     def reorder_depth(self) -> int:
@@ -371,18 +356,6 @@ class Source:
             what = str(error) or type(error).__name__
             raise DecodeError("unreadable", f"the storage failed while reading: {what}", self.uri) from error
 
-    def _unopened(self, error: Exception | None) -> DecodeError:
-        if isinstance(error, PermissionError) and not isinstance(error, av.FFmpegError):
-            return DecodeError("unsupported", str(error), self.uri)
-        start = self.head.lstrip()[:16].lower()
-        if start.startswith((b"#extm3u", b"ffconcat", b"<mpd", b"<?xml", b"v=0", b"[playlist]")):
-            return DecodeError("unsupported", "a playlist or script that names other files, not a video", self.uri)
-        if isinstance(error, av.ArgumentError):
-            return DecodeError("unsupported", "a format that vidray does not open", self.uri)
-        if any(self.head[at:].startswith(mark) for at, mark in SIGNATURES):
-            return DecodeError("corrupt", "the headers are damaged, or the file is cut off before its index", self.uri)
-        return DecodeError("not_media", "no container or codec that vidray knows, or damaged headers", self.uri)
-
     def _check_streams(self) -> None:
         frames = [s for s in self.container.streams.video if not is_attached(s)]
         if self.video is None and frames:
@@ -393,7 +366,7 @@ class Source:
             if sounds:
                 raise DecodeError("unsupported", f"the audio's codec cannot be decoded: {sounds}", self.uri)
             if not any(s.type in ("subtitle", "data", "attachment", "video") for s in self.container.streams):
-                raise self._unopened(None)
+                raise unopened(self.head, None, self.uri)
             raise DecodeError("no_stream", "the file holds neither frame nor audio", self.uri)
 
 

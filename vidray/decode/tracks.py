@@ -70,7 +70,7 @@ class Tracks:
             self.frames.shift(float(source.zero - before))
             self.first = self.frames.first()
             return
-        if self.frames is not None and (self.audio is None or source.damage.within(-math.inf, math.inf)):
+        if self.frames is not None and (self.audio is None or source.damage.within("frames", -math.inf, math.inf)):
             raise self._undecodable("frame")
         self.frames = None
         start = None if self.audio is None else self.audio.first_start()

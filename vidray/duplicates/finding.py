@@ -16,7 +16,7 @@ from vidray.duplicates.alignment import LEAST, Alignment, Pictures, align
 from vidray.duplicates.candidates import Candidates, by_embeddings, by_hashes
 from vidray.duplicates.groups import Group, Match, Quality, grouped
 from vidray.duplicates.pictures import PictureFile, Video, read_videos
-from vidray.duplicates.table import Copies, copies_of, redundant_clips, write_groups
+from vidray.duplicates.table import UNSURE_S, Copies, copies_of, redundant_clips, write_groups
 from vidray.errors import UsageError
 from vidray.exports.protocol import writing
 from vidray.extractors.spec import column_names, modalities
@@ -85,6 +85,7 @@ def find_duplicates(
     if not 0 < threshold <= 1:
         raise UsageError(f"threshold must be in (0, 1], got {threshold}")
     name, held = checked_name(name), Store(store)
+    manifest = None if keep is None else place_of(keep, "keep")
     hashes = features_table(held, "phash")
     table = _embeddings(held, extractor, say)
     parts = {str(part): held.content_hash(hashes, part) for part in held.parts(features_of(hashes))}
@@ -104,8 +105,10 @@ def find_duplicates(
         write_groups(held, name, groups, videos)
         lease.check()
         held.write_duplicates_spec(name, spec)
-    if keep is not None:
-        _write_manifest(held, place_of(keep, "keep"), groups)
+    if manifest is not None:
+        clips, kept = _write_manifest(held, manifest, groups)
+        of = counted(clips, "clip")
+        say(f"{manifest}: {kept:,} of {of}; the others repeat these, but for {UNSURE_S:g} s at most")
     copies = tuple(copies_of(groups, videos))
     return Duplicates(name=name, features=table, videos=len(videos), compared=len(candidates), groups=copies)
 
@@ -192,14 +195,18 @@ def _qualities(store: Store, videos: Sequence[Video]) -> dict[str, Quality]:
     return found
 
 
-def _write_manifest(store: Store, place: str, groups: Sequence[Group]) -> None:
-    """All clips of the plan but those that are copies: a corpus for `vidray extract`."""
+def _write_manifest(store: Store, place: str, groups: Sequence[Group]) -> tuple[int, int]:
+    """All clips of the plan but those that are copies: a corpus for `vidray extract`. How many there are, and stay."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["uri", "start_s", "end_s"])
+    clips = kept = 0
     for part in store.parts("clips"):
         rows = store.read("clips", part, ["clip_id", "video_id", "uri", "start_s", "end_s"]).to_pylist()
         gone = redundant_clips(rows, groups)
-        writer.writerows((row["uri"], row["start_s"], row["end_s"]) for row in rows if row["clip_id"] not in gone)
-    with writing(place_of(place, "keep")) as file:
+        stay = [row for row in rows if row["clip_id"] not in gone]
+        writer.writerows((row["uri"], row["start_s"], row["end_s"]) for row in stay)
+        clips, kept = clips + len(rows), kept + len(stay)
+    with writing(place) as file:
         file.write(text.getvalue().encode())
+    return clips, kept

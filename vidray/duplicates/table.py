@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidray.duplicates.groups import LEAST_UNTOLD_S, Group, Member, Span, united_s
+from vidray.duplicates.groups import Group, Member, Span, united_s
 from vidray.duplicates.pictures import Video
 from vidray.store import DUPLICATES, Store
 from vidray.store.layout import duplicates_of
@@ -18,7 +18,10 @@ LEAST_PIECE_S = 0.05
 """What a clip shares is told if it is as long as this; borders are known to a quarter of a second."""
 
 REDUNDANT = 0.8
-"""A clip of which so much repeats others needs not be kept."""
+"""A clip of which so much repeats others needs not be kept, if the rest is no longer than `UNSURE_S`."""
+
+UNSURE_S = 0.5
+"""Borders are known to a quarter of a second, and a stretch has two: so much of a copy may seem to be a clip's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +144,10 @@ def _rows(group: Group, member: Member, video: Video, kept: Video) -> Iterator[d
 
 
 def redundant_clips(clips: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> Collection[str]:
-    """The clips, rows of the plan, of which most repeats what is kept, and that themselves have nothing which is kept.
+    """The clips, rows of the plan, that repeat what is kept, but for their borders, and have nothing which is kept.
 
-    What one group keeps is not gone because another tells it: of all copies of a moment one stays.
+    Where that is in doubt, a clip stays. What one group keeps is not gone because another tells it: of all copies of a
+    moment one stays.
     """
     told: dict[str, list[Span]] = {}
     kept: dict[str, list[Span]] = {}
@@ -154,10 +158,9 @@ def redundant_clips(clips: Sequence[Mapping[str, Any]], groups: Sequence[Group])
     gone = set()
     for row in clips:
         video, clip_s = row["video_id"], (row["start_s"], row["end_s"])
-        stays = _pieces(clip_s, kept.get(video, ()))
-        stays_s = united_s(stays)
-        repeated_s = united_s([*_pieces(clip_s, told.get(video, ())), *stays]) - stays_s
-        if stays_s < LEAST_UNTOLD_S and repeated_s >= REDUNDANT * (clip_s[1] - clip_s[0]):
+        length_s, repeated_s = clip_s[1] - clip_s[0], united_s(_pieces(clip_s, told.get(video, ())))
+        has_kept = bool(_pieces(clip_s, kept.get(video, ())))
+        if not has_kept and repeated_s >= max(REDUNDANT * length_s, length_s - UNSURE_S):
             gone.add(row["clip_id"])
     return gone
 

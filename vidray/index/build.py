@@ -33,17 +33,8 @@ from vidray.index.encode import (
     open_segment,
     sample,
 )
-from vidray.index.files import (
-    CENTROIDS,
-    File,
-    Manifest,
-    Measured,
-    Part,
-    Segment,
-    describe,
-    publish,
-    workspace,
-)
+from vidray.index.files import describe, publish, workspace
+from vidray.index.manifest import CENTROIDS, File, Manifest, Measured, Part, Segment
 from vidray.index.recall import FEWER_QUERIES, QUERIES, measure
 from vidray.index.vectors import Vectors
 from vidray.storage import Folder

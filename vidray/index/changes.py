@@ -10,7 +10,8 @@ from vidray.errors import IndexFileError
 from vidray.index import ann
 from vidray.index.ann import Layout
 from vidray.index.embeddings import Metric, Seen, row_counts
-from vidray.index.files import SEGMENTS, Manifest, Part, Segment, current, read_manifest, sha256_of
+from vidray.index.files import current, read_manifest, sha256_of
+from vidray.index.manifest import SEGMENTS, Manifest, Part, Segment
 from vidray.storage import Folder
 
 OUTGROWN = 2.0

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vidray.errors import StoreError, UsageError, one_line
-from vidray.storage import Folder, find
+from vidray.storage import Folder
 
 Metric = Literal["cosine", "inner_product"]
 
@@ -70,25 +70,15 @@ class Batch:
 
 def parts_of(features: Folder) -> list[Seen]:
     """The Parquet files of a table, in order; one listing. Names that begin with `_` or `.` are passed over."""
-    try:
-        found = find(features.fs, features.path("").rstrip("/"))
-    except FileNotFoundError:
-        return []
-    skip = len(features.root) + 1
     return [
-        Seen(name=path[skip:], size_bytes=int(info["size"] or 0), fingerprint=_fingerprint(info))
-        for path, info in sorted(found.items())
-        if _is_part(path[skip:])
+        Seen(name=name, size_bytes=size_bytes, fingerprint=changed)
+        for name, (size_bytes, changed) in features.seen().items()
+        if _is_part(name)
     ]
 
 
 def _is_part(name: str) -> bool:
     return name.endswith(".parquet") and not any(step.startswith(("_", ".")) for step in name.split("/"))
-
-
-def _fingerprint(info: dict[str, object]) -> str:
-    known = (info.get(name) for name in ("ETag", "etag", "mtime", "LastModified", "last_modified", "created"))
-    return str(next((value for value in known if value), ""))
 
 
 def row_counts(features: Folder, names: list[str]) -> list[int]:

@@ -21,20 +21,9 @@ import numpy.typing as npt
 from vidray.errors import IndexFileError
 from vidray.index.ann import F16, Encoder, Layout
 from vidray.index.embeddings import Metric, PartReader, Seen
-from vidray.index.files import (
-    IDS_FILE,
-    REBUILD,
-    SEGMENTS,
-    File,
-    Part,
-    Run,
-    Segment,
-    describe,
-    segment_of,
-    sha256_of,
-    workspace,
-)
+from vidray.index.files import describe, sha256_of, workspace
 from vidray.index.identities import IdentityWriter
+from vidray.index.manifest import IDS_FILE, REBUILD, SEGMENTS, File, Part, Run, Segment, segment_of
 from vidray.index.segment import OpenSegment, merge, write_lists
 from vidray.storage import Folder
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from vidray.errors import StoreError, one_line
 from vidray.index.ann import Bits
 from vidray.index.embeddings import Seen, parts_of
-from vidray.index.files import Manifest
+from vidray.index.manifest import Manifest
 from vidray.index.segment import bits_of
 from vidray.index.vectors import Mask, Vectors
 from vidray.storage import Folder

@@ -21,18 +21,10 @@ from vidray.arguments import check_whole
 from vidray.errors import IndexFileError, StoreError, UsageError, one_line
 from vidray.index.ann import F32, Bits, Found, Rows
 from vidray.index.encode import read_centroids
-from vidray.index.files import (
-    REBUILD,
-    SEGMENTS,
-    Manifest,
-    Segment,
-    check_files,
-    current,
-    fetch,
-    read_manifest,
-)
+from vidray.index.files import check_files, current, fetch, read_manifest
 from vidray.index.filters import Filter, Filters
 from vidray.index.following import Following
+from vidray.index.manifest import REBUILD, SEGMENTS, Manifest, Segment
 from vidray.index.segment import OpenSegment
 from vidray.index.vectors import Vectors
 from vidray.storage import Folder

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from vidray.index.ann import F32, Rows
-from vidray.index.files import Measured
+from vidray.index.manifest import Measured
 from vidray.index.segment import bits_of, chunks
 from vidray.index.vectors import Mask, Vectors
 

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from vidray.errors import IndexFileError
 from vidray.index.ann import CHUNK_ROWS, F16, F32, ID_BYTES, Bits, Encoder, Layout, ListFile, Rows
-from vidray.index.files import IDS_FILE, LISTS_FILE, PLACES_FILE, SIZES_FILE, VECTORS_FILE, Run, Segment
 from vidray.index.identities import BATCH_ROWS, Identities, IdentityWriter
+from vidray.index.manifest import IDS_FILE, LISTS_FILE, PLACES_FILE, SIZES_FILE, VECTORS_FILE, Run, Segment
 
 Lists = npt.NDArray[np.int32]
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidray.errors import IndexFileError, MissingExtraError, UsageError
+from vidray.index.analyzers import EXACT, STEMMERS, asker, register
 from vidray.index.spoken import Passage, modality_of, passages
 from vidray.storage import Folder
 from vidray.store import Store
@@ -37,30 +38,6 @@ from vidray.store.remedies import index_command
 FORMAT = 1
 CURRENT = "words.json"
 ROWS = "rows.parquet"
-EXACT = "exact"
-"""The field of words as they stand, in lower case; the others are of stems, `stem_<language>`."""
-
-STEMMERS = {
-    "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish", "fi": "finnish",
-    "fr": "french", "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "pt": "portuguese",
-    "ro": "romanian", "ru": "russian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
-}  # fmt: skip
-"""tantivy's stemmers by the codes of languages; texts of other languages, and of unknown ones, are found by whole
-words."""
-
-STOP_WORDS = frozenset({
-    "danish", "dutch", "english", "finnish", "french", "german", "hungarian", "italian", "norwegian", "portuguese",
-    "russian", "spanish", "swedish",
-})  # fmt: skip
-"""Languages for which tantivy has a list of words that say nothing, as `the`."""
-ASKING = [
-    "about", "anybody", "anyone", "can", "did", "do", "does", "from", "has", "have", "he", "how", "i", "mention",
-    "mentioned", "mentions", "one", "said", "say", "says", "she", "somebody", "someone", "speak", "speaks", "talk",
-    "talking", "talks", "tell", "tells", "us", "we", "were", "what", "when", "where", "which", "who", "whose", "why",
-    "you",
-]  # fmt: skip
-"""English words with which questions are put; tantivy's own list, Lucene's, has none of them."""
-
 WRITER_BYTES = 50_000_000
 KEPT_OPEN = 8
 """Indexes of words that a process keeps open."""
@@ -182,8 +159,8 @@ class Words:
             flat = held["embedding"].combine_chunks().flatten().to_numpy()
             self.vectors = np.asarray(flat.reshape(len(held), -1), np.float32)
         self._index = tantivy.Index.open(str(scratch))
-        self._analyzers = _register(self._index, self.info.languages)
-        self._askers = {field: _asker(field, self.info.languages) for field in self._analyzers}
+        self._analyzers = register(self._index, self.info.languages)
+        self._askers = {field: asker(field, self.info.languages) for field in self._analyzers}
 
     @property
     def is_stale(self) -> bool:
@@ -314,7 +291,7 @@ def _write_tantivy(folder: Path, found: Sequence[Passage]) -> None:
         builder.add_text_field(field, tokenizer_name=field, index_option="position")
     builder.add_unsigned_field("row", stored=True)
     index = tantivy.Index(builder.build(), path=str(folder))
-    _register(index, languages)
+    register(index, languages)
     writer = index.writer(WRITER_BYTES, 1)
     for number, one in enumerate(found):
         document = tantivy.Document(**{EXACT: one.text}, row=number)
@@ -323,37 +300,6 @@ def _write_tantivy(folder: Path, found: Sequence[Passage]) -> None:
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
-
-
-def _register(index: Any, languages: Sequence[str]) -> dict[str, Any]:
-    """The analyzers of the fields, by name."""
-    import tantivy
-
-    found = {}
-    for language in (None, *languages):
-        chain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.lowercase())
-        if language is not None:
-            chain = chain.filter(tantivy.Filter.stemmer(STEMMERS[language]))
-        field = EXACT if language is None else f"stem_{language}"
-        found[field] = chain.build()
-        index.register_tokenizer(field, found[field])
-    return found
-
-
-def _asker(field: str, languages: Sequence[str]) -> Any:
-    """The analyzer of a field for queries: words that say nothing in its language, or in any of the index's, go."""
-    import tantivy
-
-    stemmed = [language for language in languages if field == f"stem_{language}"]
-    chain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.lowercase())
-    for language in stemmed or languages or ("en",):
-        if STEMMERS[language] in STOP_WORDS:
-            chain = chain.filter(tantivy.Filter.stopword(STEMMERS[language]))
-        if language == "en":
-            chain = chain.filter(tantivy.Filter.custom_stopword(ASKING))
-    for language in stemmed:
-        chain = chain.filter(tantivy.Filter.stemmer(STEMMERS[language]))
-    return chain.build()
 
 
 def _languages(found: Sequence[Passage]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from vidray.errors import SpecMismatchError, UsageError, one_line
 from vidray.extractors.spec import column_names, has_classes
 from vidray.labels import Classes, Labeler, Ranked, zero_shot
 from vidray.labels.happenings import Happenings
+from vidray.labels.zero_shot import check_prompts
 from vidray.storage import open_uri
 from vidray.store import HUMAN, IDENTITY, LABELS, Store
 from vidray.store.label_rows import write_labels
@@ -171,8 +172,9 @@ def zero_shot_labeler(store: str | PathLike[str], prompts: Sequence[str], *, ext
     held = Store(store)
     check_texts(prompts=prompts)
     check_text_or_none(extractor=extractor)
+    wanted = check_prompts(prompts)
     table = text_table(held, extractor)
-    return zero_shot(table, held.spec(table) or {}, prompts)
+    return zero_shot(table, held.spec(table) or {}, wanted)
 
 
 def read_prompts(uri: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -89,11 +89,11 @@ class Decoded:
     Attributes:
         samples: For each request what there is; None where the clip has nothing of the kind (no audio, or no frame in
             this span); a DecodeError where it should have had something.
-        warning: One line on what was damaged, None if nothing was.
+        warnings: One line on what was damaged of what a request reads; none for a request of which nothing was.
     """
 
     samples: Mapping[Request, RawSamples | DecodeError | None]
-    warning: str | None
+    warnings: Mapping[Request, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,10 +30,7 @@ WHOLE_S = 15.0
 
 
 class KeptAudio:
-    """Pieces of one video, in one sampling, that were read whole and without a warning, for other blocks of a task.
-
-    What is damaged is not kept: its warnings may be of what else was read with it.
-    """
+    """Pieces of one video, in one sampling, that were read whole and without a warning, for other blocks of a task."""
 
     def __init__(self) -> None:
         self._pieces: dict[Samples, npt.NDArray[np.float32]] = {}
@@ -84,7 +81,7 @@ class ContextAudio:
         stop = max(stop for _, stop in [*self._around, *(piece.samples for piece in self._pieces)])
         self._length = stop - self._first
         self._track: npt.NDArray[np.float32] | None = None
-        self._given: dict[int, tuple[Any, str | None]] = {}
+        self._given: dict[int, tuple[Any, list[str]]] = {}
 
     def wanted(self, place: int) -> list[tuple[Request, Span]]:
         """What is to be read until the own span of a clip is, in order, and is not read yet; each with its span."""
@@ -101,11 +98,11 @@ class ContextAudio:
         piece = next(piece for piece in self._pieces if not piece.is_read and self._asked(piece)[0] == request)
         answer = decoded.samples[request]
         assert answer is None or isinstance(answer, AudioSamples | DecodeError)
-        piece.is_read, piece.answer, piece.warning = True, answer, decoded.warning
+        piece.is_read, piece.answer, piece.warning = True, answer, decoded.warnings.get(request)
         if isinstance(answer, AudioSamples):
             self._hold(piece, answer.samples)
             first, stop = piece.samples
-            if decoded.warning is None and answer.samples.shape[-1] == stop - first:
+            if piece.warning is None and answer.samples.shape[-1] == stop - first:
                 self._kept.add(piece.samples, answer.samples, reach=self._length)
 
     def _is_there(self, piece: _Piece) -> bool:
@@ -129,8 +126,8 @@ class ContextAudio:
         """Whether all of a clip's context is read."""
         return all(piece.is_read for piece in self._of(place))
 
-    def samples(self, place: int) -> tuple[Any, str | None]:
-        """What a clip's sampling gives: samples, None or a DecodeError; and what its context is to be warned of.
+    def samples(self, place: int) -> tuple[Any, list[str]]:
+        """What a clip's sampling gives: samples, None or a DecodeError; and what is to be said of it and its context.
 
         Made once, for all tables with this sampling.
         """
@@ -138,19 +135,21 @@ class ContextAudio:
             self._given[place] = self._collected(place)
         return self._given[place]
 
-    def _collected(self, place: int) -> tuple[Any, str | None]:
+    def _collected(self, place: int) -> tuple[Any, list[str]]:
         pieces = self._of(place)
         own = [piece for piece in pieces if _overlap(piece.samples, self._own[place])]
         error = next((piece.answer for piece in own if isinstance(piece.answer, DecodeError)), None)
-        warnings = [self._warned(piece) for piece in pieces if piece not in own]
-        warning = next((text for text in warnings if text is not None), None)
+        warnings = [piece.warning for piece in own if piece.warning is not None]
+        # of the context the first thing is said
+        around = (self._warned(piece) for piece in pieces if piece not in own)
+        warnings += [text for text in around if text is not None][:1]
         if error is not None or all(piece.answer is None for piece in own) or self._track is None:
-            return error, warning
+            return error, warnings
         first, stop = self._around[place]
         view = self._track[..., first - self._first : stop - self._first]
         view.flags.writeable = False
         heard = AudioSamples(samples=view, sample_rate=self._rate, start_s=first / self._rate)
-        return self._sampling.collect(heard, *self._spans[place]), warning
+        return self._sampling.collect(heard, *self._spans[place]), warnings
 
     def _of(self, place: int) -> list[_Piece]:
         return [piece for piece in self._pieces if _overlap(piece.samples, self._around[place])]

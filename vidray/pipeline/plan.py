@@ -190,7 +190,7 @@ def take_in(
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring a store's plan to what a listing shows, as far as was asked for, and say what was taken in."""
-    store.look_again()
+    store.listed.look_again()
     settled = settle_changes(store, listing, progress, refresh=refresh, prune=prune, retry_failed=retry_failed)
     growth = plan_listing(listing, store, planner, lease=lease, cluster=cluster, progress=progress, meanwhile=meanwhile)
     for line in growth.lines() if settled is None else (settled.told(growth, pruned=prune),):
@@ -247,7 +247,7 @@ def settle_changes(
 
 
 def _settled(store: Store, listing: Listing, changes: Changes, *, retry_failed: bool) -> Settled:
-    columns = (store.listed_videos()[name].to_pylist() for name in ("uri", "status", "fingerprint"))
+    columns = (store.listed.rows()[name].to_pylist() for name in ("uri", "status", "fingerprint"))
     was_seen = {uri: status == "ok" and of != UNSEEN for uri, status, of in zip(*columns, strict=True)}
     return Settled(
         listed=len(listing.videos),
@@ -271,7 +271,7 @@ def _tell_labels(store: Store, retired: Collection[str], gone: Collection[str], 
 
 
 def _uris_of(store: Store, video_ids: Collection[str]) -> list[str]:
-    return [row["uri"] for row in store.listed_videos().to_pylist() if row["video_id"] in video_ids]
+    return [row["uri"] for row in store.listed.rows().to_pylist() if row["video_id"] in video_ids]
 
 
 def _tell_pruned(store: Store, video_ids: Collection[str], uris: Sequence[str], progress: Progress) -> None:
@@ -356,7 +356,7 @@ def known_uris(store: Store, *, retry_failed: bool = False) -> frozenset[str]:
     retired = frozenset(store.intents.retiring())
     return frozenset(
         row["uri"]
-        for row in store.listed_videos().to_pylist()
+        for row in store.listed.rows().to_pylist()
         if row["video_id"] not in retired and not (retry_failed and row["status"] == "failed")
     )
 

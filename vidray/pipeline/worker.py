@@ -53,6 +53,7 @@ class DecodedSlice:
 
     Attributes:
         samples: Of each clip, by the name of the input: samples, None where there are none, or what went wrong.
+        said: Of each clip, on what was damaged of what the slice reads.
     """
 
     work: SliceWork
@@ -63,7 +64,7 @@ class DecodedSlice:
     video_s: float
     started_at: float
     samples: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[str | None] = field(default_factory=list)
+    said: list[list[str]] = field(default_factory=list)
 
 
 Samplings = Mapping[str, Mapping[str, Sampling]]
@@ -161,7 +162,8 @@ class _Block:
                 found[name] = shared[0]
             held = self._filling.setdefault(work, self._empty(work))
             held.samples.append(found)
-            held.warnings.append(read.warning)
+            asked = [plain[work, name] for name in self._wanted[work.table] if (work, name) in plain]
+            held.said.append([read.warnings[request] for request in asked if request in read.warnings])
 
     def _empty(self, work: SliceWork) -> DecodedSlice:
         block, span = self._block, slice(work.first, work.stop)
@@ -183,7 +185,7 @@ class _Block:
             error = DecodeError("empty", message, clip.uri, clip.start_s)
             for context in around:
                 _answer_all(context, context.wanted(self._place(context, index)), error)
-            return Decoded(samples=dict.fromkeys(requests, error), warning=None)
+            return Decoded(samples=dict.fromkeys(requests, error))
         keep = self._modalities(clip.video_id)
         size = block.sizes[index]
         with_clip: list[tuple[ContextAudio, Request]] = []
@@ -194,7 +196,7 @@ class _Block:
             with_clip += [(context, request) for request, _ in asked[-1:]]
         together = list(dict.fromkeys([*requests, *(request for _, request in with_clip)]))
         if not together:
-            return Decoded(samples={}, warning=None)
+            return Decoded(samples={})
         decoded = self._sandbox.read(clip.uri, together, clip.start_s, clip.end_s, size, keep=keep)
         for context, request in with_clip:
             context.received(request, decoded)
@@ -217,8 +219,8 @@ class _Block:
             if not all(context.is_complete(place) for _, _, context, place in joined):
                 continue
             for index, name, context, place in joined:
-                held.samples[index - work.first][name], warning = context.samples(place)
-                held.warnings[index - work.first] = held.warnings[index - work.first] or warning
+                held.samples[index - work.first][name], said = context.samples(place)
+                held.said[index - work.first] += said
             yield self._filling.pop(work)
 
     def _contexts_of(self, work: SliceWork) -> Iterator[tuple[int, str, ContextAudio, int]]:
@@ -279,7 +281,7 @@ def _is_joined(sampling: Sampling) -> bool:
 
 def _answer_all(context: ContextAudio, asked: Sequence[tuple[Request, Span]], error: DecodeError) -> None:
     for request, _ in asked:
-        context.received(request, Decoded({request: error}, None))
+        context.received(request, Decoded({request: error}))
 
 
 def _collected(sampling: Sampling, answer: Any, span: Span) -> Any:
@@ -391,5 +393,5 @@ def inputs_of(decoded: DecodedSlice, extractor: Extractor, tables: TableReader, 
         previous_ends_s=decoded.previous_ends_s,
         values=values,
         failures=failures,
-        warnings=decoded.warnings,
+        warnings=["; ".join(dict.fromkeys(said)) or None for said in decoded.said],
     )

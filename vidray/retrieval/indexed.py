@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidray import index as indexes
@@ -10,7 +10,8 @@ from vidray.errors import IndexFileError, UsageError
 from vidray.extractors import Extractor
 from vidray.extractors.registry import origin_of
 from vidray.extractors.spec import column_names, modalities, suitability
-from vidray.index.files import CURRENT, REBUILD
+from vidray.index.files import CURRENT
+from vidray.index.manifest import REBUILD
 from vidray.store import Store, spec_sha256
 from vidray.store.layout import features_of, index_of
 from vidray.store.remedies import index_command, to_extract
@@ -40,8 +41,8 @@ def indexed(store: Store) -> list[str]:
     return store.holding("index", CURRENT)
 
 
-def suiting(store: Store, kind: str, modality: str | None) -> str:
-    """The only index there is, or the only one that suits the query, of those of a modality where one is named."""
+def suiting(store: Store, kind: str, modality: str | None) -> list[str]:
+    """The indexes that suit a query best, of those of a modality where one is named; the only one there is, anyway."""
     names = indexed(store)
     if not names:
         raise UsageError(f"{store.url}: no index yet; {_to_index(store, kind)}")
@@ -51,14 +52,17 @@ def suiting(store: Store, kind: str, modality: str | None) -> str:
             raise UsageError(f"{store.url}: no index of {modality}, there are {', '.join(names)}; leave --in out")
         names = of_modality
     if len(names) == 1:
-        return names[0]
+        return names
     ranks = {name: suitability(store.spec(name) or {}, kind) for name in names}
     fitting = {name: rank for name, rank in ranks.items() if rank is not None}
-    if fitting:
-        names = [name for name, rank in fitting.items() if rank == min(fitting.values())]
-        if len(names) == 1:
-            return names[0]
-    raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
+    return [name for name, rank in fitting.items() if rank == min(fitting.values())] or names
+
+
+def the_only(store: Store, names: Sequence[str]) -> str:
+    """The only one of some indexes. Raises UsageError where there are several."""
+    if len(names) > 1:
+        raise UsageError(f"{store.url}: {', '.join(names)} can answer this; say which, with -x NAME")
+    return names[0]
 
 
 def _to_index(store: Store, kind: str) -> str:

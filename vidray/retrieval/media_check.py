@@ -50,7 +50,7 @@ def _unseen(sandbox: Sandbox, row: dict[str, Any]) -> str | None:
     frames = FrameRequest(times_s=times_s, end_s=span[1])
     audio = AudioRequest(start_s=span[0], end_s=span[1], sample_rate=_RATE, channels="all")
     given = sandbox.read(uri, [frames, audio], *span, (0, 0))
-    if given.warning is not None:
+    if given.warnings:
         return None
     return _difference(held, given.samples[frames], given.samples[audio])
 

@@ -30,7 +30,7 @@ from vidray.media import Clip, ClipInput, Sampling, Span, VideoInfo, span_read, 
 from vidray.planning import FixedStride, cut_alike
 from vidray.retrieval.answers import Answer, Ask, ByVectors, videos
 from vidray.retrieval.hits import SearchResult
-from vidray.retrieval.indexed import check_same, indexed_table, open_table, other_index, suiting
+from vidray.retrieval.indexed import check_same, indexed_table, open_table, other_index, suiting, the_only
 from vidray.retrieval.networks import Networks
 from vidray.retrieval.text_sources import by_text, extractor_name, modality_of
 from vidray.sandbox import Sandbox, frames_of
@@ -192,9 +192,10 @@ class Searcher:
             return known.index
 
     def _by_vectors(self, ask: Ask) -> ByVectors:
-        table = indexed_table(self.store, ask.extractor) if ask.extractor is not None else suiting(
-            self.store, "clip" if ask.kind == "vectors" else ask.kind, ask.modality
-        )  # fmt: skip
+        if ask.kind in PLACES:
+            # which index is asked only of what there is
+            _opened(ask.value).close()
+        table = self._table(ask) if ask.extractor is None else indexed_table(self.store, ask.extractor)
         index = self.index(table)
         notes: tuple[str, ...] = ()
         if ask.kind == "vectors":
@@ -206,6 +207,23 @@ class Searcher:
                 self.store, table, self._networks, ask.extractor, index, ask.kind, ask.value, ask.at
             )
         return ByVectors(self.store.url, table, index, vectors, ask, notes)
+
+    def _table(self, ask: Ask) -> str:
+        """The only table whose index suits a query by a file, vectors or a clip; of a clip, that has it."""
+        names = suiting(self.store, "clip" if ask.kind == "vectors" else ask.kind, ask.modality)
+        if ask.kind == "clip" and len(names) > 1:
+            names = [name for name in names if self._has(name, ask.value)] or names[:1]
+        if ask.where is not None and len(names) > 1:
+            # a filter that is refused is so by each of them
+            self.index(names[0]).filter(ask.where)
+        return the_only(self.store, names)
+
+    def _has(self, table: str, clip_id: str) -> bool:
+        try:
+            self.index(table).vector(clip_id)
+        except UsageError:
+            return False
+        return True
 
 
 @dataclass
@@ -237,7 +255,6 @@ def _embed(
         raise UsageError(
             f"{extractor.name} is about {about}, it cannot be asked by {kind}; {other_index(store, kind, table)}"
         )
-    _opened(uri).close()
     with contextlib.closing(Sandbox()) as sandbox:
         if kind == "image":
             ((name, sampling),) = samplings.items()

@@ -7,8 +7,9 @@ from os import PathLike
 
 from vidray.errors import IndexFileError, StoreError, one_line
 from vidray.index import Index, open_index
-from vidray.index.files import REBUILD, Manifest, current, read_manifest
+from vidray.index.files import current, read_manifest
 from vidray.index.following import lags, newer_clips
+from vidray.index.manifest import REBUILD, Manifest
 from vidray.index.words import WordsInfo, check_words, is_file_of_words, known_words, word_tables
 from vidray.retrieval.indexed import indexed
 from vidray.storage import Folder

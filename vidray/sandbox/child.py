@@ -118,7 +118,7 @@ class Server:
     def _image(self, file: BinaryIO, request: Mapping[str, Any]) -> Answer:
         resize = wire.unpack_resize(request["resize"])
         wanted = FrameRequest(times_s=(0.0,), end_s=0.0, resize=resize)
-        return wire.pack_decoded(Decoded({wanted: read_image(file, request["uri"], resize)}, None), [wanted])
+        return wire.pack_decoded(Decoded({wanted: read_image(file, request["uri"], resize)}), [wanted])
 
     def _open(self, request: Mapping[str, Any]) -> BinaryIO:
         self.close()

@@ -80,7 +80,7 @@ class Sandbox:
         Args:
             uri: Of the video.
             requests: What is wanted, of the span at hand.
-            start_s: Where the span begins; damage from here on is in the warning.
+            start_s: Where the span begins; damage from here on is in the warnings.
             end_s: Where it ends.
             size: (height, width) of the video as displayed, by its headers: what decoding may cost.
             keep: Modalities that other reads of the video want, so that it is not opened anew for them.
@@ -91,7 +91,7 @@ class Sandbox:
             return self._survive(uri, lambda: self._read(uri, wanted, (start_s, end_s), size, wants))
         except DecodeError as e:
             at = DecodeError(e.kind, e.message, uri, start_s)
-            return Decoded(samples=dict.fromkeys(wanted, at), warning=None)
+            return Decoded(samples=dict.fromkeys(wanted, at))
 
     def account(self, uri: str, start_s: float, end_s: float) -> Holding:
         """What a file holds in a span, by all of its packets from start to end. Raises DecodeError."""

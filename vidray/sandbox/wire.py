@@ -170,7 +170,7 @@ def pack_decoded(decoded: Decoded, requests: Sequence[Request]) -> tuple[dict[st
             arrays = _arrays(samples)
             entries.append({"shapes": [array.shape for array in arrays]})
             payload += [np.ascontiguousarray(a).reshape(-1).view(np.uint8).data for a in arrays if a.size]
-    return {"samples": entries, "warning": decoded.warning}, payload
+    return {"samples": entries, "warnings": [decoded.warnings.get(request) for request in requests]}, payload
 
 
 def _arrays(samples: RawSamples) -> list[npt.NDArray[Any]]:
@@ -202,8 +202,8 @@ def unpack_decoded(header: Mapping[str, Any], payload: memoryview, requests: Seq
                 samples[request], offset = _unpack_samples(request, entry["shapes"], payload, offset)
         if offset != payload.nbytes:
             raise ValueError(f"{payload.nbytes - offset} bytes too many")
-        warning = header["warning"]
-        return Decoded(samples=samples, warning=None if warning is None else plain_text(warning))
+        said = zip(requests, header["warnings"], strict=True)
+        return Decoded(samples, {request: plain_text(text) for request, text in said if text is not None})
     except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise WireError(f"an answer that makes no sense: {e}") from e
 

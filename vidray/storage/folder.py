@@ -8,9 +8,9 @@ import fcntl
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -52,6 +52,11 @@ class Folder:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Every file below `prefix`, by its name relative to this folder, with its size; one listing."""
+        return {name: size_bytes for name, (size_bytes, _) in self.seen(prefix).items()}
+
+    def seen(self, prefix: str = "") -> dict[str, tuple[int, str]]:
+        """The same, each with its size and what changes whenever it is written: its ETag, else when it last changed;
+        empty where the storage says neither."""
         top = self.path(prefix).rstrip("/")
         try:
             found = find(self.fs, top)
@@ -59,7 +64,7 @@ class Folder:
             # where a file is in the place of the folder, there is nothing below it
             return {}
         skip = len(self.root) + 1
-        return {name[skip:]: int(info["size"] or 0) for name, info in sorted(found.items())}
+        return {name[skip:]: (int(info["size"] or 0), _changed(info)) for name, info in sorted(found.items())}
 
     def read_bytes(self, name: str) -> bytes:
         """All of a file: as it was, or as it is, where it is replaced meanwhile."""
@@ -160,3 +165,8 @@ class Folder:
                 raise
             where = "" if self.local else f" in {tempfile.gettempdir()}, where uploads are gathered"
             raise OSError(f"{what}: {os.strerror(e.errno).lower()}{where}") from e
+
+
+def _changed(info: Mapping[str, Any]) -> str:
+    known = (info.get(name) for name in ("ETag", "etag", "mtime", "LastModified", "last_modified", "created"))
+    return str(next((value for value in known if value), ""))

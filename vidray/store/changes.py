@@ -56,7 +56,7 @@ def find_changes(store: Store, listing: Listing) -> Changes:
     """Compare the store's videos with a listing of their corpus."""
     listed = {video.uri: video for video in listing.videos}
     changed, deleted, failed = set(), set(), set()
-    for row in store.listed_videos().to_pylist():
+    for row in store.listed.rows().to_pylist():
         video = listed.get(row["uri"])
         if video is None:
             if row["corpus"] == listing.corpus and listing.is_whole:

@@ -28,7 +28,6 @@ from vidray.store.layout import (
     ERRORS,
     FORMAT,
     INPUTS,
-    LISTED,
     PROBE,
     READS_AT_ONCE,
     SPEC_FILE,
@@ -53,6 +52,7 @@ from vidray.store.layout import (
     video_features_of,
     video_features_schema,
 )
+from vidray.store.listed import PLAN, ListedVideos
 from vidray.store.metadata import from_config, to_config
 from vidray.store.row_groups import row_groups
 from vidray.store.seals import read_seal, settle_seal, write_seal
@@ -66,7 +66,7 @@ class Store:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.folder = Folder(place_of(url, "store"))
         self.url = self.folder.url
-        self._listed: pa.Table | None = None
+        self.listed = ListedVideos(self.folder, self.read)
         self.staging = Staging(self.folder)
         self.intents = Intents(self.folder)
 
@@ -261,19 +261,6 @@ class Store:
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             return dict(zip(asked, pool.map(lambda part: self.rows(table, part), asked), strict=True))
 
-    def listed_videos(self) -> pa.Table:
-        """What tells the planned videos apart: `LISTED` of `videos`. Read once, until this object changes them or looks
-        again."""
-        if self._listed is None:
-            with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-                read = pool.map(lambda part: self.read("videos", part, LISTED.names), self.parts("clips"))
-                self._listed = pa.concat_tables([LISTED.empty_table(), *read], promote_options="permissive")
-        return self._listed
-
-    def look_again(self) -> None:
-        """Forget which videos are planned: until the lease is held, another run may plan some."""
-        self._listed = None
-
     def columns(self, table: str, part: int) -> list[str]:
         """The names of a part's columns, from its footer."""
         return list(self.schema(table, part).names)
@@ -390,8 +377,8 @@ class Store:
             self.folder.remove(inputs_file(name, part))
 
     def _forget(self, table: str) -> None:
-        if table in ("videos", "clips"):
-            self._listed = None
+        if table in PLAN:
+            self.listed.forget()
 
     def _planned_rows(self, table: str, part: int, slices: Sequence[SliceKey]) -> Iterator[pa.Table]:
         """What is staged, of the plan's clips only: a worker that outlived its run may have staged an older plan's."""
