@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,8 @@ from vidray.store import Store
 from vidray.store.layout import features_of
 
 READ_ROWS = 8192
+PARTS_AHEAD = 4
+"""Each is some thousand clips with their classes."""
 SHOWN = ("clip_id", "uri", "start_s", "end_s")
 
 
@@ -27,7 +31,6 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None, *, 
         labeler: Of the feature table.
         k: How many rows; fewer come back where the table, or the filter, has fewer.
         where: An SQL expression over the columns of the table and of the store's clips and videos.
-
         together: Whether clips are ranked by what their classes mean together, too, rather than by what labels score.
 
     Returns:
@@ -57,14 +60,25 @@ def best_clips(store: Store, labeler: ClassNames, k: int, where: str | None, *, 
 
 
 def _with_classes(store: Store, labeler: ClassNames) -> Iterator[pa.Table]:
-    """The clips that have classes."""
+    """The clips that have classes, in plan order; the next parts are fetched meanwhile, from storage far away."""
     table = features_of(labeler.features)
-    for part in store.parts(table):
-        lacking = set(labeler.columns) - set(store.columns(table, part))
-        if lacking:
-            raise UsageError(f"{store.url}/{table} has no column {', '.join(lacking)}; name another table with -x")
-        for rows in store.stream(table, part, [*SHOWN, *labeler.columns], rows=READ_ROWS):
-            yield rows.filter(rows["labels"].is_valid())
+    parts = store.parts(table)
+    lacking = set(labeler.columns) - set(store.columns(table, parts[0])) if parts else set()
+    if lacking:
+        raise UsageError(f"{store.url}/{table} has no column {', '.join(lacking)}; name another table with -x")
+
+    def read(part: int) -> list[pa.Table]:
+        batches = store.stream(table, part, [*SHOWN, *labeler.columns], rows=READ_ROWS)
+        return [rows.filter(rows["labels"].is_valid()) for rows in batches]
+
+    with ThreadPoolExecutor(PARTS_AHEAD) as pool:
+        ahead: deque[Future[list[pa.Table]]] = deque()
+        for part in parts:
+            ahead.append(pool.submit(read, part))
+            if len(ahead) > PARTS_AHEAD:
+                yield from ahead.popleft().result()
+        for future in ahead:
+            yield from future.result()
 
 
 def _best(rows: pa.Table, k: int) -> pa.Table:
