@@ -70,8 +70,12 @@ def test_with_steps_before_and_after(store, tmp_path):
     [
         ({}, "give one of --clip and --where"),
         ({"clip": "none"}, "no clip 'none'"),
-        ({"where": "start_s = 0", "at_s": 2.0}, "lasts 2.000 s"),
+        (
+            {"where": "start_s = 0", "at_s": 2.0},
+            r"lasts 2\.000 s; .* got 2; leave .* out by --where '\(start_s = 0\) AND end_s - start_s > 2'$",
+        ),
         ({"where": "start_s = 0", "steps": "polish"}, "there is no step 'polish' for frames"),
+        ({"where": "start_s = 0", "steps": ","}, "there is no step '' for frames"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(store, tmp_path, options, complaint):

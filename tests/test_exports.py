@@ -160,10 +160,17 @@ def test_an_export_that_fails_leaves_the_old_file(store, tmp_path):
     ("table", "to", "message"),
     [
         ("labels/nosuch", "csv", "no table 'labels/nosuch'; there are features/net, clips, videos"),
-        ("features/net", "coco", "has neither detections nor masks, which COCO is made of; use --to csv"),
+        ("features/net", "coco", "has neither detections nor masks, which COCO is made of; extract -x ssd"),
         ("features/net", "xml", "exported to csv, coco, segments, vtt, srt, json"),
     ],
 )
 def test_what_cannot_be_exported_is_said(store, tmp_path, table, to, message):
     with pytest.raises(UsageError, match=message):
         export(store.url, table, str(tmp_path / "x"), to=to)
+
+
+def test_the_table_that_coco_can_hold_is_named(store, tmp_path):
+    write_detections(store, detections=[[]] * 4)
+    store.write_spec("detector", {"name": "detector", "columns": [["detections", str(BOXES)]]})
+    with pytest.raises(UsageError, match=r"COCO is made of; take features/detector$"):
+        export(store.url, "features/net", str(tmp_path / "x"), to="coco")

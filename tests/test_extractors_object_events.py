@@ -148,7 +148,7 @@ def test_events_are_labels(store):
     ]
 
 
-def test_segments_keep_their_own_times_and_are_no_persons_labels(store, tmp_path):
+def test_segments_keep_their_own_times_and_are_no_persons_labels(store, tmp_path, capsys):
     path = tmp_path / "events.csv"
     assert main(["export", store.url, "features/object_events", "--to", "segments", "-o", str(path)]) == 0
     rows = list(csv.DictReader(path.read_text().splitlines()))
@@ -160,3 +160,4 @@ def test_segments_keep_their_own_times_and_are_no_persons_labels(store, tmp_path
     ]
     assert main(["import", store.url, str(path), "--name", "seen"]) == 2
     assert main(["export", store.url, "clips", "--to", "segments", "-o", str(path)]) == 2
+    assert "extract -x object_events or audio_events" in capsys.readouterr().err

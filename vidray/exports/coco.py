@@ -12,9 +12,12 @@ import numpy.typing as npt
 
 from vidray.errors import UsageError
 from vidray.exports.protocol import ExportSummary, Format, first_columns, writing
+from vidray.extractors.spec import column_names
 from vidray.extractors.vision.regions import read_run_lengths, run_lengths
 from vidray.store import IDENTITY, Store
 
+SEEN = {"detections", "masks"}
+"""The columns that COCO has a form for."""
 FIRST_OTHER_ID = 1001
 """Classes that are not COCO's own are numbered from here on."""
 
@@ -23,9 +26,11 @@ def export_coco(store: Store, table: str, path: str) -> ExportSummary:
     """Write one file of JSON: an image for each time of a clip at which something was seen, boxes and areas in pixels
     of the video. Raises UsageError where a table has neither detections nor masks."""
     there = first_columns(store, table)
-    seen = [column for column in ("detections", "masks") if column in there]
+    seen = sorted(SEEN & there)
     if not seen:
-        raise UsageError(f"{store.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
+        tables = [name for name in store.tables("features") if SEEN & column_names(store.spec(name) or {})]
+        remedy = f"take features/{' or features/'.join(tables)}" if tables else "extract -x ssd"
+        raise UsageError(f"{store.url}/{table} has neither detections nor masks, which COCO is made of; {remedy}")
     with writing(path) as file:
         return ExportSummary(path=path, rows=_write(store, table, [*IDENTITY.names, *seen], file), unit="annotations")
 

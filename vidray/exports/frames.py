@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
@@ -83,7 +84,7 @@ def export_frames(
         getattr(step, "settle", lambda: None)()
     rows = _clips(held, clip, where)
     names = [in_file_name(row["clip_id"]) for row in rows]
-    times_s = [_time(row, at_s) for row in rows]
+    times_s = [_time(row, at_s, where) for row in rows]
     images, failed = 0, []
     with contextlib.closing(Sandbox()) as sandbox:
         for row, name, time_s in zip(rows, names, times_s, strict=True):
@@ -117,11 +118,15 @@ def _clips(store: Store, clip: str | None, where: str | None) -> list[dict[str, 
     return sorted(found, key=lambda row: (row["uri"], row["start_s"]))
 
 
-def _time(row: dict[str, Any], at_s: float | None) -> float:
+def _time(row: dict[str, Any], at_s: float | None, where: str | None) -> float:
     """The time on the video's clock."""
     length_s = float(row["end_s"] - row["start_s"])
     if at_s is not None and not 0 <= at_s < length_s:
-        raise UsageError(f"{row['clip_id']} lasts {length_s:.3f} s; a time in it must be >= 0 and less, got {at_s:g}")
+        longer = f"({where}) AND end_s - start_s > {at_s:g}"
+        remedy = f"; leave shorter clips out by --where {shlex.quote(longer)}" if where is not None and at_s > 0 else ""
+        raise UsageError(
+            f"{row['clip_id']} lasts {length_s:.3f} s; a time in it must be >= 0 and less, got {at_s:g}{remedy}"
+        )
     wanted_s = float(row["start_s"]) + (length_s / 2 if at_s is None else at_s)
     return min(wanted_s, float(row["end_s"]) - 2 * TIME_SLACK_S)
 

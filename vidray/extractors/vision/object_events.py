@@ -22,8 +22,7 @@ DEFAULT = "tracks"
 SHORTEST_S = 1.0
 """What is seen for less does nothing: most of it is a detector's mistake."""
 AT_THE_START_S = 1.0
-"""What is first seen so early in a video, a shot or a stretch that was looked at, was there before; what is last seen so
-late stays."""
+"""What is first seen so early in a video, or a shot, was there before; what is last seen so late stays."""
 MOMENT_S = 1.0
 """How long coming, going and moving off are shown."""
 EDGE = 0.02
@@ -185,7 +184,7 @@ def _entries(item: ClipInput) -> list[dict[str, Any]] | None:
 
 def _shots(clips: Sequence[Clip]) -> list[tuple[float, float]]:
     """The shots of a video, as far as its clips know them, each without what no clip holds."""
-    found = []
+    found: list[tuple[float, float]] = []
     for first_s, last_s in stretches((clip.start_s, clip.end_s) for clip in clips):
         cuts_s = {clip.start_s for clip in clips if clip.starts_shot and first_s < clip.start_s < last_s}
         edges_s = [first_s, *sorted(cuts_s), last_s]
