@@ -50,7 +50,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         raise UsageError("say what a table is to become with --to, such as --to csv; vidray export --help lists them")
     if arguments.clip or arguments.where or arguments.at is not None or arguments.steps:
         raise UsageError(
-            "--clip, --where, --at and --steps go with frames: " + typed("export", arguments.store, FRAMES)
+            "--clip, --where, --at and --steps go with frames: "
+            + typed("export", arguments.store, FRAMES, "--where", "true", "-o", "FOLDER")
         )
     if arguments.to == "lance":
         return _export_index(arguments)
