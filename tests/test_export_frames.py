@@ -103,6 +103,24 @@ def test_a_file_that_is_gone_is_said(store, tmp_path):
     assert clip["uri"] in summary.failed[0]
 
 
+def test_many_files_that_are_gone_are_a_few_lines_and_a_remedy(store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("vidray.cli.export.FAILURES_NAMED", 2)
+    videos = sorted({clip["uri"] for clip in clips_of(store)})
+    for uri in videos:
+        Path(uri).rename(f"{uri}.gone")
+    try:
+        assert main(["export", store.url, "frames", "--where", "true", "-o", str(tmp_path / "out")]) == 1
+    finally:
+        for uri in videos:
+            Path(f"{uri}.gone").rename(uri)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" at ")[0] for line in said[:2]] == [f"  cannot use {videos[0]}"] * 2
+    assert said[2:] == [
+        "  and 2 more; --json has all of them",
+        f"where files have moved: vidray move {store.url} OLD NEW",
+    ]
+
+
 def test_a_store_without_clips_is_said(tmp_path):
     store = Store(str(tmp_path / "store"))
     (tmp_path / "store").mkdir()

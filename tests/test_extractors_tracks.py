@@ -218,6 +218,8 @@ def test_a_track_ends_with_the_last_frame_that_shows_it_though_the_next_one_is_f
         ("region=0,0,2,1", "in \\[0, 1\\]"),
         ("start_score=2", "start_score must be in"),
         ("min_boxes=0", "min_boxes must be at least 1"),
+        ("crowd=", "crowd must be labels with commas between, such as person,dog, got .."),
+        ("crowd=person,,car", "crowd must be labels"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -71,7 +71,10 @@ def bind(
                 if table in restored:
                     _check_named(store, table, wanted)
                 source, extractor = _added(held[table], wanted)
-                say(f"{table} needs {source}, which is extracted too")
+                # the options of a command are of what it names
+                say(
+                    f"{table} needs {source}, which is extracted too, by its defaults: name it with -x for other options"
+                )
                 held[source] = extractor
                 waiting.append(source)
             _check_fits(store, held, table, source, wanted)

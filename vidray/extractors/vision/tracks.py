@@ -103,6 +103,8 @@ class Tracks:
             raise UsageError(f"start_score must be in [0, 1], got {self.start_score}")
         if self.min_boxes < 1:
             raise UsageError(f"min_boxes must be at least 1, got {self.min_boxes}")
+        if not all(label.strip() for label in self.crowd.split(",")):
+            raise UsageError(f"crowd must be labels with commas between, such as person,dog, got {self.crowd!r}")
         for what, text in (("line", self.line), ("region", self.region)):
             if text is not None:
                 parsed_sides(text, what=what)
