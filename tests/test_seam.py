@@ -274,7 +274,7 @@ def test_a_table_that_lacks_what_is_taken_of_it_is_refused_before_anything_is_ex
         bind(store, {"masks": RegionsOverTime()}, lambda line: None)
     said: list[str] = []
     assert set(bind(store, {"tracks": Tracks()}, said.append).extractors) == {"tracks", "ssd"}
-    assert said == ["tracks needs ssd, which is extracted too, by its defaults: name it with -x for other options"]
+    assert said == ["tracks needs ssd, which is extracted too, by its defaults: name it with -x for others"]
 
 
 def test_options_are_the_fields_of_a_description():

@@ -72,9 +72,7 @@ def bind(
                     _check_named(store, table, wanted)
                 source, extractor = _added(held[table], wanted)
                 # the options of a command are of what it names
-                say(
-                    f"{table} needs {source}, which is extracted too, by its defaults: name it with -x for other options"
-                )
+                say(f"{table} needs {source}, which is extracted too, by its defaults: name it with -x for others")
                 held[source] = extractor
                 waiting.append(source)
             _check_fits(store, held, table, source, wanted)
