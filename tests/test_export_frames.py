@@ -69,7 +69,7 @@ def test_with_steps_before_and_after(store, tmp_path):
     ("options", "complaint"),
     [
         ({}, "give one of --clip and --where"),
-        ({"clip": "none"}, "no clip 'none'"),
+        ({"clip": "none"}, r"no clip 'none'; .* vidray export .*store\S* clips --to csv -o clips\.csv$"),
         (
             {"where": "start_s = 0", "at_s": 2.0},
             r"lasts 2\.000 s; .* got 2; leave .* out by --where '\(start_s = 0\) AND end_s - start_s > 2'$",

@@ -24,6 +24,7 @@ from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.layout import features_of
 from vidray.store.remedies import plan_command
+from vidray.wording import typed
 
 JPEG_QUALITY = 95
 """Of 100: at less, what steps change drowns in what JPEG does."""
@@ -113,7 +114,8 @@ def _clips(store: Store, clip: str | None, where: str | None) -> list[dict[str, 
     else:
         rows = rows.filter(np.array([clip_id == clip for clip_id in rows["clip_id"].to_pylist()], np.bool_))
         if not len(rows):
-            raise UsageError(f"{store.url}: no clip {clip!r}; vidray search and the table clips have their ids")
+            ids = typed("export", store.url, "clips", "--to", "csv", "-o", "clips.csv")
+            raise UsageError(f"{store.url}: no clip {clip!r}; their ids are written by {ids}")
     found: list[dict[str, Any]] = rows.to_pylist()
     return sorted(found, key=lambda row: (row["uri"], row["start_s"]))
 
