@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidray.errors import DecodeError, UsageError
-from vidray.exports.protocol import in_file_name, writing
+from vidray.exports.protocol import in_file_name, write_into
 from vidray.index.where import rows_where
 from vidray.media import TIME_SLACK_S, FrameRequest, RawFrames
 from vidray.sandbox import Sandbox
@@ -95,8 +95,7 @@ def export_frames(
                 continue
             shown = {"": frame} if not taken else {"-before": frame, "-after": through(taken, frame)}
             for suffix, image in shown.items():
-                with writing(f"{path.rstrip('/')}/{name}-{time_s:.3f}{suffix}.{to}") as file:
-                    file.write(_encoded(image, to))
+                write_into(path, f"{name}-{time_s:.3f}{suffix}.{to}", _encoded(image, to))
                 images += 1
     return FramesSummary(path=path, clips=len(rows), images=images, failed=tuple(failed))
 
