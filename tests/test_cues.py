@@ -73,7 +73,7 @@ def test_formats():
 
 def test_a_file_a_video(store: Store, tmp_path: Path):
     summary = export(store.url, "features/said", tmp_path / "vtt", to="vtt")
-    files = {path.name: path.read_text() for path in (tmp_path / "vtt").iterdir() if path.is_file()}
+    files = {path.name: path.read_text() for path in (tmp_path / "vtt").iterdir()}
     assert set(files) == {f"{name}.vtt" for name in SAID}
     assert sum(len(VTT_TIMES.findall(text)) for text in files.values()) == summary.rows
     assert "harvest was late" in files["farm.vtt"].replace("\n", " ")

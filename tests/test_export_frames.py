@@ -69,9 +69,13 @@ def test_with_steps_before_and_after(store, tmp_path):
     ("options", "complaint"),
     [
         ({}, "give one of --clip and --where"),
-        ({"clip": "none"}, "no clip 'none'"),
-        ({"where": "start_s = 0", "at_s": 2.0}, "lasts 2.000 s"),
+        ({"clip": "none"}, r"no clip 'none'; .* vidray export .*store\S* clips --to csv -o clips\.csv$"),
+        (
+            {"where": "start_s = 0", "at_s": 2.0},
+            r"lasts 2\.000 s; .* got 2; leave .* out by --where '\(start_s = 0\) AND end_s - start_s > 2'$",
+        ),
         ({"where": "start_s = 0", "steps": "polish"}, "there is no step 'polish' for frames"),
+        ({"where": "start_s = 0", "steps": ","}, "there is no step '' for frames"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(store, tmp_path, options, complaint):
@@ -97,6 +101,24 @@ def test_a_file_that_is_gone_is_said(store, tmp_path):
     assert summary.images == 2
     assert len(summary.failed) == 2
     assert clip["uri"] in summary.failed[0]
+
+
+def test_many_files_that_are_gone_are_a_few_lines_and_a_remedy(store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("vidray.cli.export.FAILURES_NAMED", 2)
+    videos = sorted({clip["uri"] for clip in clips_of(store)})
+    for uri in videos:
+        Path(uri).rename(f"{uri}.gone")
+    try:
+        assert main(["export", store.url, "frames", "--where", "true", "-o", str(tmp_path / "out")]) == 1
+    finally:
+        for uri in videos:
+            Path(f"{uri}.gone").rename(uri)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" at ")[0] for line in said[:2]] == [f"  cannot use {videos[0]}"] * 2
+    assert said[2:] == [
+        "  and 2 more; --json has all of them",
+        f"where files have moved: vidray move {store.url} OLD NEW",
+    ]
 
 
 def test_a_store_without_clips_is_said(tmp_path):

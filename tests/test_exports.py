@@ -77,6 +77,17 @@ def test_boxes_are_in_pixels_of_the_video(store, tmp_path):
     assert [(c["id"], c["name"]) for c in coco.cats.values()] == [(1, "person"), (1001, "bee"), (1002, "gnu")]
 
 
+def test_a_frame_that_overlapping_clips_share_is_one_image(tmp_path):
+    store = write_store(tmp_path / "store", np.ones((4, 4), np.float32), clips_a_video=2)
+    seen = [box(9.0, "person", 0, 0, 0.5, 0.5), box(9.0, "dog", 0, 0, 1, 1), box(9.5, "dog", 0, 0, 1, 1)]
+    write_detections(store, detections=[seen, [*seen, box(11.0, "dog", 0, 0, 1, 1)], seen[:1], []])
+    coco = exported(store, tmp_path)
+    assert [(image["video_id"], image["clip_id"], image["time_s"]) for image in coco.imgs.values()] == [
+        ("v0", "clip00000", 9.0), ("v0", "clip00000", 9.5), ("v0", "clip00001", 11.0), ("v1", "clip00002", 9.0),
+    ]  # fmt: skip
+    assert [entry["image_id"] for entry in coco.anns.values()] == [1, 1, 2, 3, 4]
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 def test_masks_come_in_the_size_of_the_video(store, tmp_path):
     rng = np.random.default_rng(0)
@@ -160,10 +171,17 @@ def test_an_export_that_fails_leaves_the_old_file(store, tmp_path):
     ("table", "to", "message"),
     [
         ("labels/nosuch", "csv", "no table 'labels/nosuch'; there are features/net, clips, videos"),
-        ("features/net", "coco", "has neither detections nor masks, which COCO is made of; use --to csv"),
+        ("features/net", "coco", "has neither detections nor masks, which COCO is made of; extract -x ssd"),
         ("features/net", "xml", "exported to csv, coco, segments, vtt, srt, json"),
     ],
 )
 def test_what_cannot_be_exported_is_said(store, tmp_path, table, to, message):
     with pytest.raises(UsageError, match=message):
         export(store.url, table, str(tmp_path / "x"), to=to)
+
+
+def test_the_table_that_coco_can_hold_is_named(store, tmp_path):
+    write_detections(store, detections=[[]] * 4)
+    store.write_spec("detector", {"name": "detector", "columns": [["detections", str(BOXES)]]})
+    with pytest.raises(UsageError, match=r"COCO is made of; take features/detector$"):
+        export(store.url, "features/net", str(tmp_path / "x"), to="coco")

@@ -92,6 +92,24 @@ def test_what_a_cut_shows_or_hides_has_not_come_or_gone():
     assert [len(row) for row in events_of(clips_of([before, after], 5.0))] == [0, 1, 1, 0]
 
 
+@pytest.mark.parametrize("is_failed", [False, True])
+def test_where_nobody_looked_nothing_comes_or_goes(is_failed):
+    """A gap between spans, or a clip that failed: what is there before and after was not seen to come or go."""
+    before = track(1, "person", lambda time_s: 0.5, 0.0, 5.0)
+    after = track(2, "person", lambda time_s: 0.5, 15.0, 20.0)
+    items = clips_of([before, after], 5.0)
+    assert [len(row) for row in events_of(items)] == [1, 0, 0, 1]
+    gone = [dataclasses.replace(item, values={"tracks": None}, failed=is_failed) for item in items[1:3]]
+    rows = ObjectEvents().load("cpu")([items[0], *gone, items[3]])
+    assert rows["events"] == [[], None, None, []]
+    assert rows["entered"] == [0, None, None, 0]
+    assert events_of([items[0], items[3]]) == [[], []]
+    # one that goes on over a short gap is held against the stretch in which it ends
+    both = track(1, "person", lambda time_s: 0.5, 0.0, 12.0)
+    items = clips_of([both], 1.0)
+    assert [row for row in events_of([*items[:5], *items[6:]]) if row] == [[("a person disappears", 11.0, 12.0)]]
+
+
 def test_a_detector_that_errs_makes_nothing_stop_or_move():
     rng = np.random.default_rng(0)
     noisy = track(1, "car", lambda time_s: 0.5 + SIDE * 0.05 * rng.normal(), 0.0, SECONDS)
@@ -130,7 +148,7 @@ def test_events_are_labels(store):
     ]
 
 
-def test_segments_keep_their_own_times_and_are_no_persons_labels(store, tmp_path):
+def test_segments_keep_their_own_times_and_are_no_persons_labels(store, tmp_path, capsys):
     path = tmp_path / "events.csv"
     assert main(["export", store.url, "features/object_events", "--to", "segments", "-o", str(path)]) == 0
     rows = list(csv.DictReader(path.read_text().splitlines()))
@@ -142,3 +160,4 @@ def test_segments_keep_their_own_times_and_are_no_persons_labels(store, tmp_path
     ]
     assert main(["import", store.url, str(path), "--name", "seen"]) == 2
     assert main(["export", store.url, "clips", "--to", "segments", "-o", str(path)]) == 2
+    assert "extract -x object_events or audio_events" in capsys.readouterr().err

@@ -176,7 +176,7 @@ def test_clips_that_failed_or_show_nothing_have_no_tracks():
     items = clips_of([box(t, 0.5) for t in times_of(5, seconds=4)], length_s=2, seconds=4)
     failed = dataclasses.replace(items[0], values={"seen": None}, failed=True)
     rows, _ = rows_of([failed, items[1]])
-    assert [len(row["tracks"]) for row in rows] == [0, 1]
+    assert (rows[0]["tracks"], len(rows[1]["tracks"])) == (None, 1)
     rows, video = rows_of(clips_of([], length_s=2, seconds=4))
     assert [row["crowd_mean"] for row in rows] == [0, 0]
     assert (video["counts"], video["crowd_most"]) == ([], 0)
@@ -218,6 +218,8 @@ def test_a_track_ends_with_the_last_frame_that_shows_it_though_the_next_one_is_f
         ("region=0,0,2,1", "in \\[0, 1\\]"),
         ("start_score=2", "start_score must be in"),
         ("min_boxes=0", "min_boxes must be at least 1"),
+        ("crowd=", "crowd must be labels with commas between, such as person,dog, got .."),
+        ("crowd=person,,car", "crowd must be labels"),
     ],
 )
 def test_options_are_checked(options, message):
@@ -233,3 +235,20 @@ def test_names_and_remedies(monkeypatch):
     monkeypatch.setattr(tracker_module, "find_spec", lambda name: None if name == "supervision" else object())
     with pytest.raises(MissingExtraError, match=r"vidray\[track\]"):
         resolve("tracks").settle()
+
+
+def test_where_there_is_nothing_to_look_at_nobody_is_counted():
+    items = clips_of([box(t, 0.5) for t in times_of(5, seconds=2)], length_s=1, seconds=4)
+    blank = [dataclasses.replace(item, values={"seen": None}) for item in items]
+    rows, video = rows_of([*items[:2], *blank[2:]], line="0.5,0,0.5,1")
+    assert [row["crowd_most"] for row in rows] == [1, 1, None, None]
+    assert set(rows[3].values()) == {None}
+    assert (video["crowd_mean"], video["crowd_most"], video["line_in"]) == (pytest.approx(1), 1, 0)
+    assert set(rows_of(blank)[1].values()) == {None}
+
+
+def test_what_no_clip_holds_does_not_thin_a_videos_crowd():
+    items = clips_of([box(t, 0.5) for t in times_of(5, seconds=10)], length_s=2, seconds=10)
+    assert rows_of([items[0], items[1], items[4]])[1]["crowd_mean"] == pytest.approx(1)
+    # what is not known of a short gap is no crowd of it either
+    assert rows_of([items[0], items[2]])[1]["crowd_mean"] == pytest.approx(1)

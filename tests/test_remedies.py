@@ -22,7 +22,14 @@ from vidray.cli.extract import run_extract
 from vidray.pipeline.record import Summary
 from vidray.retrieval.verification import verify
 from vidray.store import CLIPS, VIDEOS, Store
-from vidray.store.remedies import corpora_of, extract_command, label_command, plan_command, retry_command
+from vidray.store.remedies import (
+    corpora_of,
+    extract_command,
+    label_command,
+    plan_command,
+    retry_command,
+    train_command,
+)
 
 PACKAGE = Path(vidray.__file__).parent
 CORPORA = ("/media/it's mine", "/media/other")
@@ -213,3 +220,18 @@ def test_an_extraction_says_which_indexes_lag_and_how_to_update_them(store, monk
     capsys.readouterr()
     main(["verify", store.url])
     assert f"index/{TABLE}" not in capsys.readouterr().err
+
+
+def test_a_head_is_trained_again_as_it_was(store):
+    told = parsed(train_command(store.url, "mine"))
+    assert (told.store, told.labels, told.head, told.extractor, told.name) == (
+        store.url, "LABELS.csv", "linear", None, "mine",
+    )  # fmt: skip
+    told = parsed(train_command(store.url, "mine", "gru", "net"))
+    assert (told.head, told.extractor) == ("gru", "net")
+
+
+def test_what_goes_with_frames_is_shown_as_it_is_typed(store, tmp_path, capsys):
+    assert main(["export", store.url, "clips", "--to", "csv", "--steps", "light", "-o", str(tmp_path / "x.csv")]) == 2
+    told = parsed(capsys.readouterr().err.partition("frames: ")[2].strip())
+    assert (told.store, told.table, told.where, told.output) == (store.url, "frames", "true", "FOLDER")

@@ -36,6 +36,10 @@ from vidray.errors import SpecMismatchError, UsageError
 from vidray.extractors import resolve
 from vidray.extractors.registry import table_of
 from vidray.extractors.spec import describe, restore
+from vidray.extractors.vision.object_events import ObjectEvents
+from vidray.extractors.vision.regions_over_time import RegionsOverTime
+from vidray.extractors.vision.ssd import Ssd
+from vidray.extractors.vision.tracks import Tracks
 from vidray.media import Audio, ClipInput, Resize
 from vidray.pipeline import name_tables
 from vidray.pipeline.levels import bind
@@ -252,6 +256,25 @@ def test_of_and_defaults_choose_the_table_of_an_input(tmp_path: Path):
         bind(store, {"warm": Warm()}, said.append)
     assert bind(store, {"a": Colour(name="a"), "warm": Warm()}, said.append).levels() == [["a"], ["warm"]]
     assert said == []
+
+
+def test_a_table_that_lacks_what_is_taken_of_it_is_refused_before_anything_is_extracted(tmp_path: Path):
+    store = Store(str(tmp_path / "store"))
+    store.write_spec("other", describe(Colour(name="other")))
+    held = {"a": Colour(name="a"), "warm": Warm(of="other")}
+    assert bind(store, held, lambda line: None).bound["warm"] == {"colour": "other"}
+    events, masks = ObjectEvents(of="other"), RegionsOverTime(of="a")
+    with pytest.raises(UsageError, match=r"e takes tracks of a table, which other has not; .* such as -x tracks$"):
+        bind(store, {**held, "e": events}, lambda line: None)
+    with pytest.raises(UsageError, match=r"m takes masks of a table, which a has not; .* 'person_mask\?masks=true'$"):
+        bind(store, {**held, "m": masks}, lambda line: None)
+    with pytest.raises(UsageError, match=r"which other has not; name another: of=tracks$"):
+        bind(store, {"e": events, "tracks": Tracks(of="boxes"), "boxes": Ssd()}, lambda line: None)
+    with pytest.raises(UsageError, match=r"none has it; extract one first, such as -x 'person_mask\?masks=true'$"):
+        bind(store, {"masks": RegionsOverTime()}, lambda line: None)
+    said: list[str] = []
+    assert set(bind(store, {"tracks": Tracks()}, said.append).extractors) == {"tracks", "ssd"}
+    assert said == ["tracks needs ssd, which is extracted too, by its defaults: name it with -x for others"]
 
 
 def test_options_are_the_fields_of_a_description():

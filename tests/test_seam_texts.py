@@ -17,7 +17,6 @@ from vidray.errors import UsageError
 from vidray.extractors import describe, resolve
 from vidray.extractors.speech.moonshine import MoonshineText
 from vidray.extractors.speech.transcript import Transcript
-from vidray.extractors.text.language import Language
 from vidray.extractors.text.ocr import Ocr
 from vidray.extractors.text.sentiment import Sentiment
 from vidray.media import Audio, ClipInput
@@ -97,10 +96,10 @@ def test_nothing_that_a_strangers_table_is_of_is_imported_or_fetched(of: str, tm
     (tmp_path / "corpus").mkdir()
     write_wav(tmp_path / "corpus" / "a.wav", silence(1.0), sample_rate=16_000)
     store = filled(tmp_path / "store", tmp_path / "corpus", {}, FixedStride(2.0))
-    store.write_spec("language-x", describe(Language(of=of)))
-    bindings = bind(store, {"t": resolve("text_embedding?of=language-x")}, lambda line: None)
-    assert bindings.borrowed == ("language-x",)
-    with pytest.raises(UsageError, match=r"features/language-x was made from '.*', which is no table there"):
+    store.write_spec("transcript-x", describe(Transcript(of=of)))
+    bindings = bind(store, {"t": resolve("text_embedding?of=transcript-x")}, lambda line: None)
+    assert bindings.borrowed == ("transcript-x",)
+    with pytest.raises(UsageError, match=r"features/transcript-x was made from '.*', which is no table there"):
         with_missing(store, bindings, lambda line: None)
     assert not (tmp_path / "proof").exists()
 

@@ -214,6 +214,7 @@ def test_a_store_has_turns_and_gives_them_as_rttm(tmp_path: Path):
     store = filled(tmp_path / "store", corpus, {"speakers": Speakers(count=2)}, FixedStride(10.0))
     turns = [one for row in store.read("features/speakers", 0).to_pylist() for one in row["turns"]]
     summary = export(store.url, "features/speakers", tmp_path / "out", to="rttm")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["two people.rttm"]
     lines = [line.split() for line in (tmp_path / "out" / "two people.rttm").read_text().splitlines()]
     assert summary.rows == len(lines) == len(turns)
     for line, turn in zip(lines, turns, strict=True):

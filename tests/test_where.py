@@ -132,6 +132,24 @@ def test_a_filter_keeps_what_sql_says_and_finds_the_best_of_it(index, vectors, w
     assert (matches.scores >= fourth - 1e-3).mean() >= 0.97
 
 
+def test_a_column_that_is_a_word_of_sql_needs_no_quotes(tmp_path):
+    """As `left` of the events of objects; where the word is SQL's own, it stays that."""
+    write_table(tmp_path / "features" / "net", clustered(8, 4))
+    counts = pa.array(range(8), pa.int32())
+    words = pa.table({"clip_id": clip_ids(8), "left": counts, "end": counts, "kind": ["left"] * 8})
+    Store(str(tmp_path)).write("features/events-net", 0, words, words.schema)
+    build_index(str(tmp_path / "features" / "net"), str(tmp_path / "index" / "net"))
+    index = open_index(str(tmp_path / "index" / "net"))
+    assert index.rows_where("left > 5 AND kind = 'left'").tolist() == [6, 7]
+    assert index.rows_where("LEFT IN (1, 2) AND left(kind, 1) = 'l' AND \"events-net\".left < 2").tolist() == [1]
+    assert index.rows_where('CASE WHEN "left" > 6 THEN true ELSE false END').tolist() == [7]
+    assert index.rows_where("end = 3").tolist() == [3]
+    with pytest.raises(UsageError, match=r'syntax error at or near ">"'):
+        index.rows_where("left >)")
+    with pytest.raises(UsageError, match=r'column "events" not found \(with its quotes the table is "events-net"\)'):
+        index.rows_where("events-net.left > 5")
+
+
 def test_few_matches_are_searched_exactly(index, vectors):
     kept = np.flatnonzero(ROW % 97 == 0)
     ids = ", ".join(f"'{clip_ids(ROWS)[row]}'" for row in kept)

@@ -7,10 +7,13 @@ import dataclasses
 from typing import Any
 
 from vidray.cli.arguments import add_json, command, print_json, say, tell
+from vidray.cli.failures import FAILURES_NAMED
 from vidray.errors import UsageError
 from vidray.wording import counted, typed
 
 FRAMES = "frames"
+NO_FILE = "no such file"
+"""What a decoder says of a file that is gone."""
 IMAGES = ("png", "jpeg")
 
 
@@ -50,7 +53,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         raise UsageError("say what a table is to become with --to, such as --to csv; vidray export --help lists them")
     if arguments.clip or arguments.where or arguments.at is not None or arguments.steps:
         raise UsageError(
-            "--clip, --where, --at and --steps go with frames: " + typed("export", arguments.store, FRAMES)
+            "--clip, --where, --at and --steps go with frames: "
+            + typed("export", arguments.store, FRAMES, "--where", "true", "-o", "FOLDER")
         )
     if arguments.to == "lance":
         return _export_index(arguments)
@@ -78,8 +82,12 @@ def _export_frames(arguments: argparse.Namespace) -> int:
         arguments.store, arguments.output, clip=arguments.clip, where=arguments.where, at_s=arguments.at,
         steps=arguments.steps, to=to,
     )  # fmt: skip
-    for line in summary.failed:
-        say(line)
+    for line in summary.failed[:FAILURES_NAMED]:
+        say(f"  cannot use {line}")
+    if len(summary.failed) > FAILURES_NAMED:
+        say(f"  and {len(summary.failed) - FAILURES_NAMED:,} more; --json has all of them")
+    if any(line.endswith(NO_FILE) for line in summary.failed):
+        say(f"where files have moved: {typed('move', arguments.store, 'OLD', 'NEW')}")
     if arguments.json:
         print_json(dataclasses.asdict(summary))
     else:

@@ -12,20 +12,27 @@ import numpy.typing as npt
 
 from vidray.errors import UsageError
 from vidray.exports.protocol import ExportSummary, Format, first_columns, writing
+from vidray.extractors.spec import column_names
 from vidray.extractors.vision.regions import read_run_lengths, run_lengths
+from vidray.media import TIME_SLACK_S
 from vidray.store import IDENTITY, Store
 
+SEEN = {"detections", "masks"}
+"""The columns that COCO has a form for."""
 FIRST_OTHER_ID = 1001
 """Classes that are not COCO's own are numbered from here on."""
 
 
 def export_coco(store: Store, table: str, path: str) -> ExportSummary:
-    """Write one file of JSON: an image for each time of a clip at which something was seen, boxes and areas in pixels
-    of the video. Raises UsageError where a table has neither detections nor masks."""
+    """Write one file of JSON: an image for each time of a video at which something was seen, of the first of its clips
+    that holds it; boxes and areas in pixels of the video. Raises UsageError where a table has neither detections nor
+    masks."""
     there = first_columns(store, table)
-    seen = [column for column in ("detections", "masks") if column in there]
+    seen = sorted(SEEN & there)
     if not seen:
-        raise UsageError(f"{store.url}/{table} has neither detections nor masks, which COCO is made of; use --to csv")
+        tables = [name for name in store.tables("features") if SEEN & column_names(store.spec(name) or {})]
+        remedy = f"take features/{' or features/'.join(tables)}" if tables else "extract -x ssd"
+        raise UsageError(f"{store.url}/{table} has neither detections nor masks, which COCO is made of; {remedy}")
     with writing(path) as file:
         return ExportSummary(path=path, rows=_write(store, table, [*IDENTITY.names, *seen], file), unit="annotations")
 
@@ -34,10 +41,17 @@ def _write(store: Store, table: str, wanted: list[str], file: BinaryIO) -> int:
     """Write the images and, set aside meanwhile, the annotations: neither need fit into memory."""
     ids = _category_ids(store, table, wanted)
     images = annotations = 0
+    video, shown = "", set[int]()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as aside:
         file.write(b'{"info": ' + json.dumps({"description": f"{table} of {store.url}"}).encode() + b',\n"images": [')
         for clip, sizes in _clips(store, table, wanted):
+            if clip["video_id"] != video:
+                video, shown = clip["video_id"], set()
             for time_s, seen in sorted(_by_time(clip).items()):
+                moment = round(time_s / TIME_SLACK_S)
+                if moment in shown:
+                    continue
+                shown.add(moment)
                 images += 1
                 image = _image(images, clip, time_s, sizes)
                 file.write((b",\n" if images > 1 else b"\n") + json.dumps(image).encode())

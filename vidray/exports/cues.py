@@ -16,10 +16,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vidray.errors import UsageError
-from vidray.exports.protocol import ExportSummary, Format, in_file_name
+from vidray.exports.protocol import ExportSummary, Format, in_file_name, write_into
 from vidray.extractors.text import timed as texts
 from vidray.index.spoken import Passage, modality_of, passages
-from vidray.storage import Folder
 from vidray.store import Store
 from vidray.store.layout import features_of, split_table
 
@@ -73,7 +72,6 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> ExportSummar
         lacking = "no segments of speech, no lines on screen and no captions"
         raise UsageError(f"{store.url}/{table} has {lacking} for --to {to}")
     names = video_names(store)
-    folder = Folder(path)
     count = 0
     groups = groupby(passages(store, name, modality), key=lambda one: one.video_id)
     ahead = next(groups, None)
@@ -90,7 +88,7 @@ def export_cues(store: Store, table: str, path: str, *, to: str) -> ExportSummar
             cues = [_line(one) for one in found] if modality == "screen" else list(cues_of(words))
             content = vtt(cues) if to == "vtt" else srt(cues)
             count += len(cues)
-        folder.write_bytes(f"{names[video_id]}.{to}", content.encode())
+        write_into(path, f"{names[video_id]}.{to}", content.encode())
     return ExportSummary(path=path, rows=count, unit="segments" if to == "json" else "cues")
 
 

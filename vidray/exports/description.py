@@ -19,13 +19,12 @@ import numpy as np
 from vidray.encode import opus
 from vidray.errors import UsageError
 from vidray.exports.cues import Cue, video_names, vtt
-from vidray.exports.protocol import ExportSummary, Format
+from vidray.exports.protocol import ExportSummary, Format, write_into
 from vidray.extractors.spec import column_names
 from vidray.extractors.text.timed import OPTIONAL, parts_of
 from vidray.index.spoken import modality_of, passages
 from vidray.media import Clip
 from vidray.models.speaking import PROGRAM, RATE, Floats, cut, engine_of, is_english, speaker
-from vidray.storage import Folder
 from vidray.store import Store
 from vidray.store.layout import split_table
 
@@ -102,14 +101,14 @@ def export_descriptions(store: Store, table: str, path: str) -> ExportSummary:
         OSError: A file cannot be written.
     """
     videos = _of_labels(store, table) if table.startswith("labels/") else _of_features(store, table)
-    names, folder = video_names(store), Folder(path)
+    names = video_names(store)
     count = passed_over = 0
     lengths = dict(_lengths(store))
     for video_id, found in videos:
         track = Soundtrack(descriptions=joined(found), speak=_speak, duration_s=lengths[video_id])
         if track.descriptions:
-            folder.write_bytes(f"{names[video_id]}.opus", opus(track.samples(), RATE))
-        folder.write_bytes(f"{names[video_id]}.vtt", vtt(track.cues).encode())
+            write_into(path, f"{names[video_id]}.opus", opus(track.samples(), RATE))
+        write_into(path, f"{names[video_id]}.vtt", vtt(track.cues).encode())
         count += len(track.cues)
         passed_over += track.passed_over
     return ExportSummary(path=path, rows=count, unit="descriptions", passed_over=passed_over)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidray.errors import DecodeError, UsageError
-from vidray.exports.protocol import in_file_name, writing
+from vidray.exports.protocol import in_file_name, write_into
 from vidray.index.where import rows_where
 from vidray.media import TIME_SLACK_S, FrameRequest, RawFrames
 from vidray.sandbox import Sandbox
@@ -23,6 +24,7 @@ from vidray.storage import place_of
 from vidray.store import IDENTITY, Store
 from vidray.store.layout import features_of
 from vidray.store.remedies import plan_command
+from vidray.wording import typed
 
 JPEG_QUALITY = 95
 """Of 100: at less, what steps change drowns in what JPEG does."""
@@ -83,7 +85,7 @@ def export_frames(
         getattr(step, "settle", lambda: None)()
     rows = _clips(held, clip, where)
     names = [in_file_name(row["clip_id"]) for row in rows]
-    times_s = [_time(row, at_s) for row in rows]
+    times_s = [_time(row, at_s, where) for row in rows]
     images, failed = 0, []
     with contextlib.closing(Sandbox()) as sandbox:
         for row, name, time_s in zip(rows, names, times_s, strict=True):
@@ -93,8 +95,7 @@ def export_frames(
                 continue
             shown = {"": frame} if not taken else {"-before": frame, "-after": through(taken, frame)}
             for suffix, image in shown.items():
-                with writing(f"{path.rstrip('/')}/{name}-{time_s:.3f}{suffix}.{to}") as file:
-                    file.write(_encoded(image, to))
+                write_into(path, f"{name}-{time_s:.3f}{suffix}.{to}", _encoded(image, to))
                 images += 1
     return FramesSummary(path=path, clips=len(rows), images=images, failed=tuple(failed))
 
@@ -112,16 +113,21 @@ def _clips(store: Store, clip: str | None, where: str | None) -> list[dict[str, 
     else:
         rows = rows.filter(np.array([clip_id == clip for clip_id in rows["clip_id"].to_pylist()], np.bool_))
         if not len(rows):
-            raise UsageError(f"{store.url}: no clip {clip!r}; vidray search and the table clips have their ids")
+            ids = typed("export", store.url, "clips", "--to", "csv", "-o", "clips.csv")
+            raise UsageError(f"{store.url}: no clip {clip!r}; their ids are written by {ids}")
     found: list[dict[str, Any]] = rows.to_pylist()
     return sorted(found, key=lambda row: (row["uri"], row["start_s"]))
 
 
-def _time(row: dict[str, Any], at_s: float | None) -> float:
+def _time(row: dict[str, Any], at_s: float | None, where: str | None) -> float:
     """The time on the video's clock."""
     length_s = float(row["end_s"] - row["start_s"])
     if at_s is not None and not 0 <= at_s < length_s:
-        raise UsageError(f"{row['clip_id']} lasts {length_s:.3f} s; a time in it must be >= 0 and less, got {at_s:g}")
+        longer = f"({where}) AND end_s - start_s > {at_s:g}"
+        remedy = f"; leave shorter clips out by --where {shlex.quote(longer)}" if where is not None and at_s > 0 else ""
+        raise UsageError(
+            f"{row['clip_id']} lasts {length_s:.3f} s; a time in it must be >= 0 and less, got {at_s:g}{remedy}"
+        )
     wanted_s = float(row["start_s"]) + (length_s / 2 if at_s is None else at_s)
     return min(wanted_s, float(row["end_s"]) - 2 * TIME_SLACK_S)
 

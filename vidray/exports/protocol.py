@@ -65,6 +65,12 @@ def writing(path: str) -> Iterator[BinaryIO]:
                 scratch.rmdir()
 
 
+def write_into(folder: str, name: str, data: bytes) -> None:
+    """Write a file of a folder, as `writing` does."""
+    with writing(f"{folder.rstrip('/')}/{name}") as file:
+        file.write(data)
+
+
 def first_columns(store: Store, table: str) -> set[str]:
     """The columns of a table's first part."""
     return set(store.columns(table, store.parts(table)[0]))

@@ -6,9 +6,8 @@ import re
 
 from vidray.errors import UsageError
 from vidray.exports.cues import video_names
-from vidray.exports.protocol import ExportSummary, Format
+from vidray.exports.protocol import ExportSummary, Format, write_into
 from vidray.extractors.spec import column_names
-from vidray.storage import Folder
 from vidray.store import Store
 from vidray.store.layout import split_table
 
@@ -35,9 +34,8 @@ def export_rttm(store: Store, table: str, path: str) -> ExportSummary:
         for row in store.read(table, part, ["video_id", "turns"]).to_pylist():
             held = lines.setdefault(row["video_id"], [])
             held += [_line(names[row["video_id"]], **turn) for turn in row["turns"] or ()]
-    folder = Folder(path)
     for video_id, some in lines.items():
-        folder.write_bytes(f"{names[video_id]}.rttm", "".join(some).encode())
+        write_into(path, f"{names[video_id]}.rttm", "".join(some).encode())
     return ExportSummary(path=path, rows=sum(map(len, lines.values())), unit="turns")
 
 

@@ -21,7 +21,9 @@ def export_segments(store: Store, table: str, path: str) -> ExportSummary:
     table has no events.
     """
     if "events" not in first_columns(store, table):
-        raise UsageError(f"{store.url}/{table} has no events, which segments are; use --to csv")
+        raise UsageError(
+            f"{store.url}/{table} has no events, which segments are; extract -x object_events or audio_events"
+        )
     with writing(path) as file:
         return ExportSummary(path=path, rows=_write(store, table, file), unit="segments")
 

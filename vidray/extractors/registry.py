@@ -87,11 +87,13 @@ def slug(name: str) -> str:
 
 
 def giving(columns: Collection[str]) -> list[str]:
-    """The plain built-in names whose extractors give all of some columns, from frames or audio."""
+    """What is typed for the plain built-in extractors that give all of some columns, from frames or audio."""
     found = []
-    for name in inventory.names():
-        if "/" in name:
+    for plain in inventory.names():
+        if "/" in plain:
             continue
+        # masks are kept where they are asked for
+        name = f"{plain}?masks=true" if "masks" in columns else plain
         with contextlib.suppress(VidrayError):
             extractor = resolve(name)
             if samplings_of(extractor) and set(columns) <= set(extractor.schema.names):

@@ -90,7 +90,7 @@ def with_steps(extractor: Extractor, options: Mapping[str, str], what: str) -> E
     """
     typed = {modality: options.get(modality, "") for modality in ("audio", "frames")}
     if NOISE_OPTION in options:
-        typed["audio"] += f",noise:db={options[NOISE_OPTION]}"
+        typed["audio"] = ",".join(filter(None, [typed["audio"], f"noise:db={options[NOISE_OPTION]}"]))
     steps = {modality: steps_of(modality, text) for modality, text in typed.items()}
     has = {value.modality for value in extractor.inputs.values() if not isinstance(value, Columns)}
     for modality, some in steps.items():

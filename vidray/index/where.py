@@ -7,6 +7,7 @@ subquery, whose every name is a column of a table that is there. DuckDB itself o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -35,6 +36,9 @@ NAMED = 60
 """So many columns are named where there is none as asked for."""
 
 DEEPEST = 500
+
+WORDS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+""")
+"""Texts and quoted names as a whole, and single words."""
 
 
 def rows_where(where: str, ids: pa.Table, features: Folder) -> npt.NDArray[np.int64]:
@@ -75,8 +79,10 @@ def matching_rows(where: str, ids: pa.Table, tables: Sequence[FilterTable]) -> n
 
 def _parsed(connection: Any, where: str, names: _Names) -> str:
     """The expression as DuckDB understands it, with every column named by its table."""
-    (text,) = connection.execute("SELECT json_serialize_sql(?)", ["SELECT " + where]).fetchall()[0]
-    parsed = json.loads(text)
+    parsed = _read(connection, where)
+    if parsed.get("error"):
+        quoted = _read(connection, names.quoted(where, _keywords(connection)))
+        parsed = parsed if quoted.get("error") else quoted
     if parsed.get("error"):
         raise UsageError(_explained(where, f"not an SQL expression: {parsed.get('error_message')}"))
     node = parsed["statements"][0]["node"] if len(parsed["statements"]) == 1 else {}
@@ -87,6 +93,19 @@ def _parsed(connection: Any, where: str, names: _Names) -> str:
     _compare_labels(connection, selected[0], {table.path for table in names.tables if table.gathered})
     (sql,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(parsed)]).fetchall()[0]
     return str(sql).removeprefix("SELECT ")
+
+
+def _read(connection: Any, where: str) -> dict[str, Any]:
+    """What DuckDB's parser says of an expression."""
+    (text,) = connection.execute("SELECT json_serialize_sql(?)", ["SELECT " + where]).fetchall()[0]
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _keywords(connection: Any) -> set[str]:
+    """The words that are no names unless they are quoted."""
+    sql = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
+    return {word for (word,) in connection.execute(sql).fetchall()}
 
 
 def _compare_labels(connection: Any, node: Any, gathered: Collection[str]) -> None:
@@ -184,6 +203,15 @@ class _Names:
         self._columns = [{name.lower(): name for name in table.columns} for table in tables]
         self._used: set[int] = set()
 
+    def quoted(self, where: str, keywords: set[str]) -> str:
+        """The expression with the columns quoted that are words of SQL too, as `left` of `object_events`."""
+        columns = keywords & {*self._ids, *(name for columns in self._columns for name in columns)}
+
+        def as_name(word: re.Match[str]) -> str:
+            return _quoted(word[0]) if word[0].lower() in columns else word[0]
+
+        return WORDS.sub(as_name, where)
+
     def resolved(self, names: list[str]) -> list[str]:
         """A column by the relation that has it, and what is asked of its fields."""
         first, rest = names[0], names[1:]
@@ -213,8 +241,14 @@ class _Names:
         shown = ", ".join(name for name in list(known)[:NAMED] if name != ROW)
         near = get_close_matches(name, known, n=3)
         hint = HINTS.get(key) or (f"near: {', '.join(near)}" if near else "")
+        parted = [_quoted(table.name) for table in self.tables if table.name and self._is_parted(table.name)]
+        hint = f"with its quotes the table is {parted[0]}" if parted else hint
         told = f'column "{name}" not found{hint and f" ({hint})"}. Columns: {shown}'
         raise UsageError(_explained(self._where, told, most=2000))
+
+    def _is_parted(self, table: str) -> bool:
+        """Whether a table stands in the expression as a difference, as in `tracks-ssd.counts`."""
+        return not table.isidentifier() and re.search(rf'(?<!["/]){re.escape(table)}\.', self._where) is not None
 
     def _called(self, name: str) -> list[int]:
         exact = [number for number, table in enumerate(self.tables) if table.path.lower() == name.lower()]

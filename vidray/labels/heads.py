@@ -92,7 +92,7 @@ def open_head(store: str | PathLike[str], name: str) -> Head:
         if sha256 != config["sha256"] or network not in COLUMNS:
             raise StoreError(damaged)
         numbers = tuple(map(str, config.get("numbers", ())))
-        _check_features(held, folder, features, config["spec"])
+        _check_features(held, folder, features, config["spec"], network)
         model = _model(network, f"{held.url}/{folder}/{MODEL}", len(classes))
     except (ValueError, KeyError, TypeError, RuntimeError, FileNotFoundError, WeightsError) as e:
         raise StoreError(damaged) from e
@@ -110,7 +110,7 @@ def _model(network: str, url: str, classes: int) -> Any:
     return from_tensors(network, tensors)
 
 
-def _check_features(store: Store, folder: str, features: str, spec: Mapping[str, Any] | None) -> None:
+def _check_features(store: Store, folder: str, features: str, spec: Mapping[str, Any] | None, network: str) -> None:
     if features not in store.tables("features"):
         raise SpecMismatchError(
             f"{store.url}: {folder} was trained on features/{features}, which is gone; "
@@ -120,7 +120,7 @@ def _check_features(store: Store, folder: str, features: str, spec: Mapping[str,
     if different is not None:
         raise SpecMismatchError(
             f"{store.url}/{features_of(features)} is not what {folder} was trained on: made with {different}; "
-            f"train it again: {train_command(store.url, folder.partition('/')[2])}"
+            f"train it again: {train_command(store.url, folder.partition('/')[2], network, features)}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,9 +71,11 @@ def bind(
                 if table in restored:
                     _check_named(store, table, wanted)
                 source, extractor = _added(held[table], wanted)
-                say(f"{table} needs {source}, which is extracted too")
+                # the options of a command are of what it names
+                say(f"{table} needs {source}, which is extracted too, by its defaults: name it with -x for others")
                 held[source] = extractor
                 waiting.append(source)
+            _check_fits(store, held, table, source, wanted)
             if source not in held:
                 borrowed[source] = None
             found[name] = source
@@ -133,16 +136,38 @@ def _table(store: Store, held: Mapping[str, Extractor], table: str, name: str, w
     known = bound_in(current(store.spec(table) or {})).get(name)
     if known is not None and (known in held or known in there):
         return known
-    columns = {other: column_names(store.spec(other) or {}) for other in there}
-    columns |= {other: set(extractor.schema.names) for other, extractor in held.items()}
-    choices = fitting({other: names for other, names in columns.items() if other != table}, wanted)
+    choices = _fitting(store, held, table, wanted)
     choices = [one for one in choices if not _stands_back(store, held, one, choices)]
     if len(choices) > 1:
         raise UsageError(
-            f"{table} takes {', '.join(wanted.columns)} of one table, and {', '.join(sorted(choices))} have it; "
-            f"say which, as in -x '{held[table].name}?of={sorted(choices)[0]}'"
+            f"{table} takes {', '.join(wanted.columns)} of one table, and {', '.join(choices)} have it; "
+            f"say which, as in -x '{held[table].name}?of={choices[0]}'"
         )
     return choices[0] if choices else None
+
+
+def _fitting(store: Store, held: Mapping[str, Extractor], table: str, wanted: Columns) -> list[str]:
+    """The tables, other than its own, that have the columns of an input."""
+    columns = {other: column_names(store.spec(other) or {}) for other in store.tables("features")}
+    columns |= {other: set(extractor.schema.names) for other, extractor in held.items()}
+    return sorted(fitting({other: names for other, names in columns.items() if other != table}, wanted))
+
+
+def _check_fits(store: Store, held: Mapping[str, Extractor], table: str, source: str, wanted: Columns) -> None:
+    """Refuse a table that is named and has not what is taken of it, before anything is extracted."""
+    there = set(held[source].schema.names) if source in held else column_names(store.spec(source) or {})
+    lacking = [column for column in wanted.columns if column not in there]
+    # of a table that somebody else wrote nothing is known
+    if there and lacking:
+        choices = _fitting(store, held, table, wanted)
+        remedy = f"name another: of={' or of='.join(choices)}" if choices else f"extract another first{_givers(wanted)}"
+        raise UsageError(f"{table} takes {', '.join(lacking)} of a table, which {source} has not; {remedy}")
+
+
+def _givers(wanted: Columns) -> str:
+    givers = giving(wanted.columns) if wanted.default is None else [wanted.default]
+    able = " or ".join(f"-x {shlex.quote(giver)}" for giver in givers)
+    return f", such as {able}" if able else ""
 
 
 def _stands_back(store: Store, held: Mapping[str, Extractor], table: str, choices: Sequence[str]) -> bool:
@@ -167,10 +192,9 @@ def _check_named(store: Store, table: str, wanted: Columns) -> None:
 def _added(extractor: Extractor, wanted: Columns) -> tuple[str, Extractor]:
     name = wanted.table or wanted.default
     if name is None:
-        able = " or ".join(f"-x {giver}" for giver in giving(wanted.columns))
         raise UsageError(
             f"{extractor.name} takes {', '.join(wanted.columns)} of another table, and none has it; extract one first"
-            + (f", such as {able}" if able else "")
+            + _givers(wanted)
         )
     try:
         added = resolve(name)

@@ -42,7 +42,7 @@ def names(modality: str) -> list[str]:
 
 def steps_of(modality: str, text: str) -> tuple[Step, ...]:
     """The steps that a text names. Raises UsageError where one is not known, or has no such option."""
-    return tuple(_typed(modality, part) for part in text.split(",") if part)
+    return tuple(_typed(modality, part) for part in text.split(",")) if text else ()
 
 
 def text_of(steps: tuple[Step, ...]) -> str:
@@ -73,10 +73,13 @@ def _typed(modality: str, text: str) -> Step:
     what = f"{modality}={text}"
     cls = _class(modality, name)
     kinds = known_options(cls)
-    values = dict(option.partition("=")[::2] for option in options)
-    for option in values:
+    values: dict[str, str] = {}
+    for option, equals, value in (one.partition("=") for one in options):
         if option not in kinds:
             raise UsageError(f"{what}: {name} has no option {option!r}; it has {', '.join(kinds) or 'none'}")
+        if not equals or option in values:
+            raise UsageError(f"{what}: each option is given once, as {option}=VALUE")
+        values[option] = value
     step: Step = built(cls, what, parsed_options(values, kinds, what))
     return step
 

@@ -115,9 +115,10 @@ def duplicates_command(store: Store, name: str) -> str:
     return typed("duplicates", store.url, *options, "--name", name)
 
 
-def train_command(store: str, name: str) -> str:
-    """The command that trains a head from people's labels."""
-    return typed("train", store, "LABELS.csv", "--name", name)
+def train_command(store: str, name: str, network: str = "linear", table: str | None = None) -> str:
+    """The command that trains a head from people's labels, on a table where it is known."""
+    of = [] if table is None else ["-x", table]
+    return typed("train", store, "LABELS.csv", *of, "--head", network, "--name", name)
 
 
 def retry_command(store: str | PathLike[str], tables: Sequence[str]) -> str | None:

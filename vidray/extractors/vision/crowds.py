@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from vidray.errors import UsageError
+from vidray.media import TIME_SLACK_S, Span
 
 GRID = 3
 """Density is by ninths of the frame."""
@@ -117,6 +118,16 @@ def crowd(tracks: Sequence[Track], times_s: Sequence[float], start_s: float, end
         densest=max(in_cell.values(), default=0),
         over_time=tuple((time_s, at_once[time_s]) for time_s in times_s if start_s <= time_s < end_s),
     )
+
+
+def stretches(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that touch or overlap as one: between two of what comes out nobody looked."""
+    found: list[Span] = []
+    for start_s, end_s in sorted(spans):
+        if found and start_s <= found[-1][1] + TIME_SLACK_S:
+            start_s, end_s = found[-1][0], max(end_s, found.pop()[1])
+        found.append((start_s, end_s))
+    return found
 
 
 def over_line(track: Track, line: Sides) -> Iterator[Crossing]:

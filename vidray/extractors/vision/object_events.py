@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow as pa
 from vidray.extractors.audio.events import EVENTS_TYPE as SPANS_TYPE
 from vidray.extractors.protocol import Answer, ExtractFn, ModelInfo
 from vidray.extractors.speech.transcript import clip_at
-from vidray.extractors.vision.crowds import Place, Track
+from vidray.extractors.vision.crowds import Place, Track, stretches
 from vidray.media import TIME_SLACK_S, Clip, ClipInput, Columns
 
 NAME = "object_events"
@@ -43,7 +44,9 @@ class ObjectEvents:
     """Who enters, leaves, appears, disappears, stops and moves off, as "a person enters", with start and end.
 
     A thing enters when its track begins, after the first second of the video or shot, at the frame's edge, or so near
-    that it was there a frame ago; it appears when it begins elsewhere. It leaves and disappears likewise. It stops when
+    that it was there a frame ago; it appears when it begins elsewhere. It leaves and disappears likewise. Where clips
+    leave a part of a video out, or failed, nobody knows what came and went: what follows is as a shot of its own. A
+    clip in which there was nothing to look at has null columns. It stops when
     it moved, by half of its box a second, and then stands for a second at least, by a fifth of its box a second; the
     event lasts as long as it stands. It moves off when it stood so. An event belongs to the clip in which it starts,
     and may run past its end; its score is the track's.
@@ -53,7 +56,7 @@ class ObjectEvents:
     """
 
     family: ClassVar[str] = NAME
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     schema: ClassVar[pa.Schema] = pa.schema([("events", EVENTS_TYPE), *((name, pa.int32()) for name in COLUMNS)])
 
     of: str | None = None
@@ -73,21 +76,22 @@ class ObjectEvents:
         """Nothing to load."""
 
         def extract(items: Sequence[ClipInput]) -> Answer:
-            clips = [item.clip for item in items]
+            held: dict[int, list[dict[str, Any]]] = {
+                place: [] for place, item in enumerate(items) if _entries(item) is not None
+            }
+            places = list(held)
+            clips = [items[place].clip for place in places]
             shots = _shots(clips)
-            held: list[list[dict[str, Any]]] = [[] for _ in items]
             for track, score in _tracks(items):
                 for what, start_s, end_s in happenings(track, shots):
-                    place = clip_at(clips, start_s)
                     event = {"label": f"{_article(track.label)} {track.label} {what}", "start_s": start_s}
-                    held[place].append({**event, "end_s": end_s, "score": score, "track_id": track.number})
-            for events in held:
+                    event |= {"end_s": end_s, "score": score, "track_id": track.number}
+                    held[places[clip_at(clips, start_s)]].append(event)
+            for events in held.values():
                 events.sort(key=lambda event: (event["start_s"], event["track_id"]))
-            numbers = {
-                name: [sum(event["label"].endswith(f" {what}") for event in events) for events in held]
-                for name, what in COLUMNS.items()
-            }
-            return {"events": held, **numbers}
+            rows = [held.get(place) for place in range(len(items))]
+            numbers = {name: [_number(events, what) for events in rows] for name, what in COLUMNS.items()}
+            return {"events": rows, **numbers}
 
         return extract
 
@@ -97,10 +101,10 @@ Happening = tuple[str, float, float]
 
 
 def happenings(track: Track, shots: Sequence[tuple[float, float]]) -> Iterator[Happening]:
-    """What one thing does; `shots` are spans of the video, in order, which it must not reach over."""
+    """What one thing does; `shots` are spans of the video, in order, in which it is."""
     if track.end_s - track.start_s < SHORTEST_S:
         return
-    first_s, last_s = shots[max(0, bisect_right(shots, (track.start_s + TIME_SLACK_S, float("inf"))) - 1)]
+    first_s, last_s = _shot_at(shots, track.start_s)[0], _shot_at(shots, track.places[-1].time_s)[1]
     if track.start_s - first_s > AT_THE_START_S:
         what = "enters" if _is_at_edge(track.places[:2]) else "appears"
         yield what, track.start_s, min(track.end_s, track.start_s + MOMENT_S)
@@ -108,6 +112,14 @@ def happenings(track: Track, shots: Sequence[tuple[float, float]]) -> Iterator[H
     if last_s - track.end_s > AT_THE_START_S:
         what = "leaves" if _is_at_edge(track.places[:-3:-1]) else "disappears"
         yield what, max(track.start_s, track.end_s - MOMENT_S), track.end_s
+
+
+def _number(events: Sequence[Mapping[str, Any]] | None, what: str) -> int | None:
+    return None if events is None else sum(event["label"].endswith(f" {what}") for event in events)
+
+
+def _shot_at(shots: Sequence[tuple[float, float]], time_s: float) -> tuple[float, float]:
+    return shots[max(0, bisect_right(shots, (time_s + TIME_SLACK_S, float("inf"))) - 1)]
 
 
 def _is_at_edge(places: Sequence[Place]) -> bool:
@@ -152,7 +164,7 @@ def _tracks(items: Sequence[ClipInput]) -> Iterator[tuple[Track, float]]:
     """The tracks of a video, joined from those of its clips, each with its mean score."""
     found: dict[int, tuple[str, dict[float, Place], list[float], list[float]]] = {}
     for item in items:
-        for one in (item["tracks"] or {}).get("tracks") or ():
+        for one in _entries(item) or ():
             _, places, ends_s, scores = found.setdefault(one["track_id"], (one["label"], {}, [], []))
             ends_s.append(one["end_s"])
             scores += [one["score"]] if one["score"] is not None else []
@@ -164,11 +176,20 @@ def _tracks(items: Sequence[ClipInput]) -> Iterator[tuple[Track, float]]:
         yield Track(number, label, in_order, max(ends_s)), sum(scores) / max(1, len(scores))
 
 
+def _entries(item: ClipInput) -> list[dict[str, Any]] | None:
+    """The tracks in a clip; None where there was nothing to look at, or it failed."""
+    found: list[dict[str, Any]] | None = (item["tracks"] or {}).get("tracks")
+    return found
+
+
 def _shots(clips: Sequence[Clip]) -> list[tuple[float, float]]:
-    """The shots of a video, as far as its clips know them."""
-    starts_s = sorted({clips[0].start_s, *(clip.start_s for clip in clips if clip.starts_shot)})
-    ends_s = [*starts_s[1:], max(clip.end_s for clip in clips)]
-    return list(zip(starts_s, ends_s, strict=True))
+    """The shots of a video, as far as its clips know them, each without what no clip holds."""
+    found: list[tuple[float, float]] = []
+    for first_s, last_s in stretches((clip.start_s, clip.end_s) for clip in clips):
+        cuts_s = {clip.start_s for clip in clips if clip.starts_shot and first_s < clip.start_s < last_s}
+        edges_s = [first_s, *sorted(cuts_s), last_s]
+        found += pairwise(edges_s)
+    return found
 
 
 def _article(label: str) -> str:

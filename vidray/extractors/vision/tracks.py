@@ -14,7 +14,17 @@ import pyarrow as pa
 
 from vidray.errors import UsageError
 from vidray.extractors.protocol import ExtractFn, ModelInfo
-from vidray.extractors.vision.crowds import Crossing, Place, Sides, Track, crowd, into_region, over_line, parsed_sides
+from vidray.extractors.vision.crowds import (
+    Crossing,
+    Place,
+    Sides,
+    Track,
+    crowd,
+    into_region,
+    over_line,
+    parsed_sides,
+    stretches,
+)
 from vidray.extractors.vision.regions import COUNTS_TYPE
 from vidray.media import TIME_SLACK_S, Clip, ClipInput, Columns
 from vidray.models.tracking import LOST_S, PACKAGE, PACKAGE_VERSION, BoxTracker, check_installed, is_installed
@@ -54,6 +64,7 @@ class Tracks:
     Boxes of one label are joined by ByteTrack at their own times; where one is missed for up to two seconds its place
     is filled in along a straight line, at the times at which anything was seen. Where a clip is known to start a shot,
     all tracks end. A track has the same number in all clips of its video, and stands in each clip that it has a box in.
+    A clip in which there was nothing to look at has null columns, as has a video without any other.
 
     Attributes:
         of: The table of detections; None for the only one.
@@ -65,7 +76,7 @@ class Tracks:
     """
 
     family: ClassVar[str] = NAME
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     schema: ClassVar[pa.Schema] = pa.schema(
         [
             ("tracks", TRACKS_TYPE),
@@ -92,6 +103,8 @@ class Tracks:
             raise UsageError(f"start_score must be in [0, 1], got {self.start_score}")
         if self.min_boxes < 1:
             raise UsageError(f"min_boxes must be at least 1, got {self.min_boxes}")
+        if not all(label.strip() for label in self.crowd.split(",")):
+            raise UsageError(f"crowd must be labels with commas between, such as person,dog, got {self.crowd!r}")
         for what, text in (("line", self.line), ("region", self.region)):
             if text is not None:
                 parsed_sides(text, what=what)
@@ -123,14 +136,30 @@ class Tracks:
         def extract(items: Sequence[ClipInput]) -> tuple[dict[str, Any], dict[str, Any]]:
             times_s, tracks = self.tracked(items)
             crossings = self._crossings(tracks)
-            rows = [self._row(item.clip, times_s, tracks, crossings) for item in items]
-            columns = {name: [row[name] for row in rows] for name in self.schema.names}
-            start_s, end_s = items[0].clip.start_s, max(item.clip.end_s for item in items)
-            whole = crowd(self._counted(tracks), times_s, start_s, end_s)
-            totals = {"counts": _counts(tracks), "crowd_mean": whole.mean, "crowd_most": whole.most}
-            return columns, totals | {flow: _passed(crossings, flow, start_s, end_s) for flow in FLOWS}
+            rows = [
+                {} if _detections(item) is None else self._row(item.clip, times_s, tracks, crossings) for item in items
+            ]
+            columns = {name: [row.get(name) for row in rows] for name in self.schema.names}
+            return columns, self._totals(items, times_s, tracks, crossings)
 
         return extract
+
+    def _totals(
+        self,
+        items: Sequence[ClipInput],
+        times_s: Sequence[float],
+        tracks: Sequence[Track],
+        crossings: Mapping[str, list[Crossing] | None],
+    ) -> dict[str, Any]:
+        """What is said of the video as a whole, by the clips that were looked at."""
+        spans = stretches((item.clip.start_s, item.clip.end_s) for item in items if _detections(item) is not None)
+        if not spans:
+            return dict.fromkeys(self.video_schema.names)
+        lasts_s = [end_s - start_s for start_s, end_s in spans]
+        crowds = [crowd(self._counted(tracks), times_s, *span) for span in spans]
+        mean = sum(some.mean * length_s for some, length_s in zip(crowds, lasts_s, strict=True)) / sum(lasts_s)
+        flows = {flow: _passed(crossings, flow, spans[0][0], spans[-1][1]) for flow in FLOWS}
+        return {"counts": _counts(tracks), "crowd_mean": mean, "crowd_most": max(c.most for c in crowds), **flows}
 
     def tracked(self, items: Sequence[ClipInput]) -> tuple[list[float], list[Track]]:
         """The times at which anything was seen in the clips of a video, and the tracks of all that was."""
@@ -213,10 +242,16 @@ def _frames(items: Sequence[ClipInput]) -> dict[float, list[Seen]]:
     found: dict[int, tuple[float, list[Seen]]] = {}
     for item in items:
         mine: dict[int, tuple[float, list[Seen]]] = {}
-        for one in (item["seen"] or {}).get("detections") or ():
+        for one in _detections(item) or ():
             mine.setdefault(round(one["time_s"] / TIME_SLACK_S), (one["time_s"], []))[1].append(one)
         found = mine | found
     return dict(found.values())
+
+
+def _detections(item: ClipInput) -> list[Seen] | None:
+    """What was detected in a clip; None where there was nothing to look at, or its detector failed."""
+    found: list[Seen] | None = (item["seen"] or {}).get("detections")
+    return found
 
 
 def _filled(path: Sequence[Place], times_s: Sequence[float]) -> list[Place]:
