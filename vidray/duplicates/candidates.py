@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +15,24 @@ from vidray.labels.examples import vectors_of
 from vidray.store import Store
 from vidray.store.layout import features_of
 
-BANDS = 4
-BAND_BITS = 16
-"""Two hashes that differ in three bits agree in one of four bands at least."""
+SURE_BITS = 3
+"""Two hashes that differ in so many bits meet in a bucket; the blocks that they agree in are its key."""
+
+BLOCKS = (4, 5, 6)
+"""Into so many blocks hashes are parted, all but `SURE_BITS` of which are a key: of 16, 25 or 32 bits (Manku, Jain and
+Das Sarma 2007). Short keys find more pairs that differ in more bits, long ones keep apart what is many."""
+
+BUCKET_MEAN, BUCKET_MOST = 8, 48
+"""Hashes that share a key: how many do so by chance at most, and how many are all held against each other."""
 
 MOST_BITS = 8
 """Of two hashes that may be of one picture; re-encoding changes 0 to 4, another picture about 32."""
 
-BUCKET_MOST = 48
-"""Hashes that agree in a band; more are those of a common picture, such as a title, and tell nothing."""
+CHAINED = 2
+"""Where more share a key, each is held against so many next ones: what is copied a thousand times is a chain."""
+
+CHAIN_LEAST, CHAIN_SHARE = 4, 0.25
+"""Hashes that such clips share, and their share of the clip's that has fewer: a title is not worth a comparison."""
 
 NEIGHBOURS = 10
 LEAST_COSINE = 0.5
@@ -31,48 +41,113 @@ LEAST_COSINE = 0.5
 LEAST_LENGTH = 1e-12
 READ_ROWS = 4096
 
+Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+Pairs = tuple[Places, Places, Places]
+"""Clips by their places among those of all videos, the lower first, and how often each two meet."""
+
 Candidates = dict[tuple[int, int], dict[tuple[int, int], float]]
 """By the places of two videos, the lower first: pairs of their clips, the more promising the higher."""
 
 
 def by_hashes(videos: Sequence[Video]) -> Candidates:
     """Clips of different videos that have nearly the same hash somewhere."""
+    hashes, clips = _distinct(videos)
+    owners = np.repeat(np.arange(len(videos)), [len(video.clip_ids) for video in videos])
+    firsts = np.concatenate([[0], np.cumsum([len(video.clip_ids) for video in videos])])
     found: Candidates = {}
-    hashes, owners, clips = _distinct(videos)
-    for band in range(BANDS):
-        keys = (hashes >> np.uint64(band * BAND_BITS)) & np.uint64((1 << BAND_BITS) - 1)
-        order = np.argsort(keys, kind="stable")
-        edges = np.flatnonzero(np.diff(keys[order])) + 1
-        for bucket in np.split(order, edges):
-            if 2 <= len(bucket) <= BUCKET_MOST:
-                _pair(bucket, hashes, owners, clips, found)
+
+    def add(pairs: Pairs) -> None:
+        ones, others, votes = (values.tolist() for values in pairs)
+        for one, other, count in zip(ones, others, votes, strict=True):
+            a, b = int(owners[one]), int(owners[other])
+            if (one - firsts[a], other - firsts[b]) not in found.get((a, b), ()):
+                _add(found, (a, int(one - firsts[a])), (b, int(other - firsts[b])), float(count))
+
+    for pairs in _near(hashes, clips, owners):
+        add(pairs)
     return found
 
 
-def _distinct(
-    videos: Sequence[Video],
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The hashes of all videos, of each clip each once, with the video and the clip that they are of."""
-    rows = [np.unique(np.stack([v.clips.astype(np.uint64), v.hashes]), axis=1) for v in videos]
-    owners = np.repeat(np.arange(len(videos)), [row.shape[1] for row in rows])
+def _distinct(videos: Sequence[Video]) -> tuple[Hashes, Places]:
+    """The hashes of all clips, of each each once, and the clips that they are of, counted over all videos."""
+    rows, first = [], 0
+    for video in videos:
+        rows.append(np.unique(np.stack([video.clips.astype(np.uint64) + np.uint64(first), video.hashes]), axis=1))
+        first += len(video.clip_ids)
     both = np.concatenate(rows, axis=1) if rows else np.empty((2, 0), np.uint64)
-    return both[1], owners, both[0].astype(np.int64)
+    return both[1], both[0].astype(np.int64)
 
 
-def _pair(
-    bucket: npt.NDArray[np.int64],
-    hashes: npt.NDArray[np.uint64],
-    owners: npt.NDArray[np.int64],
-    clips: npt.NDArray[np.int64],
-    found: Candidates,
-) -> None:
-    one, other = np.triu_indices(len(bucket), 1)
-    one, other = bucket[one], bucket[other]
+def _near(hashes: Hashes, clips: Places, owners: Places) -> Iterator[Pairs]:
+    """Clips with hashes that differ in few bits: of those that share a key with few, and of the others."""
+    few, many = [], []
+    for mask in _masks(len(hashes)):
+        # by key, then by clip, in whose order they come
+        order = np.argsort(hashes & mask, kind="stable")
+        keys = (hashes & mask)[order]
+        edges = np.flatnonzero(np.diff(keys, prepend=~keys[:1], append=~keys[-1:]))
+        is_few = np.repeat(np.diff(edges) <= BUCKET_MOST, np.diff(edges))
+        for one, other in _neighbours(keys, order, is_few, BUCKET_MOST - 1):
+            one, other = _alike(hashes, one, other)
+            few.append(_met(clips[one], clips[other], owners))
+        # of the clips of a video one: else the next ones of a still video would be its own
+        is_repeated = (np.diff(keys, prepend=~keys[:1]) == 0) & (np.diff(owners[clips[order]], prepend=-1) == 0)
+        kept = ~is_few & ~is_repeated
+        for one, other in _neighbours(keys[kept], order[kept], np.ones(int(kept.sum()), bool), CHAINED):
+            one, other = _alike(hashes, one, other)
+            many.append(one * len(hashes) + other)
+    yield _counted(few, owners)
+    # two hashes may share several keys, and count once
+    both = np.unique(np.concatenate([np.empty(0, np.int64), *many]))
+    one, other = (clips[rows] for rows in (both // len(hashes), both % len(hashes)))
+    one, other, shared = _counted([_met(one, other, owners)], owners)
+    lengths = np.bincount(clips, minlength=len(owners))
+    worth = shared >= np.maximum(CHAIN_LEAST, CHAIN_SHARE * np.minimum(lengths[one], lengths[other]))
+    yield one[worth], other[worth], shared[worth]
+
+
+def _masks(count: int) -> list[np.uint64]:
+    """The bits of each key by which so many hashes are sorted."""
+    for blocks in BLOCKS:
+        edges = [64 * block // blocks for block in range(blocks + 1)]
+        bits = [((1 << stop) - 1) ^ ((1 << start) - 1) for start, stop in pairwise(edges)]
+        masks = [sum(some) for some in combinations(bits, blocks - SURE_BITS)]
+        if count <= BUCKET_MEAN * 2 ** min(mask.bit_count() for mask in masks):
+            break
+    return [np.uint64(mask) for mask in masks]
+
+
+def _neighbours(
+    keys: Hashes, rows: Places, is_wanted: npt.NDArray[np.bool_], most: int
+) -> Iterator[tuple[Places, Places]]:
+    """The rows of wanted, ordered keys that are the same, and as far apart: one, then two, ..., then `most`."""
+    places = np.flatnonzero(is_wanted)
+    for apart in range(1, most + 1):
+        places = places[places + apart < len(keys)]
+        places = places[keys[places] == keys[places + apart]]
+        if not len(places):
+            return
+        yield rows[places], rows[places + apart]
+
+
+def _alike(hashes: Hashes, one: Places, other: Places) -> tuple[Places, Places]:
+    """Those pairs of rows whose hashes may be of one picture."""
+    is_near = np.bitwise_count(hashes[one] ^ hashes[other]) <= MOST_BITS
+    return one[is_near], other[is_near]
+
+
+def _met(one: Places, other: Places, owners: Places) -> Places:
+    """Pairs of clips of different videos, the lower first, each as one number: int64 (N,)."""
     apart = owners[one] != owners[other]
     one, other = one[apart], other[apart]
-    near = np.bitwise_count(hashes[one] ^ hashes[other]) <= MOST_BITS
-    for a, b in zip(one[near].tolist(), other[near].tolist(), strict=True):
-        _add(found, (int(owners[a]), int(clips[a])), (int(owners[b]), int(clips[b])), 1.0)
+    return np.asarray(np.minimum(one, other) * len(owners) + np.maximum(one, other))
+
+
+def _counted(met: Sequence[Places], owners: Places) -> Pairs:
+    """Each pair once, in order, with how often it occurs."""
+    each, counts = np.unique(np.concatenate([np.empty(0, np.int64), *met]), return_counts=True)
+    return each // len(owners), each % len(owners), counts
 
 
 def _add(found: Candidates, one: tuple[int, int], other: tuple[int, int], votes: float) -> None:
