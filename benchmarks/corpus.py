@@ -16,6 +16,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def splice(source: Path, target: Path, length_s: float) -> None:
     """The source's packets once and again, up to a length."""
     with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
         stream = reading.streams.video[0]
-        copied = writing.add_stream_from_template(stream)
+        copied = writing.add_stream_from_template(stream, opaque=True)
         packets = [packet for packet in reading.demux(stream) if packet.dts is not None]
         assert stream.time_base is not None
         round_ticks = int(Fraction(SOURCE_S) / stream.time_base)
@@ -118,7 +119,9 @@ def make(
         suffix = ENCODERS[codec][1]
         source = sources / f"{Path(name).stem}-{codec}-{height}-{gop_s:g}.{suffix}"
         if not source.exists():
-            encode(source, name, codec, height, gop_s)
+            # SVT-AV1 as root leaves its thread with real-time priority, which whatever is measured would inherit
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(encode, source, name, codec, height, gop_s).result()
         made.append(folder / f"{index:06d}-{codec}-{height}.{suffix}")
         if not made[-1].exists():
             splice(source, made[-1], length_s)
