@@ -31,10 +31,16 @@ S3_CREDENTIALS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 
+LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli", "speech", "chaos", "seam", "security")
+"""Modules of half a minute and more, as `test_hosts`; where one began last, it would run alone at the end."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests come last: what is quick to fail fails first."""
+    """Slow tests come last: what is quick to fail fails first. Several processes begin with what takes longest."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        order = [f"test_{name}" for name in LONGEST]
+        items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
 
 
 @dataclass(frozen=True, kw_only=True)
