@@ -31,8 +31,8 @@ S3_CREDENTIALS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 
-LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli", "speech", "chaos", "seam", "security")
-"""Modules of half a minute and more, as `test_hosts`; where one began last, it would run alone at the end."""
+LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli", "speech", "chaos")
+"""Modules of a minute and more, as `test_hosts`; where one began last, it would run alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         order = [f"test_{name}" for name in LONGEST]
         items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_each() -> None:
+    """Of several processes each computes by one thread: threads that wait for each other crawl on busy cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, kw_only=True)
