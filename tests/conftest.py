@@ -36,11 +36,12 @@ LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli",
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests come last: what is quick to fail fails first. Several processes begin with what takes longest."""
+    """Slow tests come last: what is quick to fail fails first. Several processes begin with the slow modules."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
     if "PYTEST_XDIST_WORKER" in os.environ:
-        order = [f"test_{name}" for name in LONGEST]
-        items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
+        slow = sorted({item.path.stem for item in items if item.get_closest_marker("slow") is not None})
+        order = [*(f"test_{name}" for name in LONGEST), *slow]
+        items.sort(key=lambda item: [*order, item.path.stem].index(item.path.stem))
 
 
 @pytest.fixture(autouse=True, scope="session")
