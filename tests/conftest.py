@@ -31,7 +31,7 @@ S3_CREDENTIALS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 
-LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli", "speech", "chaos")
+LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli", "speech", "chaos", "text_heads")
 """Modules of a minute and more, as `test_hosts`; where one began last, it would run alone at the end."""
 
 
