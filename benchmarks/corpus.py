@@ -16,6 +16,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def splice(source: Path, target: Path, length_s: float) -> None:
     """The packets of a source's frames, or of its audio where it has none, once and again, up to a length."""
     with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
         stream = (reading.streams.video or reading.streams.audio)[0]
-        copied = writing.add_stream_from_template(stream)
+        copied = writing.add_stream_from_template(stream, opaque=True)
         packets = [packet for packet in reading.demux(stream) if packet.dts is not None]
         assert stream.time_base is not None
         round_ticks = packets[-1].dts + packets[-1].duration - packets[0].dts
@@ -119,7 +120,9 @@ def make(
         suffix = ENCODERS[codec][1]
         source = sources / f"{Path(name).stem}-{codec}-{height}-{gop_s:g}.{suffix}"
         if not source.exists():
-            encode(source, name, codec, height, gop_s)
+            # SVT-AV1 as root leaves its thread with real-time priority, which whatever is measured would inherit
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(encode, source, name, codec, height, gop_s).result()
         made.append(folder / f"{index:06d}-{codec}-{height}.{suffix}")
         if not made[-1].exists():
             splice(source, made[-1], length_s)

@@ -31,10 +31,26 @@ S3_CREDENTIALS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 
+LONGEST = ("hosts", "pipeline", "benchmarks", "storage", "jobs", "steps", "cli", "speech", "chaos", "text_heads")
+"""Modules of a minute and more, as `test_hosts`; where one began last, it would run alone at the end."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests come last: what is quick to fail fails first."""
+    """Slow tests come last: what is quick to fail fails first. Several processes begin with the slow modules."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = sorted({item.path.stem for item in items if item.get_closest_marker("slow") is not None})
+        order = [*(f"test_{name}" for name in LONGEST), *slow]
+        items.sort(key=lambda item: [*order, item.path.stem].index(item.path.stem))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_each() -> None:
+    """Of several processes each computes by one thread: threads that wait for each other crawl on busy cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, kw_only=True)

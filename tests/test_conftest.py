@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import fsspec
-from conftest import S3Server
+from conftest import LONGEST, S3Server
 
 
 def test_a_bucket_is_empty_and_keeps_what_is_written(s3_bucket: str) -> None:
@@ -29,3 +30,7 @@ def test_another_process_needs_the_environment_alone(s3_bucket: str, s3: S3Serve
     subprocess.run([sys.executable, "-c", write], env=environ | s3.env, check=True)
     fs, path = fsspec.core.url_to_fs(s3_bucket, use_listings_cache=False)
     assert fs.find(path) == [f"{path}/x"]
+
+
+def test_what_takes_longest_is_there(repository: Path) -> None:
+    assert {f"test_{name}.py" for name in LONGEST} <= {path.name for path in (repository / "tests").iterdir()}

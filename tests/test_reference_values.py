@@ -49,7 +49,7 @@ def store(tmp_path_factory) -> Iterator[Store]:
     extractors = {name: resolve(name) for name in REFERENCE}
     extractors["efficientnet_lite0"] = replace(extractors["efficientnet_lite0"], per_frame=True)
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield filled(folder / "store", corpus, extractors, FixedStride(3.0))
     torch.set_num_threads(threads)
 

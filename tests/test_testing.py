@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -27,6 +28,12 @@ def test_a_frame_that_is_broken_or_turned_is_told() -> None:
         read_frame_number(frame[::-1])
     with pytest.raises(ValueError, match="broken"):
         read_frame_number(np.zeros((96, 160, 3), dtype=np.uint8))
+
+
+def test_no_encoder_changes_the_priority_of_what_comes_after_it(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    write_video(tmp_path / "v.mkv", SyntheticVideo(codec="libsvtav1", frames=2, b_frames=0))
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
 
 
 def test_numbers_have_a_range() -> None:

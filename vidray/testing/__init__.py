@@ -7,6 +7,7 @@ The audio is a sweep, whose value at each time is known, so that a shift by one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -102,7 +103,12 @@ class SyntheticVideo:
 
 def write_video(path: str | Path, video: SyntheticVideo | None = None) -> None:
     """Encode a synthetic video; the container is told by the file's name."""
-    video = video or SyntheticVideo()
+    # SVT-AV1 gives the thread that opens it, where it may, real-time priority; all processes started there inherit it
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(_write, path, video or SyntheticVideo()).result()
+
+
+def _write(path: str | Path, video: SyntheticVideo) -> None:
     with av.open(str(path), "w", options=dict(video.container_options)) as container:
         shown = _video_stream(container, video) if video.frames else None
         audio = None if video.audio is None else _audio_stream(container, video.audio)
