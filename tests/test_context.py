@@ -142,3 +142,25 @@ def test_a_table_is_warned_of_what_it_reads_alone(stream: str, table: str, tmp_p
     media.write_bytes(content)
     slices, _ = found(task_of(tmp_path / "store", media, FixedStride(10.0)), media)
     assert {work.table for work, (_, said) in slices.items() if any(said)} == {table}
+
+
+def test_a_clip_of_which_a_part_cannot_be_heard_has_the_rest_and_is_warned(tmp_path: Path) -> None:
+    """As without context; overlapping clips are read in pieces, of which one alone is damaged."""
+    media = write(tmp_path / "whole.mp4")
+    content = bytearray(media.read_bytes())
+    with av.open(str(media)) as container:
+        packets = [(float(p.pts * p.time_base), p.pos, p.size) for p in container.demux(audio=0) if p.size]
+    for _, pos, size in (packet for packet in packets if 9.8 <= packet[0] < 12.2):
+        content[pos : pos + size] = np.random.default_rng(0).bytes(size)
+    media.write_bytes(content)
+    slices, _ = found(task_of(tmp_path / "store", media, FixedStride(7.0, stride_s=5.0)), media)
+    heard = [
+        (clip, said)
+        for work, given in sorted(slices.items(), key=lambda entry: (entry[0].table, entry[0].first))
+        if work.table == "heard"
+        for clip, said in zip(*given, strict=True)
+    ]
+    for start_s, (clip, said) in zip(range(0, 48, 5), heard, strict=True):
+        assert clip[0] == pytest.approx(max(0, start_s - 23.3)), clip
+        own = [text for text in said if not text.startswith("in its context")]
+        assert bool(own) == (start_s in (5, 10)), said

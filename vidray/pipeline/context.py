@@ -138,8 +138,14 @@ class ContextAudio:
     def _collected(self, place: int) -> tuple[Any, list[str]]:
         pieces = self._of(place)
         own = [piece for piece in pieces if _overlap(piece.samples, self._own[place])]
-        error = next((piece.answer for piece in own if isinstance(piece.answer, DecodeError)), None)
+        failed = [piece.answer for piece in own if isinstance(piece.answer, DecodeError)]
         warnings = [piece.warning for piece in own if piece.warning is not None]
+        if any(isinstance(piece.answer, AudioSamples) for piece in own):
+            # overlapping clips cut a clip into pieces: what one lacks is silence, as within a clip that is read whole
+            lacking = [error.message for error in failed if error.kind == "corrupt"]
+            failed = [error for error in failed if error.kind != "corrupt"]
+            warnings = warnings or lacking[:1]
+        error = next(iter(failed), None)
         # of the context the first thing is said
         around = (self._warned(piece) for piece in pieces if piece not in own)
         warnings += [text for text in around if text is not None][:1]
