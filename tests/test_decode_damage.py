@@ -33,7 +33,7 @@ from synthetic_media import (
 
 from vidray.decode import VideoReader, probe, read_image
 from vidray.errors import DecodeError, ProbeError
-from vidray.media import Audio, AudioSamples, FrameRate, Frames, Sampling, Windows
+from vidray.media import Audio, AudioSamples, FrameRate, FrameRequest, Frames, Sampling, Windows
 from vidray.testing import Sweep
 
 
@@ -62,6 +62,25 @@ def test_a_bad_packet_costs_its_own_frame(folder: Path) -> None:
     assert first == list(range(25))
     assert second == [*range(25, 30), 29, 29, *range(32, 50)]
     assert [d.warning for d in decoded] == [None, "2 packets of its frames could not be decoded, first at 1.200 s"]
+
+
+def test_what_others_read_behind_a_request_is_no_warning_of_it(folder: Path) -> None:
+    """One frame at the start, alone and beside all frames of a clip that is damaged or cut off behind it."""
+    png = written(folder, "png.mov", synthetic(codec="png", pix_fmt="rgb24", b_frames=0))
+    mkv = written(folder, "h264-open.mkv", FRAMES["h264-open.mkv"]).read_bytes()
+    cases = {
+        "packets of its frames": spoilt(png, "video", [30, 31]),
+        "the file ends at": io.BytesIO(mkv[: len(mkv) * 6 // 10]),
+    }
+    first = FrameRequest(times_s=(0.1,), end_s=2.0)
+    every = FrameRequest(times_s=tuple(i / 25 for i in range(50)), end_s=2.0)
+    for text, file in cases.items():
+        for requests in ([first], [first, every]):
+            file.seek(0)
+            with VideoReader(file, "memory://x") as reader:
+                warnings = reader.read(requests, 0.0, 2.0).warnings
+            assert first not in warnings
+            assert every not in requests or text in warnings[every]
 
 
 def test_after_a_bad_packet_the_next_keyframe_is_whole(folder: Path) -> None:

@@ -144,6 +144,8 @@ def test_a_column_that_is_a_word_of_sql_needs_no_quotes(tmp_path):
     assert index.rows_where("LEFT IN (1, 2) AND left(kind, 1) = 'l' AND \"events-net\".left < 2").tolist() == [1]
     assert index.rows_where('CASE WHEN "left" > 6 THEN true ELSE false END').tolist() == [7]
     assert index.rows_where("end = 3").tolist() == [3]
+    assert index.rows_where("left = 3 AND kind = $$left$$").tolist() == [3]
+    assert index.rows_where(r"left = 3 AND E'it\'s left' <> kind").tolist() == [3]
     with pytest.raises(UsageError, match=r'syntax error at or near ">"'):
         index.rows_where("left >)")
     with pytest.raises(UsageError, match=r'column "events" not found \(with its quotes the table is "events-net"\)'):

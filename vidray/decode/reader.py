@@ -22,7 +22,17 @@ from vidray.decode.scaling import Pixels, Scaler, geometry_of, pixels_of
 from vidray.decode.source import ApartError
 from vidray.decode.tracks import Tracks
 from vidray.errors import DecodeError
-from vidray.media import AudioRequest, AudioSamples, Decoded, FrameRequest, RawFrames, RawSamples, Request, Resize
+from vidray.media import (
+    TIME_SLACK_S,
+    AudioRequest,
+    AudioSamples,
+    Decoded,
+    FrameRequest,
+    RawFrames,
+    RawSamples,
+    Request,
+    Resize,
+)
 
 Answer = RawSamples | DecodeError | None
 
@@ -114,8 +124,10 @@ class VideoReader:
             for time_s in request.times_s:
                 needed.setdefault(time_s, set()).add(request.resize)
         shown = self._shown(needed, start_s)
-        if (stands_until_s := frames.stands_until_s()) is not None:
-            self._say(requests, f"no frame from the last of this clip until {stands_until_s:.3f} s")
+        for request in requests:
+            last = shown.get(max(request.times_s))
+            if last is not None and last.stands_until_s is not None:
+                self._say([request], f"no frame from the last of this clip until {last.stands_until_s:.3f} s")
         lost = self._lost_frames(requests, start_s, max(needed))
         return {request: _answer(request, shown) or lost for request in requests}
 
@@ -143,7 +155,7 @@ class VideoReader:
                 rgb = self._rgb(scaler, frame)
             for resize in needed[time_s] - converted.keys():
                 converted[resize] = scaler.frame(rgb, resize)
-            shown[time_s] = Shown(dict(converted), frames.ends_before(time_s))
+            shown[time_s] = Shown(dict(converted), frames.ends_before(time_s), frames.stands_until_s())
         return shown
 
     def _rgb(self, scaler: Scaler, frame: Frame) -> VideoFrame:
@@ -163,7 +175,8 @@ class VideoReader:
         if not self._tracks.cut_off(frames.stream, frames.end_s, start_s):
             return None
         if start_s < frames.end_s:
-            self._say(requests, f"the file ends at {frames.end_s:.3f} s, before the end of this clip")
+            late = [request for request in requests if frames.ends_before(max(request.times_s))]
+            self._say(late, f"the file ends at {frames.end_s:.3f} s, before the end of this clip")
         message = f"the file ends at {frames.end_s:.3f} s, before this clip"
         return DecodeError("corrupt", message, self._uri, start_s)
 
@@ -210,10 +223,12 @@ class VideoReader:
         return DecodeError("corrupt", message, self._uri, start_s)
 
     def _warning(self, request: Request, start_s: float, end_s: float) -> str:
-        """What is to be said of what a request reads of a span, whatever else was read with it."""
+        """What is to be said of what a request reads of a span; what others read behind its last frame is theirs."""
         is_audio = isinstance(request, AudioRequest)
         span = request.span if is_audio else (start_s, end_s)
         said = [*self._said[request], *self._tracks.source.notes_within(*span)]
+        if isinstance(request, FrameRequest) and not request.keyframes:
+            span = start_s, min(end_s, max(request.times_s) + TIME_SLACK_S)
         if self._has_own_colours and not is_audio:
             said.append(OWN_COLOURS)
         what = "audio" if is_audio else "frames"
@@ -225,10 +240,12 @@ class VideoReader:
 
 @dataclass(frozen=True)
 class Shown:
-    """The frame on display at one time, in each wanted size, and whether the track is over by then."""
+    """The frame on display at one time, in each wanted size; whether the track is over by then, and until when the
+    frame stands, where that is long."""
 
     pixels: Mapping[Resize | None, Pixels]
     over: bool
+    stands_until_s: float | None
 
 
 def _wanted(request: AudioRequest) -> Wanted:

@@ -16,7 +16,7 @@ from vidray.store import Store
 from vidray.store.layout import features_of
 
 SURE_BITS = 3
-"""Two hashes that differ in so many bits meet in a bucket; the blocks that they agree in are its key."""
+"""Two hashes that differ in so many bits share a key, the blocks that they agree in: they meet where few others do."""
 
 BLOCKS = {4: 8, 5: 6, 6: 5}
 """Into so many blocks hashes are parted, all but `SURE_BITS` of which are a key: of 16, 25 or 32 bits (Manku, Jain and

@@ -37,7 +37,9 @@ NAMED = 60
 
 DEEPEST = 500
 
-WORDS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+""")
+WORDS = re.compile(
+    r"""e'(?:\\.|[^'\\]|'')*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|"(?:[^"]|"")*"|\w+""", re.IGNORECASE | re.DOTALL
+)
 """Texts and quoted names as a whole, and single words."""
 
 
