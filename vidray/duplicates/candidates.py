@@ -18,15 +18,14 @@ from vidray.store.layout import features_of
 SURE_BITS = 3
 """Two hashes that differ in so many bits share a key, the blocks that they agree in: they meet where few others do."""
 
-BLOCKS = (4, 5, 6)
+BLOCKS = {4: 8, 5: 6, 6: 5}
 """Into so many blocks hashes are parted, all but `SURE_BITS` of which are a key: of 16, 25 or 32 bits (Manku, Jain and
-Das Sarma 2007). Short keys find more pairs that differ in more bits, long ones keep apart what is many."""
+Das Sarma 2007). Short keys find more pairs that differ in more bits, long ones keep apart what is many. Two hashes of
+a bucket may be of one picture where they differ in so many bits: re-encoding changes 0 to 4, another picture about 32,
+but of ten million by chance some pairs have 7 or 8."""
 
 BUCKET_MEAN, BUCKET_MOST = 8, 48
 """Hashes that share a key: how many do so by chance at most, and how many are all held against each other."""
-
-MOST_BITS = 8
-"""Of two hashes that may be of one picture; re-encoding changes 0 to 4, another picture about 32."""
 
 CHAINED = 2
 """Where more share a key, each is held against so many next ones: what is copied a thousand times is a chain."""
@@ -82,20 +81,21 @@ def _distinct(videos: Sequence[Video]) -> tuple[Hashes, Places]:
 def _near(hashes: Hashes, clips: Places, owners: Places) -> Iterator[Pairs]:
     """Clips with hashes that differ in few bits: of those that share a key with few, and of the others."""
     few, many = [], []
-    for mask in _masks(len(hashes)):
+    masks, most_bits = _masks(len(hashes))
+    for mask in masks:
         # by key, then by clip, in whose order they come
         order = np.argsort(hashes & mask, kind="stable")
         keys = (hashes & mask)[order]
         edges = np.flatnonzero(np.diff(keys, prepend=~keys[:1], append=~keys[-1:]))
         is_few = np.repeat(np.diff(edges) <= BUCKET_MOST, np.diff(edges))
         for one, other in _neighbours(keys, order, is_few, BUCKET_MOST - 1):
-            one, other = _alike(hashes, one, other)
+            one, other = _alike(hashes, one, other, most_bits)
             few.append(_met(clips[one], clips[other], owners))
         # of the clips of a video one: else the next ones of a still video would be its own
         is_repeated = (np.diff(keys, prepend=~keys[:1]) == 0) & (np.diff(owners[clips[order]], prepend=-1) == 0)
         kept = ~is_few & ~is_repeated
         for one, other in _neighbours(keys[kept], order[kept], np.ones(int(kept.sum()), bool), CHAINED):
-            one, other = _alike(hashes, one, other)
+            one, other = _alike(hashes, one, other, most_bits)
             many.append(one * len(hashes) + other)
     yield _counted(few, owners)
     # two hashes may share several keys, and count once
@@ -107,15 +107,15 @@ def _near(hashes: Hashes, clips: Places, owners: Places) -> Iterator[Pairs]:
     yield one[worth], other[worth], shared[worth]
 
 
-def _masks(count: int) -> list[np.uint64]:
-    """The bits of each key by which so many hashes are sorted."""
+def _masks(count: int) -> tuple[list[np.uint64], int]:
+    """The bits of each key by which so many hashes are sorted, and in how many bits those of a bucket may differ."""
     for blocks in BLOCKS:
         edges = [64 * block // blocks for block in range(blocks + 1)]
         bits = [((1 << stop) - 1) ^ ((1 << start) - 1) for start, stop in pairwise(edges)]
         masks = [sum(some) for some in combinations(bits, blocks - SURE_BITS)]
         if count <= BUCKET_MEAN * 2 ** min(mask.bit_count() for mask in masks):
             break
-    return [np.uint64(mask) for mask in masks]
+    return [np.uint64(mask) for mask in masks], BLOCKS[blocks]
 
 
 def _neighbours(
@@ -131,9 +131,9 @@ def _neighbours(
         yield rows[places], rows[places + apart]
 
 
-def _alike(hashes: Hashes, one: Places, other: Places) -> tuple[Places, Places]:
+def _alike(hashes: Hashes, one: Places, other: Places, most_bits: int) -> tuple[Places, Places]:
     """Those pairs of rows whose hashes may be of one picture."""
-    is_near = np.bitwise_count(hashes[one] ^ hashes[other]) <= MOST_BITS
+    is_near = np.bitwise_count(hashes[one] ^ hashes[other]) <= most_bits
     return one[is_near], other[is_near]
 
 

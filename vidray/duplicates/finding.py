@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vidray.arguments import check_extractor, check_number, check_text
 from vidray.duplicates.alignment import LEAST, Alignment, Pictures, align
@@ -132,7 +133,9 @@ def _verified(
     """What aligns over time, of the candidates."""
     places = sorted({place for pair in candidates for place in pair})
     matches: list[Match] = []
-    with PictureFile(store, table, [videos[place] for place in places]) as pictures:
+    # matrices are so small that OpenBLAS's threads, of which one waits for another busily, take three times as long
+    one_thread = threadpool_limits(limits=1, user_api="blas")
+    with PictureFile(store, table, [videos[place] for place in places]) as pictures, one_thread:
         for (one, other), pairs in sorted(candidates.items()):
             first, second = videos[one], videos[other]
             if abs(first.step_s - second.step_s) > 1e-6:

@@ -166,7 +166,7 @@ def _loaded() -> Sentences:
 
 
 def _check_installed() -> None:
-    if any(find_spec(package) is None for package in ("tokenizers", "safetensors", "threadpoolctl")):
+    if any(find_spec(package) is None for package in ("tokenizers", "safetensors")):
         raise MissingExtraError(WHAT, "text")
 
 
