@@ -73,7 +73,9 @@ def test_the_best_of_many_are_those_of_all_ranked(tmp_path, monkeypatch):
     looked_at = []
     agreement = ClassNames._agreement
     monkeypatch.setattr(
-        ClassNames, "_agreement", lambda self, rows: looked_at.append(len(rows)) or agreement(self, rows)
+        ClassNames,
+        "_agreement",
+        lambda self, counts, *found: looked_at.append(len(counts)) or agreement(self, counts, *found),
     )
     monkeypatch.setattr("vidray.retrieval.by_text.READ_ROWS", 50)
     found = best_clips(store, labeler, 20, None, together=True)

@@ -56,15 +56,12 @@ def by_hashes(videos: Sequence[Video]) -> Candidates:
     firsts = np.concatenate([[0], np.cumsum([len(video.clip_ids) for video in videos])])
     found: Candidates = {}
 
-    def add(pairs: Pairs) -> None:
-        ones, others, votes = (values.tolist() for values in pairs)
-        for one, other, count in zip(ones, others, votes, strict=True):
+    for ones, others, votes in _near(hashes, clips, owners):
+        for one, other, count in zip(ones.tolist(), others.tolist(), votes.tolist(), strict=True):
             a, b = int(owners[one]), int(owners[other])
-            if (one - firsts[a], other - firsts[b]) not in found.get((a, b), ()):
-                _add(found, (a, int(one - firsts[a])), (b, int(other - firsts[b])), float(count))
-
-    for pairs in _near(hashes, clips, owners):
-        add(pairs)
+            pair = int(one - firsts[a]), int(other - firsts[b])
+            if pair not in found.get((a, b), ()):
+                _add(found, (a, pair[0]), (b, pair[1]), float(count))
     return found
 
 
@@ -88,13 +85,13 @@ def _near(hashes: Hashes, clips: Places, owners: Places) -> Iterator[Pairs]:
         keys = (hashes & mask)[order]
         edges = np.flatnonzero(np.diff(keys, prepend=~keys[:1], append=~keys[-1:]))
         is_few = np.repeat(np.diff(edges) <= BUCKET_MOST, np.diff(edges))
-        for one, other in _neighbours(keys, order, is_few, BUCKET_MOST - 1):
+        for one, other in _neighbours(keys[is_few], order[is_few], BUCKET_MOST - 1):
             one, other = _alike(hashes, one, other, most_bits)
             few.append(_met(clips[one], clips[other], owners))
         # of the clips of a video one: else the next ones of a still video would be its own
         is_repeated = (np.diff(keys, prepend=~keys[:1]) == 0) & (np.diff(owners[clips[order]], prepend=-1) == 0)
         kept = ~is_few & ~is_repeated
-        for one, other in _neighbours(keys[kept], order[kept], np.ones(int(kept.sum()), bool), CHAINED):
+        for one, other in _neighbours(keys[kept], order[kept], CHAINED):
             one, other = _alike(hashes, one, other, most_bits)
             many.append(one * len(hashes) + other)
     yield _counted(few, owners)
@@ -118,11 +115,9 @@ def _masks(count: int) -> tuple[list[np.uint64], int]:
     return [np.uint64(mask) for mask in masks], BLOCKS[blocks]
 
 
-def _neighbours(
-    keys: Hashes, rows: Places, is_wanted: npt.NDArray[np.bool_], most: int
-) -> Iterator[tuple[Places, Places]]:
-    """The rows of wanted, ordered keys that are the same, and as far apart: one, then two, ..., then `most`."""
-    places = np.flatnonzero(is_wanted)
+def _neighbours(keys: Hashes, rows: Places, most: int) -> Iterator[tuple[Places, Places]]:
+    """The rows of ordered keys that are the same, and as far apart: one, then two, ..., then `most`."""
+    places = np.arange(len(keys))
     for apart in range(1, most + 1):
         places = places[places + apart < len(keys)]
         places = places[keys[places] == keys[places + apart]]

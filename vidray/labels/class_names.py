@@ -29,6 +29,7 @@ from vidray.labels.ranking import ranked_rows
 from vidray.models.sentences import DIM, PACKAGE, PACKAGE_VERSION, embed_sentences
 
 Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 STEEPNESS = 8
@@ -86,15 +87,17 @@ class ClassNames:
 
     def scores(self, rows: pa.Table) -> Floats:
         """The score of each text for each row: float32 (N, prompts), 0 for a row without classes."""
-        counts, places, probabilities = self._found(rows)
-        row_of = np.repeat(np.arange(len(rows)), counts)
+        return self._scores(*self._found(rows))
+
+    def _scores(self, counts: Places, places: Places, probabilities: Numbers) -> Floats:
+        row_of = np.repeat(np.arange(len(counts)), counts)
         nearness = self._names.nearness[places]
         if self.sense == "object":
             # boxes exclude no others, as classes do: the best counts, by a score that is a probability already
-            best = np.zeros((len(rows), len(self.prompts)))
+            best = np.zeros((len(counts), len(self.prompts)))
             np.maximum.at(best, row_of, probabilities[:, None] * nearness)
             return best.clip(0, 1).astype(np.float32)
-        sums = [np.bincount(row_of, probabilities * near, minlength=len(rows)) for near in nearness.T]
+        sums = [np.bincount(row_of, probabilities * near, minlength=len(counts)) for near in nearness.T]
         a, b = CALIBRATION[self.sense]
         with np.errstate(divide="ignore"):
             scores = 1 / (1 + np.exp(-(a * np.log(np.stack(sums, axis=1)) + b)))
@@ -108,21 +111,22 @@ class ClassNames:
 
         Rows that cannot reach `least`, however well their classes agree, are 0: most, where the best are sought.
         """
-        scores = self.scores(rows)
+        counts, places, probabilities = self._found(rows)
+        scores = self._scores(counts, places, probabilities)
         if self.sense == "object":
             return scores
         ranking = np.zeros_like(scores)
         may = (_weighed(scores, np.float32(1)) >= least).any(axis=1)
-        ranking[may] = _weighed(scores[may], self._agreement(rows.filter(pa.array(may))))
+        of_those = np.repeat(may, counts)
+        ranking[may] = _weighed(scores[may], self._agreement(counts[may], places[of_those], probabilities[of_those]))
         return ranking
 
-    def _agreement(self, rows: pa.Table) -> Floats:
+    def _agreement(self, counts: Places, places: Places, probabilities: Numbers) -> Floats:
         """The cosine of each clip's classes, taken together, and each text: float32 (N, prompts)."""
-        counts, places, probabilities = self._found(rows)
         ends = np.concatenate([[0], np.cumsum(counts)])
-        meant = np.zeros((len(rows), DIM), np.float32)
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            last = min(first + ROWS_AT_ONCE, len(rows))
+        meant = np.zeros((len(counts), DIM), np.float32)
+        for first in range(0, len(counts), ROWS_AT_ONCE):
+            last = min(first + ROWS_AT_ONCE, len(counts))
             some = slice(ends[first], ends[last])
             weighed = self._names.vectors[places[some]] * probabilities[some, None].astype(np.float32)
             has_any = counts[first:last] > 0
@@ -131,7 +135,7 @@ class ClassNames:
         # the last bits depend on a row's neighbours, and clips that are alike are to tie
         return np.round(_unit(meant) @ _unit(self._wanted - mean_vector()).T, AGREEMENT_DIGITS).astype(np.float32)
 
-    def _found(self, rows: pa.Table) -> tuple[Places, Places, npt.NDArray[np.float64]]:
+    def _found(self, rows: pa.Table) -> tuple[Places, Places, Numbers]:
         """How many classes each row has, and of each, row by row, its name's place in `_names` and probability."""
         column = rows["labels"].combine_chunks()
         counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
